@@ -1,0 +1,68 @@
+//! How libraries report what they do. They never print.
+
+use crate::Exception;
+
+/// What is counted while a verb runs. Each is a running total that only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Counter {
+    /// Entries that the walk found or the manifest named.
+    Entries,
+    /// Entries whose work is done.
+    EntriesDone,
+    /// Logical bytes of the files found.
+    Bytes,
+    /// Logical bytes whose work is done (unchanged files included).
+    BytesDone,
+    /// Bytes read from the source or the target.
+    BytesRead,
+    /// Bytes sent to or received from the store.
+    BytesTransferred,
+}
+
+/// How many counters there are.
+pub const COUNTERS: usize = 6;
+
+/// The part of a verb that is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Opening the repository, reading keys, snapshots and index.
+    Opening,
+    /// Walking, reading, packing, sending.
+    Syncing,
+    /// Writing index and snapshot.
+    Committing,
+    /// Checking names, signatures, roots, presence.
+    CheckingStructure,
+    /// Reading packs back.
+    ReadingBack,
+    /// Comparing a tree with a manifest.
+    Comparing,
+    /// Writing the target.
+    Restoring,
+    /// Making what was written durable.
+    Flushing,
+}
+
+/// Receives what happens. Called from many threads; must not block.
+pub trait Observer: Send + Sync {
+    /// `counter` grew by `amount`.
+    fn add(&self, counter: Counter, amount: u64);
+    /// Another part begins.
+    fn phase(&self, phase: Phase);
+    /// An entry could not be taken, or put back, faithfully.
+    fn exception(&self, exception: &Exception);
+    /// Something people should know of that is no exception: one line, no secrets.
+    fn warning(&self, message: &str);
+}
+
+/// An observer that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn add(&self, _: Counter, _: u64) {}
+    fn phase(&self, _: Phase) {}
+    fn exception(&self, _: &Exception) {}
+    fn warning(&self, _: &str) {}
+}
