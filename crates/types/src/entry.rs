@@ -117,7 +117,22 @@ pub struct Content {
     /// Plain BLAKE3 of the whole file, holes as zeros.
     pub hash: FileHash,
     /// What it consists of, in order; lengths add up to `size`.
-    pub extents: Arc<[Extent]>,
+    pub extents: Extents,
+}
+
+/// The extents of a file, or where they are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extents {
+    /// The extents themselves.
+    Inline(Arc<[Extent]>),
+    /// Chunks of kind `ExtentList`, in order. At level 1 their items are the extents; at a higher
+    /// level they are lists of the level below.
+    Lists {
+        /// How many steps lie between these chunks and the extents, 1 or more.
+        level: u8,
+        /// The lists; the lengths are those of the lists' plaintexts.
+        lists: Arc<[ChunkRef]>,
+    },
 }
 
 /// A run of a file.

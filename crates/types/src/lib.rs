@@ -17,7 +17,7 @@ pub mod path;
 
 pub use chunk::{ChunkKind, ChunkRef, Compression, PackClass};
 pub use clock::Timestamp;
-pub use entry::{Attributes, Content, Entry, Evidence, Extent, Kind, Xattr};
+pub use entry::{Attributes, Content, Entry, Evidence, Extent, Extents, Kind, Xattr};
 pub use exception::{Exception, ExceptionKind};
 pub use id::{ChunkId, DomainId, FileHash, PackId, RepositoryId, SnapshotId, SourceId, WriterId};
 pub use observer::{Counter, Observer, Phase, Silent};
