@@ -1,1 +1,145 @@
-//! drover-source
+//! Reading a tree as a stream of entries, and landing one.
+//!
+//! A [`Source`] is where a migration reads from. Its walk is one sorted stream of entries with
+//! the cheap evidence only (what one `stat` gives); contents, symlink targets, extended attributes
+//! and flags are read afterwards, for what the evidence says is new or changed. The trait is small
+//! so that a source over a network can stand behind it as well as a local directory.
+//!
+//! Nothing is ever silently less: whatever could not be seen is a [`WalkEvent::Problem`] that says
+//! how much is unknown, so that a server's hiccup is not taken for a deletion.
+
+pub mod beneath;
+mod error;
+pub mod local;
+mod ordered;
+mod walk;
+
+use std::ops::Range;
+
+use drover_types::{Attributes, Entry, Evidence, Exception, Kind, RelativePath};
+
+pub use error::{ReadError, SourceError};
+pub use local::LocalSource;
+pub use walk::{Walk, WalkOptions};
+
+/// Where a migration reads from.
+pub trait Source: Send + Sync {
+    /// What it is, for names, snapshots and reports.
+    fn description(&self) -> SourceDescription;
+
+    /// All entries in the order of paths, the root (the empty path) first.
+    ///
+    /// Entries come without symlink target, extended attributes, flags and content; see
+    /// [`Source::complete`] and [`SourceFile::complete`].
+    fn walk(&self, options: &WalkOptions) -> Result<Walk, SourceError>;
+
+    /// Opens a regular file for reading. Anything else there is [`ExceptionKind::Torn`]: the entry
+    /// changed its sort since the walk saw it.
+    ///
+    /// [`ExceptionKind::Torn`]: drover_types::ExceptionKind::Torn
+    fn open(&self, path: &RelativePath) -> Result<Box<dyn SourceFile>, ReadError>;
+
+    /// Fills what the walk left out of an entry that is no regular file: a symlink's target,
+    /// extended attributes, flags.
+    fn complete(&self, entry: &mut Entry) -> Result<(), ReadError>;
+}
+
+/// An open regular file of a source.
+pub trait SourceFile: Send {
+    /// What the file is right now. Compared before and after reading it tells a torn file.
+    fn stat(&mut self) -> Result<Stat, ReadError>;
+
+    /// Reads at `offset` bytes from the start; returns how many bytes came. 0 is the end of the
+    /// file (or an empty buffer), a short read is not.
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError>;
+
+    /// The first run of data at or after `offset`, in bytes; what lies before it is a hole. `None`
+    /// where only a hole, or nothing, is left. A file system that knows no holes gives all the rest.
+    fn next_data(&mut self, offset: u64) -> Result<Option<Range<u64>>, ReadError>;
+
+    /// Fills extended attributes and flags. The rest of `attributes` stays as it is.
+    fn complete(&mut self, attributes: &mut Attributes) -> Result<(), ReadError>;
+}
+
+/// What one `stat` gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is; a symlink's target is empty.
+    pub kind: Kind,
+    /// Mode, owners and mtime; no flags, no extended attributes.
+    pub attributes: Attributes,
+    /// What tells the next pass whether it changed.
+    pub evidence: Evidence,
+}
+
+impl Stat {
+    /// The entry at `path` as a walk yields it.
+    pub fn into_entry(self, path: RelativePath) -> Entry {
+        Entry {
+            path,
+            kind: self.kind,
+            attributes: self.attributes,
+            content: None,
+            hard_link: None,
+            evidence: self.evidence,
+            stale: false,
+        }
+    }
+}
+
+/// What a source is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceDescription {
+    /// The sort of source: `local`.
+    pub kind: &'static str,
+    /// The host whose data it is.
+    pub host: String,
+    /// The root on that host: a canonical path (bytes), or a URL.
+    pub root: Box<[u8]>,
+    /// The user it is read as.
+    pub user: String,
+    /// Whether that user is root, from whom nothing is hidden by permissions.
+    pub privileged: bool,
+    /// The root's file system as `statvfs` names it (`f_fsid`); 0 where it has no name.
+    pub file_system: u64,
+}
+
+/// What a walk yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WalkEvent {
+    /// An entry that was seen.
+    Entry(Entry),
+    /// Something that could not be seen. It comes where the entry would come, and before
+    /// everything below it.
+    Problem {
+        /// What it concerns.
+        path: RelativePath,
+        /// How much is unknown.
+        scope: Scope,
+        /// Why; its path is `path`.
+        exception: Exception,
+    },
+}
+
+impl WalkEvent {
+    /// The path that it concerns.
+    pub fn path(&self) -> &RelativePath {
+        match self {
+            WalkEvent::Entry(entry) => &entry.path,
+            WalkEvent::Problem { path, .. } => path,
+        }
+    }
+}
+
+/// How much a [`WalkEvent::Problem`] leaves unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The entry itself; it is known to be no directory.
+    Entry,
+    /// The entry and everything below it: nothing of that was seen. The entry itself may have come
+    /// right before, where only its children could not be listed.
+    Subtree,
+    /// The listing of this directory is incomplete: entries that follow are real, and of those that
+    /// do not follow it is unknown whether they exist.
+    Listing,
+}
