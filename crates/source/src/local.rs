@@ -109,18 +109,11 @@ impl Tree {
     /// How finely the file system that `fd` is on keeps time. `device` is its number.
     fn granularity(&self, device: u64, fd: impl AsFd) -> Granularity {
         let known = |tree: &Self| {
-            tree.granularities
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&device)
-                .copied()
+            tree.granularities.lock().unwrap_or_else(PoisonError::into_inner).get(&device).copied()
         };
         known(self).unwrap_or_else(|| {
             let found = Granularity::of(fd);
-            self.granularities
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(device, found);
+            self.granularities.lock().unwrap_or_else(PoisonError::into_inner).insert(device, found);
             found
         })
     }
@@ -179,9 +172,10 @@ impl Source for LocalSource {
                 .map_err(|error| ReadError::new(path, error))?
         };
         let raw = fstat(&fd).map_err(|error| ReadError::new(path, error))?;
-        let mut kind = kind_of(&raw).filter(|kind| kind.same_sort(&entry.kind)).ok_or_else(
-            || ReadError::changed(path, "it is of another kind than when it was walked"),
-        )?;
+        let mut kind =
+            kind_of(&raw).filter(|kind| kind.same_sort(&entry.kind)).ok_or_else(|| {
+                ReadError::changed(path, "it is of another kind than when it was walked")
+            })?;
         if let Kind::Symlink { ref mut target } = kind {
             *target = extended::link_target(path, &fd)?;
         }

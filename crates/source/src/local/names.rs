@@ -3,11 +3,7 @@
 //! A directory may hold a million names or a hundred: they are kept in one block, 17 bytes more
 //! each than they are long, and what `stat` says of them is never kept for all at once.
 
-use std::{
-    ffi::CStr,
-    mem::MaybeUninit,
-    os::fd::AsFd,
-};
+use std::{ffi::CStr, mem::MaybeUninit, os::fd::AsFd};
 
 use drover_types::{limits, path::escape};
 use rustix::{fs::RawDir, io::Errno};
@@ -114,9 +110,7 @@ impl Names {
             let start = name.start as usize;
             &bytes[start..start + usize::from(name.len)]
         };
-        index.sort_unstable_by(|a, b| {
-            a.prefix.cmp(&b.prefix).then_with(|| whole(a).cmp(whole(b)))
-        });
+        index.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| whole(a).cmp(whole(b))));
         index.dedup_by(|a, b| a.prefix == b.prefix && whole(a) == whole(b));
         index.shrink_to_fit();
     }

@@ -11,6 +11,7 @@
 
 use std::{
     collections::VecDeque,
+    ffi::CStr,
     io,
     mem::MaybeUninit,
     ops::Range,
@@ -33,9 +34,7 @@ use super::{
     names::{BUFFER, Incomplete, Names},
     stat::{Granularity, convert, device},
 };
-use crate::{
-    ReadError, Scope, SourceError, Stat, Walk, WalkEvent, WalkOptions, ordered::Ordered,
-};
+use crate::{ReadError, Scope, SourceError, Stat, Walk, WalkEvent, WalkOptions, ordered::Ordered};
 
 type Outcome = crate::ordered::Outcome<Work, WalkEvent>;
 
@@ -43,8 +42,7 @@ type Outcome = crate::ordered::Outcome<Work, WalkEvent>;
 pub(super) fn start(tree: &Arc<Tree>, options: &WalkOptions) -> Result<Walk, SourceError> {
     let failed = |error: io::Error| SourceError::new(tree.root.clone(), error);
     let root = RelativePath::root();
-    let stat =
-        tree.stat(&root, tree.beneath.root_fd()).map_err(|error| failed(error.source))?;
+    let stat = tree.stat(&root, tree.beneath.root_fd()).map_err(|error| failed(error.source))?;
     let scan = Arc::new(Scan {
         tree: Arc::clone(tree),
         only_device: options.one_file_system.then_some(stat.evidence.device),
@@ -98,6 +96,11 @@ impl Directory {
     fn room(&self) -> usize {
         let taken = self.path.as_bytes().len() + usize::from(!self.path.is_root());
         limits::PATH.saturating_sub(taken)
+    }
+
+    /// The path of a name that was listed in it.
+    fn child(&self, name: &CStr) -> RelativePath {
+        self.path.join(name.to_bytes()).expect("a listing holds only names that make a path")
     }
 }
 
@@ -205,14 +208,9 @@ impl Worker {
                     // Its names were listed a moment ago. That it cannot be reached any more says
                     // nothing about them, least of all that they are gone.
                     for at in range {
-                        let name = names.get(at).to_bytes();
-                        if let Ok(path) = directory.path.join(name) {
-                            let error = ReadError::changed(
-                                &path,
-                                "its directory went away while it was walked",
-                            );
-                            emit(outcome, problem(Scope::Subtree, error));
-                        }
+                        let path = directory.child(names.get(at));
+                        let why = "its directory went away while it was walked";
+                        emit(outcome, problem(Scope::Subtree, ReadError::changed(&path, why)));
                     }
                     return;
                 }
@@ -235,14 +233,7 @@ impl Worker {
         let scanned = clock::now();
         for at in range {
             let name = names.get(at);
-            let path = match directory.path.join(name.to_bytes()) {
-                Ok(path) => path,
-                Err(why) => {
-                    let error = ReadError::new(&directory.path, io::Error::other(why));
-                    emit(outcome, problem(Scope::Listing, error));
-                    continue;
-                }
-            };
+            let path = directory.child(name);
             let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
             let raw = match retry_on_intr(|| statat(fd, name, flags)) {
                 Ok(raw) => raw,
@@ -280,10 +271,7 @@ impl Scan {
         let failed = |error: io::Error| ReadError::new(&directory.path, error);
         let fd = match self.try_open(directory, flags) {
             Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::MFILE | Errno::NFILE)
-                ) =>
+                if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) =>
             {
                 self.kept.clear();
                 self.try_open(directory, flags)
