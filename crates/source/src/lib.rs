@@ -19,7 +19,7 @@ use std::ops::Range;
 use drover_types::{Attributes, Entry, Evidence, Exception, Kind, RelativePath};
 
 pub use error::{ReadError, SourceError};
-pub use local::LocalSource;
+pub use local::{LocalSource, SETTABLE_FLAGS};
 pub use walk::{Walk, WalkOptions};
 
 /// Where a migration reads from.
