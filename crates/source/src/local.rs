@@ -240,3 +240,6 @@ impl SourceFile for LocalFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -341,3 +341,6 @@ impl<W, E> Drop for Ordered<W, E> {
         self.join();
     }
 }
+
+#[cfg(test)]
+mod tests;
