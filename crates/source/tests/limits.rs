@@ -8,7 +8,12 @@ use std::{
 
 use drover_source::{LocalSource, Source, WalkEvent, WalkOptions};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tempfile::tempdir;
+use tempfile::TempDir;
+
+/// In memory where there is such a place: the many files here are no test of the disk.
+fn tempdir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -51,7 +56,7 @@ fn fan(at: &Path, depth: usize) -> usize {
 fn descriptors_threads_and_memory_are_bounded() {
     // A wide directory: memory for names, not for what stat says of all of them.
     const WIDE: usize = 200_000;
-    let root = tempdir().unwrap();
+    let root = tempdir();
     for at in 0..WIDE {
         File::create(root.path().join(format!("image-{at:08}.dcm"))).unwrap();
     }
@@ -74,7 +79,7 @@ fn descriptors_threads_and_memory_are_bounded() {
     drop(source);
 
     // Few descriptors allowed, many directories and threads.
-    let root = tempdir().unwrap();
+    let root = tempdir();
     let entries = fan(root.path(), 5);
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = Some(64);
