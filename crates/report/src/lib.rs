@@ -1,1 +1,35 @@
-//! drover-report
+//! What a verb answers: one [`Document`], as JSON for programs, as text for a terminal, and as one
+//! self-contained HTML page.
+//!
+//! `what a verb did → Document → JSON | Page → text | HTML`
+//!
+//! A document is plain data with the names that other programs rely on; a [`Page`] is what people
+//! are to read of it, verdict first. Text and HTML are two renderings of the same page, so that
+//! they cannot say different things. Every string in a document is a [`Text`], which cannot hold
+//! anything that would change how the text around it is read.
+
+mod document;
+pub mod format;
+mod html;
+mod page;
+mod stream;
+mod text;
+
+pub use document::{
+    Body, Document, Failure, ParseError,
+    demo::DemoReport,
+    diff::{ChangeItem, DiffReport, DiffTotals},
+    exception::{ExceptionItem, PathText},
+    init::InitReport,
+    key::{EpochItem, KeyReport, SlotItem, WriterItem},
+    log::{LogItem, LogReport},
+    ls::{LsItem, LsReport},
+    restore::{RestoreBytes, RestoreEntries, RestoreReport},
+    snapshots::{SnapshotItem, SnapshotsReport},
+    sync::{SyncBytes, SyncEntries, SyncReport, SyncRequests, SyncSource},
+    verify::{ChangedItem, CheckedSnapshot, Head, Problem, Verdict, VerifyReport, VerifyTotals},
+};
+pub use html::render as html;
+pub use page::{Fact, Page, Table, Tone};
+pub use stream::ListWriter;
+pub use text::Text;

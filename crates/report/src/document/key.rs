@@ -1,0 +1,137 @@
+//! `drover key`: who can open a repository, and who can write to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Page, Table, Text, Tone, format};
+
+/// A way in: a passphrase, a key file, an identity.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SlotItem {
+    /// Its id.
+    pub id: Text,
+    /// `passphrase`, `key file` or `identity`.
+    pub kind: Text,
+    /// What it opens: `owner`, `reader` or `auditor`.
+    pub role: Text,
+    /// When it was made.
+    pub created: Text,
+}
+
+/// A machine that may write.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WriterItem {
+    /// Its id.
+    pub id: Text,
+    /// What it was called when it was made.
+    pub label: Text,
+    /// Writers of one dedup domain share chunks.
+    pub domain: Text,
+    /// When it was made.
+    pub issued: Text,
+    /// The number of the last snapshot that counts, where it was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_after: Option<u64>,
+}
+
+/// A generation of the readers' keys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EpochItem {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it began.
+    pub created: Text,
+}
+
+/// The keys of a repository, after what was done.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyReport {
+    /// The repository's URL, without credentials.
+    pub repository: Text,
+    /// `list`, `add`, `remove`, `export-writer` or `rotate`.
+    pub action: Text,
+    /// The slot, writer or epoch that it was done to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Text>,
+    /// The file that was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Text>,
+    /// Ways in.
+    pub slots: Vec<SlotItem>,
+    /// Machines that may write.
+    pub writers: Vec<WriterItem>,
+    /// Generations of the readers' keys.
+    pub epochs: Vec<EpochItem>,
+}
+
+impl KeyReport {
+    pub(super) fn page(&self) -> Page {
+        let subject = self.subject.as_ref().map(Text::to_string).unwrap_or_default();
+        let (tone, verdict) = match self.action.as_str() {
+            "add" => (Tone::Good, format!("slot {subject} added")),
+            "remove" => (Tone::Good, format!("slot {subject} removed")),
+            "export-writer" => (Tone::Good, format!("writer {subject} made")),
+            "rotate" => (Tone::Good, format!("epoch {subject} begun")),
+            _ => {
+                let slots = format::counted(self.slots.len() as u64, "way in", "ways in");
+                let writers = format::counted(self.writers.len() as u64, "writer", "writers");
+                (Tone::Plain, format!("{slots}, {writers}"))
+            }
+        };
+        let mut page = Page::new("Keys", tone, verdict);
+        page.fact("Repository", self.repository.to_string());
+        page.fact("File", self.file.as_ref().map(Text::to_string).unwrap_or_default());
+        match self.action.as_str() {
+            "remove" => page.next.push(
+                "Whoever had this key may have copied what it opened: begin a new epoch with \
+                 drover key rotate, so that later packs are closed to it."
+                    .to_owned(),
+            ),
+            "rotate" => page.next.push(
+                "The new keys protect what is written from now on; what is there stays sealed as \
+                 it was."
+                    .to_owned(),
+            ),
+            "export-writer" => page.next.push(
+                "Carry the file to the machine that is to write, and nowhere else: it can write \
+                 to this repository and cannot read from it."
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+        let row = |s: &SlotItem| {
+            vec![s.id.to_string(), s.kind.to_string(), s.role.to_string(), s.created.to_string()]
+        };
+        page.table(table(
+            "Ways in",
+            vec!["id", "kind", "role", "created"],
+            self.slots.iter().map(row).collect(),
+        ));
+        let row = |w: &WriterItem| {
+            let revoked = w.revoked_after.map(|n| format!("after {n}")).unwrap_or_default();
+            vec![
+                w.id.to_string(),
+                w.label.to_string(),
+                format::short_id(w.domain.as_str()).to_owned(),
+                w.issued.to_string(),
+                revoked,
+            ]
+        };
+        page.table(table(
+            "Writers",
+            vec!["id", "label", "domain", "issued", "revoked"],
+            self.writers.iter().map(row).collect(),
+        ));
+        let row = |e: &EpochItem| vec![e.number.to_string(), e.created.to_string()];
+        page.table(table("Epochs", vec!["number", "begun"], self.epochs.iter().map(row).collect()));
+        page
+    }
+}
+
+fn table(title: &str, columns: Vec<&'static str>, rows: Vec<Vec<String>>) -> Table {
+    let title = title.to_owned();
+    Table { title, columns, rows, note: String::new(), terminal_rows: usize::MAX }
+}

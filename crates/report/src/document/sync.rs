@@ -1,0 +1,252 @@
+//! `drover sync`: one pass over one source or several.
+
+use std::iter::Sum;
+
+use serde::{Deserialize, Serialize};
+
+use super::exception::{self, ExceptionItem};
+use crate::{Page, Table, Text, Tone, format};
+
+/// What happened to the entries of a pass. Directories count, the root does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncEntries {
+    /// `new + changed + metadata + unchanged`.
+    pub total: u64,
+    /// Not in the pass before.
+    pub new: u64,
+    /// With other content, or of another sort.
+    pub changed: u64,
+    /// With other attributes only.
+    pub metadata: u64,
+    /// As before.
+    pub unchanged: u64,
+    /// In the pass before, and gone from the source.
+    pub removed: u64,
+}
+
+/// The bytes of a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncBytes {
+    /// Logical size of the source's files.
+    pub source: u64,
+    /// Read from the source.
+    pub read: u64,
+    /// Plaintext of the chunks that were not in the repository.
+    pub new: u64,
+    /// Their size as sealed.
+    pub stored: u64,
+    /// All bodies sent.
+    pub uploaded: u64,
+}
+
+/// Requests to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncRequests {
+    /// Objects written.
+    pub put: u64,
+    /// Objects read.
+    pub get: u64,
+    /// Objects looked up.
+    pub head: u64,
+    /// Pages of listings.
+    pub list: u64,
+}
+
+/// One source of a pass.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncSource {
+    /// The source's name.
+    pub source: Text,
+    /// The snapshot that the pass left; `None` where it left none.
+    pub snapshot: Option<Text>,
+    /// The newest snapshot of the source before it.
+    pub parent: Option<Text>,
+    /// What happened to the entries.
+    pub entries: SyncEntries,
+    /// The bytes.
+    pub bytes: SyncBytes,
+    /// The requests.
+    pub requests: SyncRequests,
+    /// What could not be taken faithfully.
+    pub exceptions: Vec<ExceptionItem>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// A pass.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncReport {
+    /// The repository's URL, without credentials.
+    pub repository: Text,
+    /// The only source, or the sums over all.
+    #[serde(flatten)]
+    pub sums: SyncSource,
+    /// Each source, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SyncSource>,
+    /// What is worth knowing and no exception.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Text>,
+}
+
+impl SyncReport {
+    /// The report of a pass over `sources`.
+    pub fn new(repository: Text, mut sources: Vec<SyncSource>, seconds: f64) -> Self {
+        if sources.len() == 1
+            && let Some(only) = sources.pop()
+        {
+            return Self { repository, sums: only, sources, warnings: Vec::new() };
+        }
+        let sums = SyncSource {
+            entries: sources.iter().map(|s| s.entries).sum(),
+            bytes: sources.iter().map(|s| s.bytes).sum(),
+            requests: sources.iter().map(|s| s.requests).sum(),
+            exceptions: sources.iter().flat_map(|s| s.exceptions.iter().cloned()).collect(),
+            seconds,
+            ..SyncSource::default()
+        };
+        Self { repository, sums, sources, warnings: Vec::new() }
+    }
+
+    /// Whether something could not be taken faithfully.
+    pub fn has_exceptions(&self) -> bool {
+        !self.sums.exceptions.is_empty()
+    }
+
+    pub(super) fn page(&self) -> Page {
+        let sums = &self.sums;
+        let count = |n| format::count(n);
+        let exceptions = sums.exceptions.len() as u64;
+        let kept = format::counted(sums.entries.total, "entry", "entries");
+        let mut page = if exceptions == 0 {
+            Page::new("Pass", Tone::Good, format!("complete: {kept}"))
+        } else {
+            let exceptions = format::counted(exceptions, "exception", "exceptions");
+            Page::new("Pass", Tone::Caution, format!("complete, with {exceptions}: {kept}"))
+        };
+        let e = &sums.entries;
+        page.explanation = format!(
+            "{} new, {} changed, {} with other attributes, {} as before, {} removed.",
+            count(e.new),
+            count(e.changed),
+            count(e.metadata),
+            count(e.unchanged),
+            count(e.removed),
+        );
+        page.fact("Repository", self.repository.to_string());
+        page.fact("Source", sums.source.to_string());
+        page.fact("Snapshot", sums.snapshot.as_ref().map(Text::to_string).unwrap_or_default());
+        page.fact("Parent", sums.parent.as_ref().map(Text::to_string).unwrap_or_default());
+        page.fact("Size of the source", format::bytes_exact(sums.bytes.source));
+        page.fact("Read from the source", format::bytes_exact(sums.bytes.read));
+        page.fact("Not in the repository before", format::bytes_exact(sums.bytes.new));
+        page.fact("Stored for it", format::bytes_exact(sums.bytes.stored));
+        page.fact("Uploaded", format::bytes_exact(sums.bytes.uploaded));
+        let r = &sums.requests;
+        page.fact(
+            "Requests",
+            format!(
+                "{} put, {} get, {} head, {} list",
+                count(r.put),
+                count(r.get),
+                count(r.head),
+                count(r.list)
+            ),
+        );
+        page.fact("Time", format::duration(sums.seconds));
+        if self.sources.is_empty() {
+            page.table(exception::table(&sums.exceptions, NOTE));
+        } else {
+            page.table(self.sources_table());
+            for source in &self.sources {
+                let mut table = exception::table(&source.exceptions, NOTE);
+                table.title = format!("{}: {}", source.source, table.title);
+                page.table(table);
+            }
+        }
+        page.next.extend(self.warnings.iter().map(Text::to_string));
+        if exceptions > 0 {
+            page.next.push(
+                "Look at the exceptions; once what stood in the way is gone, the same command \
+                 takes what is missing."
+                    .to_owned(),
+            );
+        }
+        page.next.push(format!("Prove it: drover verify --repo {}", self.repository));
+        page
+    }
+
+    fn sources_table(&self) -> Table {
+        let row = |s: &SyncSource| {
+            vec![
+                s.source.to_string(),
+                s.snapshot.as_ref().map_or("none", |id| format::short_id(id.as_str())).to_owned(),
+                format::count(s.entries.total),
+                format::count(s.entries.new + s.entries.changed + s.entries.metadata),
+                format::bytes(s.bytes.source),
+                format::bytes(s.bytes.uploaded),
+                format::count(s.exceptions.len() as u64),
+                format::duration(s.seconds),
+            ]
+        };
+        Table {
+            title: "Sources".to_owned(),
+            columns: vec![
+                "source",
+                "snapshot",
+                "entries",
+                "changes",
+                "size",
+                "uploaded",
+                "exceptions",
+                "time",
+            ],
+            rows: self.sources.iter().map(row).collect(),
+            note: String::new(),
+            terminal_rows: usize::MAX,
+        }
+    }
+}
+
+const NOTE: &str = "What an earlier pass had of these is kept and marked as stale.";
+
+impl Sum for SyncEntries {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |a, b| Self {
+            total: a.total + b.total,
+            new: a.new + b.new,
+            changed: a.changed + b.changed,
+            metadata: a.metadata + b.metadata,
+            unchanged: a.unchanged + b.unchanged,
+            removed: a.removed + b.removed,
+        })
+    }
+}
+
+impl Sum for SyncBytes {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |a, b| Self {
+            source: a.source + b.source,
+            read: a.read + b.read,
+            new: a.new + b.new,
+            stored: a.stored + b.stored,
+            uploaded: a.uploaded + b.uploaded,
+        })
+    }
+}
+
+impl Sum for SyncRequests {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |a, b| Self {
+            put: a.put + b.put,
+            get: a.get + b.get,
+            head: a.head + b.head,
+            list: a.list + b.list,
+        })
+    }
+}

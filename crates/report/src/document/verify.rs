@@ -1,0 +1,254 @@
+//! `drover verify`: whether what is in the cloud is what was on the server.
+
+use serde::{Deserialize, Serialize};
+
+use super::exception::PathText;
+use crate::{Page, Table, Text, Tone, format, page::TERMINAL_ROWS};
+
+/// What a verification found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything it looked at is as it should be.
+    Verified,
+    /// It found a difference or damage.
+    Failed,
+    /// It found nothing wrong and could not look at everything.
+    #[default]
+    Incomplete,
+}
+
+/// How much a verification looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifyTotals {
+    /// Entries of the manifests.
+    pub entries: u64,
+    /// Regular files among them.
+    pub files: u64,
+    /// Their logical size.
+    pub bytes: u64,
+    /// Chunks named.
+    pub chunks: u64,
+    /// Packs that hold them.
+    pub packs: u64,
+}
+
+/// One difference, or one piece of damage.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// A stable word for programs: `missing`, `damaged`, `content`, `metadata`, `extra`, ….
+    pub kind: Text,
+    /// The object in the repository, where it is about one.
+    pub object: Option<Text>,
+    /// The path, where it is about an entry.
+    pub path: Option<Text>,
+    /// Base64 of the path's bytes, where something had to be escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_b64: Option<Text>,
+    /// What is wrong.
+    pub message: Text,
+}
+
+/// An entry of a living source that changed since the pass: no difference.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChangedItem {
+    /// Which.
+    #[serde(flatten)]
+    pub path: PathText,
+    /// How.
+    pub message: Text,
+}
+
+/// A snapshot that was checked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckedSnapshot {
+    /// Its id.
+    pub id: Text,
+    /// Its source.
+    pub source: Text,
+    /// When its pass ended.
+    pub time: Text,
+    /// How many exceptions its pass recorded; they are no problems here.
+    pub exceptions: u64,
+}
+
+/// The newest snapshot of a writer: what the next verification can be told to expect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Head {
+    /// The writer.
+    pub writer: Text,
+    /// The number of its newest snapshot.
+    pub sequence: u64,
+    /// The id of its newest snapshot.
+    pub snapshot: Text,
+}
+
+/// A verification.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifyReport {
+    /// The repository's URL, without credentials.
+    pub repository: Text,
+    /// What it found.
+    pub verdict: Verdict,
+    /// How strong it is: `acknowledged`, `read back`, `landed and hashed`.
+    pub method: Text,
+    /// What was compared with the snapshot, where a source or a target was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Text>,
+    /// How much it looked at.
+    pub totals: VerifyTotals,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What it could not look at, and why.
+    pub unchecked: Vec<Problem>,
+    /// What changed on a living source since the pass.
+    pub changed_since: Vec<ChangedItem>,
+    /// The snapshots it checked.
+    pub snapshots: Vec<CheckedSnapshot>,
+    /// Every writer's newest snapshot.
+    pub heads: Vec<Head>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl VerifyReport {
+    pub(super) fn page(&self) -> Page {
+        let t = &self.totals;
+        let what = format!(
+            "{} in {}",
+            format::counted(t.entries, "entry", "entries"),
+            format::counted(self.snapshots.len() as u64, "snapshot", "snapshots"),
+        );
+        let (tone, verdict) = match self.verdict {
+            Verdict::Verified => (Tone::Good, format!("verified: {what}")),
+            Verdict::Failed => {
+                let problems = format::counted(self.problems.len() as u64, "problem", "problems");
+                (Tone::Bad, format!("failed: {problems}"))
+            }
+            Verdict::Incomplete => (Tone::Caution, "incomplete".to_owned()),
+        };
+        let mut page = Page::new("Verification", tone, verdict);
+        page.explanation = match self.verdict {
+            Verdict::Verified => meaning(self.method.as_str()),
+            Verdict::Failed => "What is listed below is not what was on the source.".to_owned(),
+            Verdict::Incomplete => "Nothing was found to be wrong, but not everything could be \
+                                    looked at: this proves nothing about what is listed below."
+                .to_owned(),
+        };
+        page.fact("Method", self.method.to_string());
+        page.fact("Repository", self.repository.to_string());
+        page.fact("Compared with", self.compared.as_ref().map(Text::to_string).unwrap_or_default());
+        page.fact("Entries", format::count(t.entries));
+        page.fact("Files", format::count(t.files));
+        page.fact("Bytes", format::bytes_exact(t.bytes));
+        page.fact("Chunks", format::count(t.chunks));
+        page.fact("Packs", format::count(t.packs));
+        let exceptions: u64 = self.snapshots.iter().map(|s| s.exceptions).sum();
+        page.fact("Exceptions the passes recorded", format::count(exceptions));
+        page.fact("Time", format::duration(self.seconds));
+        page.table(problem_table("Problems", &self.problems));
+        page.table(problem_table("Not looked at", &self.unchecked));
+        page.table(self.changed_table());
+        page.table(self.snapshots_table());
+        page.table(self.heads_table());
+        page.next = match self.verdict {
+            Verdict::Verified => {
+                vec![
+                    "Keep this report: its heads tell a later verification what to expect."
+                        .to_owned(),
+                ]
+            }
+            Verdict::Failed => vec![
+                "Keep the repository as it is, and this report with it.".to_owned(),
+                "If the source still stands, run sync again: it sends what is missing.".to_owned(),
+            ],
+            Verdict::Incomplete => {
+                vec!["Give the permission that is missing, and verify again.".to_owned()]
+            }
+        };
+        page
+    }
+
+    fn changed_table(&self) -> Table {
+        let row = |item: &ChangedItem| vec![item.path.shown(), item.message.to_string()];
+        Table {
+            title: format!(
+                "Changed since the pass: {}",
+                format::count(self.changed_since.len() as u64)
+            ),
+            columns: vec!["path", "how"],
+            rows: self.changed_since.iter().map(row).collect(),
+            note: "The source lives on; the next pass takes these.".to_owned(),
+            terminal_rows: TERMINAL_ROWS,
+        }
+    }
+
+    fn snapshots_table(&self) -> Table {
+        let row = |s: &CheckedSnapshot| {
+            vec![
+                s.source.to_string(),
+                s.time.to_string(),
+                format::count(s.exceptions),
+                s.id.to_string(),
+            ]
+        };
+        Table {
+            title: "Snapshots".to_owned(),
+            columns: vec!["source", "time", "exceptions", "id"],
+            rows: self.snapshots.iter().map(row).collect(),
+            note: String::new(),
+            terminal_rows: TERMINAL_ROWS,
+        }
+    }
+
+    fn heads_table(&self) -> Table {
+        let row = |head: &Head| {
+            vec![head.writer.to_string(), head.sequence.to_string(), head.snapshot.to_string()]
+        };
+        Table {
+            title: "Heads".to_owned(),
+            columns: vec!["writer", "sequence", "snapshot"],
+            rows: self.heads.iter().map(row).collect(),
+            note: String::new(),
+            terminal_rows: TERMINAL_ROWS,
+        }
+    }
+}
+
+fn meaning(method: &str) -> String {
+    match method {
+        "acknowledged" => {
+            "Every object that the snapshots name is in the store, with its length, and every \
+             signature, number and root is right. The packs were not read back."
+        }
+        "read back" => {
+            "Every pack was read back from the store, decrypted and hashed, and every file \
+             is made of exactly these bytes."
+        }
+        "landed and hashed" => {
+            "Every entry was compared with the snapshot, and every file's bytes were hashed."
+        }
+        _ => "",
+    }
+    .to_owned()
+}
+
+pub(super) fn problem_table(title: &str, problems: &[Problem]) -> Table {
+    let row = |p: &Problem| {
+        let text = |field: &Option<Text>| field.as_ref().map(Text::to_string).unwrap_or_default();
+        vec![p.kind.to_string(), text(&p.path), text(&p.object), p.message.to_string()]
+    };
+    Table {
+        title: format!("{title}: {}", format::count(problems.len() as u64)),
+        columns: vec!["kind", "path", "object", "message"],
+        rows: problems.iter().map(row).collect(),
+        note: String::new(),
+        terminal_rows: TERMINAL_ROWS,
+    }
+}
