@@ -59,9 +59,13 @@ impl Granularity {
     /// Where `ctime` can be trusted, `mtime` does not count: it cannot change without `ctime`,
     /// and devices with a wrong clock leave files from the future that would be read again in
     /// every pass.
+    ///
+    /// A `ctime` of a whole second comes, but for one in a million, from a file system that has
+    /// no finer times (ext3, ext4 with small inodes), whatever it is called.
     pub(super) fn is_racy(self, ctime: Timestamp, mtime: Timestamp, scanned: Timestamp) -> bool {
-        let recent = |time: Timestamp| time.as_nanos() > scanned.as_nanos() - self.nanos();
-        recent(ctime) || (self == Granularity::Coarse && recent(mtime))
+        let granularity = if ctime.nanos == 0 { Granularity::Coarse } else { self };
+        let recent = |time: Timestamp| time.as_nanos() > scanned.as_nanos() - granularity.nanos();
+        recent(ctime) || (granularity == Granularity::Coarse && recent(mtime))
     }
 }
 

@@ -322,8 +322,11 @@ fn reading_leaves_no_trace() {
 fn what_changed_within_one_tick_of_the_scan_is_racy() {
     use Granularity::{Coarse, Fine};
     let at = |millis: i64| {
-        Timestamp::new(100 + millis.div_euclid(1000), millis.rem_euclid(1000) as u32 * 1_000_000)
-            .unwrap()
+        Timestamp::new(
+            100 + millis.div_euclid(1000),
+            millis.rem_euclid(1000) as u32 * 1_000_000 + 1,
+        )
+        .unwrap()
     };
     let long_ago = at(-60_000);
     assert!(Fine.is_racy(at(-9), long_ago, at(0)));
@@ -333,6 +336,8 @@ fn what_changed_within_one_tick_of_the_scan_is_racy() {
     assert!(Coarse.is_racy(at(-1_999), long_ago, at(0)));
     assert!(!Coarse.is_racy(at(-2_000), long_ago, at(0)));
     assert!(Coarse.is_racy(long_ago, at(-1_999), at(0)));
+    let whole_second = Timestamp::new(99, 0).unwrap();
+    assert!(Fine.is_racy(whole_second, long_ago, at(0)), "a file system without nanoseconds");
 }
 
 #[test]
