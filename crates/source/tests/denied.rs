@@ -81,10 +81,7 @@ fn what_is_denied_is_told_and_nothing_else_is_lost() {
         let path = RelativePath::new(*b"secret").unwrap();
         let error = source.open(&path).err().unwrap();
         assert_eq!((error.kind, &error.path), (ExceptionKind::Denied, &path));
-        assert!(matches!(
-            LocalSource::open(&at("closed")).unwrap_err(),
-            SourceError::Denied(_)
-        ));
+        assert!(matches!(LocalSource::open(&at("closed")).unwrap_err(), SourceError::Denied(_)));
     });
 
     // So that the directory can be removed by a user who is not root as well.

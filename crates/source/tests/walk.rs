@@ -101,8 +101,7 @@ enum Make {
 fn name() -> impl Strategy<Value = Vec<u8>> {
     // Around `/` and NUL in the order of bytes, and outside of UTF-8.
     let byte = prop::sample::select(vec![0x01, b'-', b'.', b'0', b'a', b'\n', 0x7f, 0xff]);
-    prop::collection::vec(byte, 1..3)
-        .prop_filter("a name", |name| name != b"." && name != b"..")
+    prop::collection::vec(byte, 1..3).prop_filter("a name", |name| name != b"." && name != b"..")
 }
 
 fn tree() -> impl Strategy<Value = Vec<(Vec<Vec<u8>>, Make)>> {
