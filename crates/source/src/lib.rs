@@ -106,6 +106,10 @@ pub struct SourceDescription {
 
 /// What a walk yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all events are entries, and a box for each would cost an allocation"
+)]
 pub enum WalkEvent {
     /// An entry that was seen.
     Entry(Entry),

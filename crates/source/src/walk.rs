@@ -24,11 +24,11 @@ impl WalkOptions {
 }
 
 impl Default for WalkOptions {
-    /// As many threads as there are processors, at least 2 (a disk or a server is waited for in
+    /// As many threads as there are processors, at least 4 (a disk or a server is waited for in
     /// parallel) and at most 16; all file systems; 16,384 entries, which take about 8 MiB.
     fn default() -> Self {
-        let processors = thread::available_parallelism().map_or(2, usize::from);
-        Self { threads: processors.clamp(2, 16), one_file_system: false, buffer: 16_384 }
+        let processors = thread::available_parallelism().map_or(4, usize::from);
+        Self { threads: processors.clamp(4, 16), one_file_system: false, buffer: 16_384 }
     }
 }
 

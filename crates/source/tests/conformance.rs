@@ -1,6 +1,8 @@
 //! What every source must satisfy, whatever stands behind it: run on each implementation, over a
 //! tree that holds one of everything.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     fs::{self, File, Permissions},

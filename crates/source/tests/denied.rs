@@ -1,5 +1,7 @@
 //! What a user without the right to read meets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,

@@ -1,6 +1,8 @@
 //! What a walk takes of the process it runs in. One test: it lowers the limits of its process and
 //! counts what the process holds, so that nothing else may run beside it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs::{self, File},
     path::Path,

@@ -1,5 +1,7 @@
 //! The walk of a local tree against an independent walker, and on trees that change or are odd.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     ffi::OsStr,
     fs::{self, File},
