@@ -12,6 +12,7 @@ pub mod beneath;
 mod error;
 pub mod local;
 mod ordered;
+pub mod target;
 mod walk;
 
 use std::ops::Range;

@@ -1,0 +1,650 @@
+//! Writing a tree where others may be at work.
+//!
+//! A target is the landing of a restore on a file system. It takes entries and bytes, and trusts
+//! neither these nor the tree it writes into: nothing is opened outside of its root, no symlink
+//! is followed, and what is changed is held by a descriptor and not by its name.
+//!
+//! **Order.** Directories come before what is in them; they are made for this process alone
+//! (0700) and get their own mode, times and flags when [`Target::set_attributes`] is called for
+//! them after all that is in them. A directory that was there before is opened up by
+//! [`Target::create_directory`] if it is in the way, so its attributes must be set afterwards
+//! too. Everything else is complete when its call returns.
+//!
+//! **Replacing.** A new file is made under its final name, which must be free. Where something is
+//! replaced, the new file is made beside it under a temporary name ([`is_temporary`]); it takes
+//! its place when [`Target::sync`] has made its content durable, so that after a crash the old or
+//! the new file is there, whole. Sync runs by itself when many wait.
+//!
+//! **Durability.** Nothing is durable before [`Target::sync`]. After a power loss, a file that was
+//! not synced can have its size and times but not its bytes; the [`Marker`] tells whether a
+//! restore that was cut off can be trusted that far.
+//!
+//! All calls may be made from many threads at once, for different paths.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::DirBuilderExt,
+    },
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use drover_types::{Entry, Kind, RelativePath};
+use rustix::{
+    fs::{
+        AtFlags, CWD, Dir, FileType, Mode, linkat, makedev, mkdirat, mknodat, renameat, symlinkat,
+        syncfs, unlinkat,
+    },
+    io::{Errno, retry_on_intr},
+};
+
+mod attributes;
+mod error;
+mod file;
+mod marker;
+mod object;
+mod parents;
+#[cfg(test)]
+mod tests;
+
+pub use attributes::{Owners, TargetOptions};
+pub use error::{Loss, Losses, TargetError, TargetErrorKind};
+pub use file::{Existing, NewFile};
+pub use marker::{MARKER, Marker};
+
+use attributes::{Known, Policy, set_flags};
+use object::{LOCKING, Object, Status, point_at, reopen, status_at, through_proc};
+use parents::{Parent, Parents, must_open_up};
+
+use crate::beneath::Beneath;
+
+/// How many replacements wait for a sync before one is made for them.
+const WAITING: usize = 4096;
+
+/// What temporary names begin with; the process and a number follow.
+const TEMPORARY: &str = ".drover-new-";
+
+/// Whether a name is one that a target gives to a file that is to replace another. A restore that
+/// was killed leaves such files behind.
+pub fn is_temporary(name: &[u8]) -> bool {
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    name.strip_prefix(TEMPORARY.as_bytes()).is_some_and(|rest| {
+        let mut parts = rest.split(|&b| b == b'-');
+        parts.next().is_some_and(digits)
+            && parts.next().is_some_and(digits)
+            && parts.next().is_none()
+    })
+}
+
+/// Whether a path is the marker's. It is no part of the tree: walks of a target leave it out.
+pub fn is_marker(path: &RelativePath) -> bool {
+    path.as_bytes() == MARKER
+}
+
+/// A directory that a restore writes into. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Target(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    beneath: Beneath,
+    parents: Parents,
+    policy: Policy,
+    /// Device of the root.
+    device: u64,
+    /// One directory on each further file system that was written to.
+    mounted: Mutex<BTreeMap<u64, OwnedFd>>,
+    /// Device and inode of what this run made or checked and may get further names.
+    made: Mutex<HashSet<(u64, u64)>>,
+    /// What replaces what at the next sync.
+    waiting: Mutex<HashMap<RelativePath, Waiting>>,
+    /// Replacements that failed since the last [`Target::sync`].
+    failed: Mutex<Vec<TargetError>>,
+    /// Held while waiting replacements are made.
+    replacing: Mutex<()>,
+    next_temporary: AtomicU64,
+}
+
+/// A file under its temporary name.
+#[derive(Clone, Debug)]
+struct Waiting {
+    temporary: Box<[u8]>,
+    identity: (u64, u64),
+    /// Flags that would forbid the rename, set after it.
+    flags: u32,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is a single insertion or removal: a thread that panicked
+    // leaves them whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Target {
+    /// Opens the directory at `root`, and makes it, and what lies above it, if it is not there.
+    pub fn open(root: &Path, options: TargetOptions) -> Result<Self, TargetError> {
+        let failed = |source| TargetError::Open { path: root.to_owned(), source };
+        let beneath = match Beneath::open(root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut builder = std::fs::DirBuilder::new();
+                builder.recursive(true).mode(0o700).create(root).map_err(failed)?;
+                Beneath::open(root)
+            }
+            answer => answer,
+        };
+        Self::on(beneath.map_err(failed)?, options).map_err(|errno| failed(errno.into()))
+    }
+
+    fn on(beneath: Beneath, options: TargetOptions) -> Result<Self, Errno> {
+        let (device, _) = status_at(beneath.root_fd(), b"")?.identity;
+        Ok(Self(Arc::new(Inner {
+            beneath,
+            parents: Parents::default(),
+            policy: Policy::new(options, device),
+            device,
+            mounted: Mutex::default(),
+            made: Mutex::default(),
+            waiting: Mutex::default(),
+            failed: Mutex::default(),
+            replacing: Mutex::default(),
+            next_temporary: AtomicU64::new(0),
+        })))
+    }
+
+    /// Whether nothing is in it, apart from the marker and the `lost+found` of a new file system.
+    pub fn is_empty(&self) -> Result<bool, TargetError> {
+        let root = RelativePath::root();
+        let failed = |errno| TargetError::entry(&root, "list", errno);
+        for entry in Dir::read_from(self.0.beneath.root_fd()).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b".." | MARKER | b"lost+found") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a directory, for this process alone; `false` if it was there. One that was there is
+    /// opened up if this process could not write into it (read-only, immutable).
+    pub fn create_directory(&self, path: &RelativePath) -> Result<bool, TargetError> {
+        const WHAT: &str = "create the directory";
+        let (parent, name) = self.place(path, WHAT)?;
+        let failed = |errno| TargetError::entry(path, WHAT, errno);
+        if !path.is_root() {
+            match mkdirat(parent.fd(), name, Mode::RWXU) {
+                Ok(()) => return Ok(true),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let fd = point_at(parent.fd(), name).map_err(failed)?;
+        let object = Object::pointed(&fd);
+        let status = object.status().map_err(failed)?;
+        if status.kind != FileType::Directory {
+            return Err(failed(Errno::EXIST));
+        }
+        if must_open_up(&status) {
+            object.set_mode(status.mode | 0o700).map_err(failed)?;
+        }
+        if status.locked {
+            let opened = reopen(fd.as_fd(), status.kind).map_err(failed)?;
+            Object::opened(&opened).unlock().map_err(failed)?;
+        }
+        Ok(false)
+    }
+
+    /// Begins a file under its final name, which must be free.
+    pub fn create_file(&self, entry: &Entry) -> Result<NewFile, TargetError> {
+        NewFile::create(self, entry, None)
+    }
+
+    /// Begins a file that takes the place of whatever file, link or special file has its name.
+    pub fn replace_file(&self, entry: &Entry) -> Result<NewFile, TargetError> {
+        NewFile::create(self, entry, Some(self.temporary()))
+    }
+
+    /// Opens a regular file that is there, for reading; `None` where there is none.
+    pub fn open_existing(&self, path: &RelativePath) -> Result<Option<Existing>, TargetError> {
+        Existing::open(self, path)
+    }
+
+    /// Makes a symlink, a FIFO, a socket or a device, in place of whatever has its name and is no
+    /// directory. What may not be made here is a loss of `entry`.
+    pub fn create_other(&self, entry: &Entry) -> Result<Losses, TargetError> {
+        const WHAT: &str = "create";
+        let path = &entry.path;
+        let (parent, name) = self.place(path, WHAT)?;
+        let failed = |errno| TargetError::entry(path, WHAT, errno);
+        let device = matches!(entry.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. });
+        if device && !self.0.policy.options.devices {
+            let why = "devices were not asked for".into();
+            return Ok(vec![Loss { what: "device", why }]);
+        }
+        let (made_as, made) = match make(&parent, name, &entry.kind) {
+            Err(Errno::EXIST) => {
+                let temporary = self.temporary();
+                let made = make(&parent, &temporary, &entry.kind);
+                (temporary, made)
+            }
+            made => (name.into(), made),
+        };
+        match made {
+            Err(Errno::PERM) if device => {
+                let why = "this process may not make devices".into();
+                return Ok(vec![Loss { what: "device", why }]);
+            }
+            made => made.map_err(failed)?,
+        }
+        let finish = || {
+            let fd = point_at(parent.fd(), &made_as).map_err(failed)?;
+            let status = Object::pointed(&fd).status().map_err(failed)?;
+            if status.kind != file_type(&entry.kind) {
+                return Err(swapped(path, WHAT));
+            }
+            let losses = if status.uid == rustix::process::geteuid().as_raw() {
+                let known = Known {
+                    foreign_xattrs: parent.default_acl,
+                    foreign_flags: false,
+                    stay_unlocked: false,
+                };
+                self.apply(Object::pointed(&fd), entry, &status, known)?
+            } else {
+                // A server that maps owners, or something that was put in its place: either way
+                // there is nothing to be given away here.
+                let why = format!("it belongs to {}, its attributes were left alone", status.uid);
+                vec![Loss { what: "owner", why }]
+            };
+            self.note_made(entry, &status);
+            self.0.note_device(&parent, &status).map_err(failed)?;
+            if *made_as != *name {
+                rename_over(&parent, &made_as, name).map_err(failed)?;
+                lock(&self.0.waiting).remove(path);
+            }
+            Ok(losses)
+        };
+        finish().inspect_err(|_| {
+            // What is left half made is in nobody's way, whatever becomes of this.
+            let _ = unlinkat(parent.fd(), &made_as[..], AtFlags::empty());
+        })
+    }
+
+    /// Gives `existing` a further name, in place of whatever has it and is no directory. Only what
+    /// this run made, from an entry whose evidence says that it has several names, or was told of
+    /// by [`Target::vouch`] can be linked to; anything else is `NotOurs`.
+    pub fn hard_link(
+        &self,
+        existing: &RelativePath,
+        new: &RelativePath,
+    ) -> Result<(), TargetError> {
+        const WHAT: &str = "link";
+        let (fd, status) = self.find(existing, WHAT)?;
+        if !lock(&self.0.made).contains(&status.identity) {
+            let why = "this run did not make the file that it would be a name of";
+            return Err(TargetError::because(new, WHAT, TargetErrorKind::NotOurs, why));
+        }
+        let failed = |errno| match errno {
+            // A link to another file system; or file systems and files that take no links.
+            Errno::XDEV | Errno::PERM => {
+                let why = "the file takes no further name here";
+                TargetError::because(new, WHAT, TargetErrorKind::Unsupported, why)
+            }
+            errno => TargetError::entry(new, WHAT, errno),
+        };
+        let (parent, name) = self.place(new, WHAT)?;
+        match self.link(&fd, &status, &parent, name) {
+            Err(Errno::EXIST) => {}
+            done => return done.map_err(failed),
+        }
+        if status_at(parent.fd(), name).is_ok_and(|there| there.identity == status.identity) {
+            return Ok(());
+        }
+        let temporary = self.temporary();
+        self.link(&fd, &status, &parent, &temporary).map_err(failed)?;
+        // The temporary name cannot be renamed while the file is locked.
+        let flags = if status.locked { self.unlock(&fd, &status).map_err(failed)? } else { 0 };
+        self.wait(new, Waiting { temporary, identity: status.identity, flags: flags & LOCKING })
+    }
+
+    /// Says that what is at `path` was checked to be what it should be, so that this run may give
+    /// it further names.
+    pub fn vouch(&self, path: &RelativePath) -> Result<(), TargetError> {
+        let (_, status) = self.find(path, "look at")?;
+        lock(&self.0.made).insert(status.identity);
+        Ok(())
+    }
+
+    /// Puts the attributes of `entry` on what is there, which must be of the same kind, and takes
+    /// off what the entry lacks. For a directory: after all that is in it.
+    pub fn set_attributes(&self, entry: &Entry) -> Result<Losses, TargetError> {
+        const WHAT: &str = "set the attributes of";
+        let path = &entry.path;
+        let (pointed, status) = self.find(path, WHAT)?;
+        if status.kind != file_type(&entry.kind) {
+            return Err(swapped(path, WHAT));
+        }
+        let opened = match reopen(pointed.as_fd(), status.kind) {
+            Ok(fd) => Some(fd),
+            Err(Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP | Errno::NOENT) => None,
+            Err(error) => return Err(TargetError::entry(path, WHAT, error)),
+        };
+        let object = opened.as_ref().map_or(Object::pointed(&pointed), Object::opened);
+        let known = Known {
+            foreign_xattrs: true,
+            foreign_flags: opened.is_some(),
+            stay_unlocked: lock(&self.0.waiting).contains_key(path),
+        };
+        let losses = self.apply(object, entry, &status, known)?;
+        if let Some(waiting) = lock(&self.0.waiting).get_mut(path) {
+            waiting.flags = entry.attributes.flags & LOCKING;
+        }
+        if status.kind == FileType::Directory {
+            self.0.parents.forget(path);
+        }
+        Ok(losses)
+    }
+
+    /// Removes one file, link or special file, or a directory with nothing in it. What is not
+    /// there is removed.
+    pub fn remove(&self, path: &RelativePath) -> Result<(), TargetError> {
+        const WHAT: &str = "remove";
+        let (parent, name) = match self.place(path, WHAT) {
+            Err(error) if error.kind() == TargetErrorKind::Missing => return Ok(()),
+            place => place?,
+        };
+        let failed = |errno| TargetError::entry(path, WHAT, errno);
+        if path.is_root() {
+            return Err(failed(Errno::BUSY));
+        }
+        if let Some(waiting) = lock(&self.0.waiting).remove(path) {
+            let _ = unlinkat(parent.fd(), &waiting.temporary[..], AtFlags::empty());
+        }
+        let unlink = || match unlinkat(parent.fd(), name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => unlinkat(parent.fd(), name, AtFlags::REMOVEDIR),
+            done => done,
+        };
+        self.0.parents.forget(path);
+        match unlink() {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::PERM) => {
+                unlock_at(&parent, name).map_err(|_| failed(Errno::PERM))?;
+                unlink().map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Makes everything durable that was finished before, and lets what replaces something take
+    /// its place. Returns the replacements that failed since the last call; what was there is
+    /// there still.
+    pub fn sync(&self) -> Result<Vec<TargetError>, TargetError> {
+        self.0.replace_waiting()?;
+        self.0.flush()?;
+        Ok(std::mem::take(&mut *lock(&self.0.failed)))
+    }
+
+    /// The directory that holds `path`, and the name in it, for writing.
+    fn place<'a>(
+        &self,
+        path: &'a RelativePath,
+        operation: &'static str,
+    ) -> Result<(Arc<Parent>, &'a [u8]), TargetError> {
+        if is_marker(path) {
+            let why = "the name is that of the mark that a restore leaves";
+            return Err(TargetError::because(path, operation, TargetErrorKind::Unsupported, why));
+        }
+        let parent = self.0.parents.of(&self.0.beneath, path);
+        parent.map_err(|error| TargetError::io(path, operation, error))
+    }
+
+    /// Points at what is at `path`, or will be after the next sync.
+    fn find(
+        &self,
+        path: &RelativePath,
+        operation: &'static str,
+    ) -> Result<(OwnedFd, Status), TargetError> {
+        let failed = |errno| TargetError::entry(path, operation, errno);
+        let (parent, name) = self.place(path, operation)?;
+        let waiting = lock(&self.0.waiting).get(path).cloned();
+        let fd = match &waiting {
+            None => point_at(parent.fd(), name),
+            Some(waiting) => match point_at(parent.fd(), &waiting.temporary) {
+                // A sync on another thread was faster.
+                Err(Errno::NOENT) => point_at(parent.fd(), name),
+                found => found,
+            },
+        };
+        let fd = fd.map_err(failed)?;
+        let status = Object::pointed(&fd).status().map_err(failed)?;
+        if waiting.is_some_and(|waiting| waiting.identity != status.identity) {
+            return Err(swapped(path, operation));
+        }
+        Ok((fd, status))
+    }
+
+    fn apply(
+        &self,
+        object: Object<'_>,
+        entry: &Entry,
+        before: &Status,
+        known: Known,
+    ) -> Result<Losses, TargetError> {
+        let applied = self.0.policy.apply(object, entry, before, known);
+        applied.map_err(|(operation, errno)| TargetError::entry(&entry.path, operation, errno))
+    }
+
+    /// Remembers what may get further names. A file of one name is not remembered: there are many.
+    fn note_made(&self, entry: &Entry, status: &Status) {
+        if entry.evidence.links != 1 {
+            lock(&self.0.made).insert(status.identity);
+        }
+    }
+
+    /// Gives what `fd` points at the name `name`, even if it is locked.
+    fn link(
+        &self,
+        fd: &OwnedFd,
+        status: &Status,
+        parent: &Parent,
+        name: &[u8],
+    ) -> Result<(), Errno> {
+        let from = through_proc(fd.as_fd());
+        let link = || linkat(CWD, from.as_str(), parent.fd(), name, AtFlags::SYMLINK_FOLLOW);
+        match link() {
+            Err(Errno::PERM) if status.locked => {
+                let opened = reopen(fd.as_fd(), status.kind)?;
+                let object = Object::opened(&opened);
+                let flags = object.unlock()?;
+                let linked = link();
+                object.set_flags(flags)?;
+                linked
+            }
+            done => done,
+        }
+    }
+
+    fn unlock(&self, fd: &OwnedFd, status: &Status) -> Result<u32, Errno> {
+        Object::opened(&reopen(fd.as_fd(), status.kind)?).unlock()
+    }
+
+    /// A temporary name that no other call of this process gets.
+    fn temporary(&self) -> Box<[u8]> {
+        let number = self.0.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let process = rustix::process::getpid();
+        format!("{TEMPORARY}{}-{number}", process.as_raw_nonzero()).into_bytes().into()
+    }
+
+    /// Lets a temporary file wait for its place.
+    fn wait(&self, path: &RelativePath, waiting: Waiting) -> Result<(), TargetError> {
+        let (before, full) = {
+            let mut all = lock(&self.0.waiting);
+            let before = all.insert(path.clone(), waiting);
+            (before, all.len() >= WAITING)
+        };
+        if let Some(before) = before {
+            let (parent, _) = self.place(path, "replace")?;
+            let _ = unlinkat(parent.fd(), &before.temporary[..], AtFlags::empty());
+        }
+        if full {
+            self.0.replace_waiting()?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Writes out every file system that was written to.
+    fn flush(&self) -> Result<(), TargetError> {
+        let failed = |errno| TargetError::entry(&RelativePath::root(), "sync", errno);
+        for fd in lock(&self.mounted).values() {
+            syncfs(fd).map_err(failed)?;
+        }
+        syncfs(self.beneath.root_fd()).map_err(failed)
+    }
+
+    /// Makes what waits durable and lets it take its place.
+    fn replace_waiting(&self) -> Result<(), TargetError> {
+        let _one_at_a_time = lock(&self.replacing);
+        // Taken before the flush: what comes to wait during it may not be durable after it.
+        let mut batch: Vec<_> = lock(&self.waiting)
+            .iter()
+            .map(|(path, w)| (path.clone(), w.temporary.clone()))
+            .collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.flush()?;
+        batch.sort_unstable();
+        for (path, temporary) in batch {
+            // Gone if it was removed or replaced again meanwhile; its flags may have changed.
+            let waiting = lock(&self.waiting).get(&path).cloned();
+            let Some(waiting) = waiting.filter(|w| w.temporary == temporary) else { continue };
+            let replaced = self.replace(&path, &waiting);
+            if replaced.as_ref().is_err_and(TargetError::is_fatal) {
+                return replaced;
+            }
+            lock(&self.waiting).remove(&path);
+            if let Err(error) = replaced {
+                if let Ok((parent, _)) = self.parents.of(&self.beneath, &path) {
+                    let _ = unlinkat(parent.fd(), &temporary[..], AtFlags::empty());
+                }
+                lock(&self.failed).push(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&self, path: &RelativePath, waiting: &Waiting) -> Result<(), TargetError> {
+        const WHAT: &str = "replace";
+        let failed = |errno| TargetError::entry(path, WHAT, errno);
+        let (parent, name) = self
+            .parents
+            .of(&self.beneath, path)
+            .map_err(|error| TargetError::io(path, WHAT, error))?;
+        rename_over(&parent, &waiting.temporary, name).map_err(failed)?;
+        if waiting.flags == 0 {
+            return Ok(());
+        }
+        let fd = point_at(parent.fd(), name).map_err(failed)?;
+        let status = Object::pointed(&fd).status().map_err(failed)?;
+        if status.identity != waiting.identity {
+            return Err(swapped(path, WHAT));
+        }
+        let opened = reopen(fd.as_fd(), status.kind).map_err(failed)?;
+        let mut losses = Losses::new();
+        set_flags(Object::opened(&opened), LOCKING, waiting.flags, &mut losses)
+            .map_err(|(operation, errno)| TargetError::entry(path, operation, errno))?;
+        match losses.pop() {
+            None => Ok(()),
+            Some(_) => {
+                let why = "it was replaced, but cannot be made immutable or append-only here";
+                Err(TargetError::because(path, WHAT, TargetErrorKind::Unsupported, why))
+            }
+        }
+    }
+
+    /// Remembers a file system other than the root's that `parent` is on, so that a sync reaches
+    /// it.
+    fn note_device(&self, parent: &Parent, status: &Status) -> Result<(), Errno> {
+        let device = status.identity.0;
+        if device != self.device && !lock(&self.mounted).contains_key(&device) {
+            let directory = reopen(parent.fd(), FileType::Directory)?;
+            lock(&self.mounted).insert(device, directory);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    /// Takes away what was to replace something and no sync came for.
+    fn drop(&mut self) {
+        for (path, waiting) in std::mem::take(&mut *lock(&self.waiting)) {
+            if let Ok((parent, _)) = self.parents.of(&self.beneath, &path) {
+                let _ = unlinkat(parent.fd(), &waiting.temporary[..], AtFlags::empty());
+            }
+        }
+    }
+}
+
+/// Renames within `parent` over what is there and no directory, even if that is immutable.
+fn rename_over(parent: &Parent, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    let rename = || renameat(parent.fd(), from, parent.fd(), to);
+    match rename() {
+        Err(Errno::PERM) => {
+            unlock_at(parent, to)?;
+            rename()
+        }
+        done => done,
+    }
+}
+
+/// Takes the flags off that forbid changing `name`; `EPERM` if there are none.
+fn unlock_at(parent: &Parent, name: &[u8]) -> Result<(), Errno> {
+    let fd = point_at(parent.fd(), name)?;
+    let status = Object::pointed(&fd).status()?;
+    if !status.locked {
+        return Err(Errno::PERM);
+    }
+    Object::opened(&reopen(fd.as_fd(), status.kind)?).unlock()?;
+    Ok(())
+}
+
+/// Makes what is neither file nor directory, for this process alone.
+fn make(parent: &Parent, name: &[u8], kind: &Kind) -> Result<(), Errno> {
+    let node = |kind, device| {
+        retry_on_intr(|| mknodat(parent.fd(), name, kind, Mode::RUSR | Mode::WUSR, device))
+    };
+    match kind {
+        Kind::Symlink { target } if target.is_empty() => Err(Errno::INVAL),
+        Kind::Symlink { target } => retry_on_intr(|| symlinkat(&target[..], parent.fd(), name)),
+        Kind::Fifo => node(FileType::Fifo, 0),
+        Kind::Socket => node(FileType::Socket, 0),
+        Kind::CharDevice { major, minor } => {
+            node(FileType::CharacterDevice, makedev(*major, *minor))
+        }
+        Kind::BlockDevice { major, minor } => node(FileType::BlockDevice, makedev(*major, *minor)),
+        Kind::Directory | Kind::File => Err(Errno::INVAL),
+    }
+}
+
+fn file_type(kind: &Kind) -> FileType {
+    match kind {
+        Kind::Directory => FileType::Directory,
+        Kind::File => FileType::RegularFile,
+        Kind::Symlink { .. } => FileType::Symlink,
+        Kind::Fifo => FileType::Fifo,
+        Kind::Socket => FileType::Socket,
+        Kind::CharDevice { .. } => FileType::CharacterDevice,
+        Kind::BlockDevice { .. } => FileType::BlockDevice,
+    }
+}
+
+fn swapped(path: &RelativePath, operation: &'static str) -> TargetError {
+    let why = "something of another kind is there, or was put there meanwhile";
+    TargetError::because(path, operation, TargetErrorKind::WrongKind, why)
+}

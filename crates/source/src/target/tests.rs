@@ -1,0 +1,1 @@
+//! Tests of the landing; each runs with and without `openat2`.
