@@ -6,8 +6,8 @@
 //! can be hashed on all cores as well.
 //!
 //! BLAKE3 is a binary tree over pieces of 1 KiB whose left side is always a whole power of two.
-//! Here its lower part, up to units of [`UNIT`] bytes, is left to `blake3::Hasher`; above it,
-//! [`Tree`] holds the values of whole subtrees, the longest first, much like the digits of a
+//! Here its lower part, up to units of 512 KiB, is left to `blake3::Hasher`; above it,
+//! `Tree` holds the values of whole subtrees, the longest first, much like the digits of a
 //! binary number. The topmost node is computed differently from all others, so a node may be
 //! computed only when it is known whether it is the topmost. Two rules see to that: a unit, and
 //! a pair of subtrees of one length, is closed only when more data follows it.

@@ -1,1 +1,19 @@
-//! drover-plan
+//! The plan file: what is moved, where to, within which limits.
+//!
+//! A plan decides about other people's data, so nothing in it is guessed or passed over: an
+//! unknown key, a value of the wrong type or one out of bounds is an error that names the line,
+//! the column and what was meant. `docs/plan-file.md` describes every key.
+//!
+//! The file is TOML. It is read as a tree of values with their positions rather than
+//! through serde, which would lose the positions that the checks after parsing need.
+
+mod error;
+mod location;
+mod plan;
+mod rate;
+mod table;
+
+pub use error::{PlanError, Problem};
+pub use location::{Location, LocationError};
+pub use plan::{Limits, Plan, Repository, Source, SourceName, Target};
+pub use rate::{Rate, RateError};

@@ -1,0 +1,262 @@
+//! The plan itself.
+
+use std::{
+    fmt, fs,
+    io::{self, Read},
+    path::Path,
+    str,
+};
+
+use toml::de::DeTable;
+
+use crate::{
+    Location, LocationError, PlanError, Problem, Rate,
+    table::{At, Table, Text},
+};
+
+/// A plan is written by hand: whatever is longer is something else.
+const LONGEST: usize = 1 << 20;
+
+/// The most requests at a time that a plan may ask for.
+const MOST_PARALLEL: usize = 256;
+
+/// What is moved, where to, within which limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// `[repository]`
+    pub repository: Repository,
+    /// `[[source]]`: at least one, each with a name of its own, in the order of the file.
+    pub sources: Vec<Source>,
+    /// `[target]`
+    pub target: Option<Target>,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+/// Where the encrypted data goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Directory or bucket.
+    pub url: Location,
+}
+
+/// What is moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// How snapshots and reports call it.
+    pub name: SourceName,
+    /// The directory.
+    pub url: Location,
+    /// Do not enter what is mounted below the root.
+    pub one_file_system: bool,
+    /// Accept an empty root where the last pass saw entries.
+    pub allow_empty: bool,
+}
+
+/// Where a restore lands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The directory.
+    pub url: Location,
+}
+
+/// What a pass may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most that is sent to the repository; no limit where it is `None`.
+    pub upload: Option<Rate>,
+    /// The most requests to the repository at a time.
+    pub parallel: Option<usize>,
+}
+
+/// A source's name: 1 to 64 characters, each `a` to `z`, `0` to `9` or `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceName(String);
+
+impl SourceName {
+    /// `None` where `text` is no such name.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Plan {
+    /// Reads and parses the file. Relative paths in it are taken from its own directory, so that
+    /// a plan means the same wherever it is run from.
+    pub fn load(file: &Path) -> Result<Self, PlanError> {
+        let read = || -> io::Result<_> {
+            let mut bytes = Vec::new();
+            fs::File::open(file)?.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
+            Ok((bytes, std::path::absolute(file)?))
+        };
+        let (bytes, absolute) =
+            read().map_err(|source| PlanError::Read { file: file.to_owned(), source })?;
+        match str::from_utf8(&bytes) {
+            Ok(text) => parse(Text { file, text }, directory(&absolute)),
+            Err(_) if bytes.len() > LONGEST => {
+                Err(Text { file, text: "" }.error(0, Problem::TooLong(LONGEST)))
+            }
+            Err(error) => {
+                let valid = &bytes[..error.valid_up_to()];
+                let text = str::from_utf8(valid).unwrap_or_default();
+                Err(Text { file, text }.error(text.len(), Problem::NotText))
+            }
+        }
+    }
+
+    /// Parses the text of a plan. `file` is what errors call it; relative paths are taken from
+    /// its directory.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, PlanError> {
+        parse(Text { file, text }, directory(file))
+    }
+
+    /// The source of this name.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name.as_str() == name)
+    }
+}
+
+fn directory(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
+}
+
+fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
+    if text.text.len() > LONGEST {
+        return Err(text.error(0, Problem::TooLong(LONGEST)));
+    }
+    let document = DeTable::parse(text.text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        text.error(at, Problem::Syntax(error.message().to_owned()))
+    })?;
+    let known = ["repository", "source", "target", "limits"];
+    let plan = Table::new(text, "", document.get_ref(), 0, &known)?;
+
+    let table = plan.table("repository", &["url"])?;
+    let table = plan.required("repository", table)?;
+    let repository = location(text, &table, base)?;
+
+    let mut sources: Vec<(Source, usize)> = Vec::new();
+    let known = ["name", "url", "one_file_system", "allow_empty"];
+    for table in plan.tables("source", &known)? {
+        let source = source(text, &table, base)?;
+        if sources.iter().any(|(other, _)| other.name == source.value.name) {
+            let problem = Problem::DuplicateSource(source.value.name.to_string());
+            return Err(text.error(source.start, problem));
+        }
+        sources.push((source.value, table.start));
+    }
+    if sources.is_empty() {
+        return Err(text.error(text.text.len(), Problem::NoSource));
+    }
+
+    let target = match plan.table("target", &["url"])? {
+        Some(table) => Some(directory_only(text, location(text, &table, base)?, "target")?),
+        None => None,
+    };
+    let limits = match plan.table("limits", &["upload", "parallel"])? {
+        Some(table) => limits(text, &table)?,
+        None => Limits::default(),
+    };
+
+    for (source, _) in &sources {
+        let named = format!("source \"{}\"", source.name);
+        // A repository within the source would be read and stored again in each pass.
+        apart(text, ("repository", &repository), (&named, &source.url))?;
+        if let Some(target) = &target {
+            apart(text, ("target", target), (&named, &source.url))?;
+        }
+    }
+    if let Some(target) = &target {
+        // A restore that removes what the snapshot lacks would remove the repository.
+        apart(text, ("repository", &repository), ("target", &target.value))?;
+        for (source, start) in &sources {
+            let source = At { value: source.url.clone(), start: *start };
+            apart(text, ("source", &source), ("target", &target.value))?;
+        }
+    }
+
+    Ok(Plan {
+        repository: Repository { url: repository.value },
+        sources: sources.into_iter().map(|(source, _)| source).collect(),
+        target: target.map(|target| Target { url: target.value }),
+        limits,
+    })
+}
+
+fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, PlanError> {
+    let name = table.required("name", table.string("name")?)?;
+    let start = name.start;
+    let name = SourceName::new(name.value).ok_or_else(|| text.error(start, Problem::SourceName))?;
+    let url = directory_only(text, location(text, table, base)?, "source")?;
+    let value = Source {
+        name,
+        url: url.value,
+        one_file_system: table.boolean("one_file_system")?.is_some_and(|at| at.value),
+        allow_empty: table.boolean("allow_empty")?.is_some_and(|at| at.value),
+    };
+    Ok(At { value, start })
+}
+
+fn limits(text: Text<'_>, table: &Table<'_>) -> Result<Limits, PlanError> {
+    let upload = match table.string("upload")? {
+        None => None,
+        Some(at) => match at.value.parse() {
+            Ok(rate) => Some(rate),
+            Err(error) => return Err(text.error(at.start, Problem::Rate("upload", error))),
+        },
+    };
+    let parallel = table.integer("parallel", 1..MOST_PARALLEL + 1)?.map(|at| at.value);
+    Ok(Limits { upload, parallel })
+}
+
+/// The key `url`, which every table with a place has.
+fn location(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Location>, PlanError> {
+    let At { value, start } = table.required("url", table.string("url")?)?;
+    match Location::parse(value, base) {
+        Ok(value) => Ok(At { value, start }),
+        Err(error) => Err(text.error(start, Problem::Location(error))),
+    }
+}
+
+fn directory_only(
+    text: Text<'_>,
+    at: At<Location>,
+    what: &'static str,
+) -> Result<At<Location>, PlanError> {
+    match at.value {
+        Location::Directory(_) => Ok(at),
+        Location::Cloud(_) => {
+            let problem = Problem::Location(LocationError::NotADirectory(what));
+            Err(text.error(at.start, problem))
+        }
+    }
+}
+
+/// Refuses `inner` within `outer`.
+fn apart(
+    text: Text<'_>,
+    (inner, at): (&'static str, &At<Location>),
+    (outer, location): (&str, &Location),
+) -> Result<(), PlanError> {
+    if at.value.is_within(location) {
+        let problem = Problem::Nested { inner, outer: outer.to_owned() };
+        return Err(text.error(at.start, problem));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+use std::{path::PathBuf, sync::OnceLock};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MINIMAL: &str = "[repository]\nurl = \"s3://b\"\n[[source]]\nname = \"a\"\nurl = \"/a\"\n";
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// How the error reads.
+fn refused(text: &str) -> String {
+    Plan::parse(text, Path::new("plans/x.toml")).expect_err("an error").to_string()
+}
+
+/// The documentation's example.
+fn example() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        let page = fs::read_to_string(project().join("docs/plan-file.md")).expect("the page");
+        let (_, rest) = page.split_once("```toml\n").expect("an example");
+        rest.split_once("```").expect("its end").0.to_owned()
+    })
+}
+
+#[test]
+fn the_documented_example_means_what_it_says() {
+    let plan = Plan::parse(example(), Path::new("plans/clinic.toml")).expect("a plan");
+    let source = |name, url: &str, one_file_system| Source {
+        name: SourceName::new(name).expect("a name"),
+        url: Location::Directory(url.into()),
+        one_file_system,
+        allow_empty: false,
+    };
+    assert_eq!(
+        plan,
+        Plan {
+            repository: Repository { url: Location::Cloud("s3://clinic-archive/server-1".into()) },
+            sources: vec![
+                source("files", "/srv/files", false),
+                source("pacs", "/srv/pacs/archive", true),
+            ],
+            target: Some(Target { url: Location::Directory("/mnt/landing".into()) }),
+            limits: Limits { upload: "20 MiB/s".parse().ok(), parallel: Some(4) },
+        }
+    );
+    assert_eq!(plan.source("pacs"), Some(&plan.sources[1]));
+    assert_eq!(plan.source("other"), None);
+}
+
+#[test]
+fn every_key_of_a_plan_is_documented() {
+    let page = fs::read_to_string(project().join("docs/plan-file.md")).expect("the page");
+    for table in ["[repository]", "[[source]]", "[target]", "[limits]"] {
+        assert!(page.contains(&format!("| `{table}` |")), "{table}");
+    }
+    for key in ["url", "name", "one_file_system", "allow_empty", "upload", "parallel"] {
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
+}
+
+#[test]
+fn every_plan_of_the_project_loads() {
+    let mut plans = 0;
+    for file in fs::read_dir(project().join("plans")).expect("plans") {
+        let file = file.expect("a file").path();
+        Plan::load(&file).unwrap_or_else(|error| panic!("{error}"));
+        plans += 1;
+    }
+    assert!(plans >= 2);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let plan = Plan::parse(MINIMAL, Path::new("x.toml")).expect("a plan");
+    assert_eq!(plan.target, None);
+    assert_eq!(plan.limits, Limits::default());
+    assert!(!plan.sources[0].one_file_system && !plan.sources[0].allow_empty);
+}
+
+#[test]
+fn a_relative_path_starts_where_the_plan_is() {
+    let text = MINIMAL.replace("\"/a\"", "\"../a\"");
+    let url = |plan: Plan| plan.sources[0].url.clone();
+    let plan = Plan::parse(&text, Path::new("/etc/drover/x.toml")).expect("a plan");
+    assert_eq!(url(plan), Location::Directory("/etc/drover/../a".into()));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("x.toml");
+    fs::write(&file, &text).expect("written");
+    let plan = Plan::load(&file).expect("a plan");
+    assert_eq!(url(plan), Location::Directory(directory.path().join("../a")));
+}
+
+#[test]
+fn errors_say_where_and_what_was_meant() {
+    for (text, error) in [
+        ("\n\n[[sorce]]", "3:3: unknown key \"sorce\" (did you mean \"source\"?)"),
+        ("\u{feff}[repo]", "1:2: unknown key \"repo\""),
+        ("[Repository]", "1:2: unknown key \"Repository\" (did you mean \"repository\"?)"),
+        ("x = 1\nsorce = 2", "1:1: unknown key \"x\""),
+        ("", "1:1: the key \"repository\" is missing"),
+        ("\n[repository]", "2:1: the key \"url\" is missing in \"repository\""),
+        ("\n[repository]\nurI = 's3://b'", "3:1: unknown key \"urI\" (did you mean \"url\"?)"),
+        ("[repository]\n  url = 7", "2:9: \"url\" must be a string, not a whole number"),
+        ("repository = 'x'", "1:14: \"repository\" must be a table, not a string"),
+        ("[repository]\nurl = 's3://b'\n", "3:1: a plan needs at least one [[source]]"),
+        ("[repository]\nurl = 's3://b'\n[source]", "3:1: \"source\" must be an array of tables"),
+        ("source = [1]\n[repository]\nurl = 's3://b'", "1:11: \"source\" must be an array of"),
+        ("é = 1", "1:1: "),
+        ("a = 'é' b", "1:9: "),
+        ("[repository]\nurl = 's3://b'\nurl = 's3://c'", "3:1: duplicate key"),
+        ("\"\\u001b[2J\" = 1", "1:1: unknown key \"\\x1b[2J\""),
+    ] {
+        let shown = refused(text);
+        assert!(shown.starts_with(&format!("plans/x.toml:{error}")), "{text:?}: {shown}");
+        assert!(!shown.contains('\n'), "{shown}");
+    }
+}
+
+#[test]
+fn values_are_checked() {
+    for (addition, error) in [
+        (
+            "one_file_system = 1",
+            "6:19: \"one_file_system\" must be true or false, not a whole number",
+        ),
+        (
+            "one-file-system = true",
+            "6:1: unknown key \"one-file-system\" (did you mean \"one_file_system\"?)",
+        ),
+        ("[[source]]\nname = 'a'\nurl = '/b'", "7:8: another source is named \"a\" already"),
+        ("[[source]]\nname = 'A'\nurl = '/b'", "7:8: a source's name has"),
+        ("[[source]]\nname = ''\nurl = '/b'", "7:8: a source's name has"),
+        ("[[source]]\nname = 'b'", "6:1: the key \"url\" is missing in \"source\""),
+        ("[[source]]\nname = 'b'\nurl = ''", "8:7: a path or URL is not empty"),
+        ("[[source]]\nname = 'b'\nurl = 'sftp://u@h/x'", "8:7: sftp is not supported"),
+        ("[[source]]\nname = 'b'\nurl = 's3://h/x'", "8:7: a source must be a directory"),
+        ("[target]\nurl = 's3://h/x'", "7:7: a target must be a directory"),
+        ("[limits]\nupload = '20MiB/s'", "7:10: \"upload\": a rate is a number, a space"),
+        ("[limits]\nupload = 20", "7:10: \"upload\" must be a string, not a whole number"),
+        ("[limits]\nparallel = 0", "7:12: \"parallel\" must be from 1 to 256"),
+        ("[limits]\nparallel = -1", "7:12: \"parallel\" must be from 1 to 256"),
+        ("[limits]\nparallel = 257", "7:12: \"parallel\" must be from 1 to 256"),
+        ("[limits]\nparallel = 99999999999999999999999", "7:12: "),
+        ("[limits]\nparallel = 4.0", "7:12: \"parallel\" must be a whole number, not a fraction"),
+        ("[cutover]", "6:2: unknown key \"cutover\""),
+    ] {
+        let shown = refused(&format!("{MINIMAL}{addition}"));
+        assert!(shown.starts_with(&format!("plans/x.toml:{error}")), "{addition:?}: {shown}");
+    }
+    let good = format!("{MINIMAL}[limits]\nparallel = 0x1_0\n");
+    let plan = Plan::parse(&good, Path::new("x.toml")).expect("a plan");
+    assert_eq!(plan.limits.parallel, Some(16));
+}
+
+#[test]
+fn directories_that_would_destroy_one_another_are_refused() {
+    let plan = |repository: &str, source: &str, target: &str| {
+        format!(
+            "[repository]\nurl = \"{repository}\"\n[[source]]\nname = \"a\"\nurl = \"{source}\"\n\
+             [target]\nurl = \"{target}\"\n"
+        )
+    };
+    for (repository, source, target, error) in [
+        ("/srv/a/repo", "/srv/a", "/t", "2:7: the repository lies within the source \"a\""),
+        ("/srv/a", "/srv/a", "/t", "2:7: the repository lies within the source \"a\""),
+        ("/r", "/srv/a", "/srv/x/../a/b", "7:7: the target lies within the source \"a\""),
+        ("/r", "/srv/a", "/srv", "3:1: the source lies within the target"),
+        ("/srv/r", "/a", "file:///srv", "2:7: the repository lies within the target"),
+    ] {
+        let shown = refused(&plan(repository, source, target));
+        assert!(shown.starts_with(&format!("plans/x.toml:{error}")), "{shown}");
+    }
+    let fine = plan("/srv/repo", "/srv/a", "/srv/ab");
+    assert!(Plan::parse(&fine, Path::new("x.toml")).is_ok());
+}
+
+#[test]
+fn a_password_in_a_url_is_not_repeated() {
+    for url in ["s3://key:hunter2@b/p", "https://u:hunter2@h", "sftp://u:hunter2@h/x"] {
+        let text = MINIMAL.replace("s3://b", url);
+        let error = Plan::parse(&text, Path::new("x.toml")).expect_err("an error");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn files_that_are_no_plan() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("x.toml");
+    assert!(matches!(Plan::load(&file), Err(PlanError::Read { .. })));
+    assert!(matches!(Plan::load(directory.path()), Err(PlanError::Read { .. })));
+    for (bytes, error) in [
+        (b"a = 1\nb = \xff".to_vec(), "2:5: a plan is UTF-8 text"),
+        (vec![b'#'; LONGEST + 1], "1:1: a plan has at most 1048576 bytes"),
+        (vec![0xff; LONGEST + 1], "1:1: a plan has at most 1048576 bytes"),
+        (vec![b'['; LONGEST], "1:"),
+    ] {
+        fs::write(&file, bytes).expect("written");
+        let shown = Plan::load(&file).expect_err("an error").to_string();
+        assert!(shown.contains(&format!("x.toml:{error}")), "{shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_safe(text in "\\PC{0,80}|[\\[\\]{}=\"'#.\\na-z0-9 -]{0,80}") {
+        let _ = Plan::parse(&text, Path::new("x.toml"));
+    }
+
+    #[test]
+    fn a_damaged_plan_is_safe(at in any::<prop::sample::Index>(), len in 0..40usize, new in "\\PC{0,6}") {
+        let text: Vec<char> = example().chars().collect();
+        let at = at.index(text.len());
+        let end = text.len().min(at + len);
+        let damaged: String =
+            text[..at].iter().copied().chain(new.chars()).chain(text[end..].iter().copied()).collect();
+        if let Err(error) = Plan::parse(&damaged, Path::new("x.toml")) {
+            prop_assert!(!error.to_string().contains('\n'));
+        }
+    }
+}
