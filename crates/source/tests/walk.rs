@@ -19,6 +19,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 use tempfile::{TempDir, tempdir};
 use walkdir::WalkDir;
 
+/// For trees of thousands: in memory where there is such a place, as they are no test of the disk.
+fn tempdir_in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempdir()).unwrap()
+}
+
 fn options(threads: usize, buffer: usize) -> WalkOptions {
     WalkOptions { threads, buffer, ..WalkOptions::default() }
 }
@@ -147,7 +152,7 @@ proptest! {
 
 /// Directories of more names than are stat'ed at once, some of which are directories again.
 fn wide_tree() -> TempDir {
-    let root = tempdir().unwrap();
+    let root = tempdir_in_memory();
     for at in 0..1_300 {
         let path = root.path().join(format!("{at:04}"));
         if at % 100 == 0 {
@@ -183,7 +188,7 @@ fn an_empty_root_is_one_entry() {
 #[test]
 fn paths_longer_than_the_system_takes() {
     const DEPTH: usize = 3_000;
-    let root = tempdir().unwrap();
+    let root = tempdir_in_memory();
     let name = b"0123456789";
     let mut at = openat(CWD, root.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
     for _ in 0..DEPTH {
@@ -254,7 +259,7 @@ fn what_vanishes_during_the_walk_is_a_problem_and_no_silence() {
 
 #[test]
 fn names_that_vanish_between_listing_and_stat() {
-    let root = tempdir().unwrap();
+    let root = tempdir_in_memory();
     let file = |at: usize| root.path().join(format!("{at:05}"));
     for at in 0..6 * WalkOptions::BATCH {
         File::create(file(at)).unwrap();

@@ -56,30 +56,6 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn the_root_must_be_a_directory() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
-    fs::write(&file, "").unwrap();
-    assert!(matches!(LocalSource::open(&file), Err(SourceError::NotADirectory(..))));
-    let nothing = directory.path().join("nothing");
-    assert!(matches!(LocalSource::open(&nothing), Err(SourceError::NotFound(..))));
-}
-
-#[test]
-fn the_description_names_the_canonical_root() {
-    let directory = tempfile::tempdir().unwrap();
-    let link = directory.path().join("link");
-    fs::create_dir(directory.path().join("real")).unwrap();
-    symlink("real", &link).unwrap();
-    let description = LocalSource::open(&link).unwrap().description();
-    let canonical = fs::canonicalize(directory.path()).unwrap().join("real");
-    assert_eq!(&*description.root, canonical.as_os_str().as_bytes());
-    assert_eq!(description.kind, "local");
-    assert_eq!(description.privileged, is_root());
-    assert!(!description.host.is_empty() && !description.user.is_empty());
-}
-
-#[test]
 fn times_modes_and_links_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -106,7 +82,6 @@ fn times_modes_and_links_are_kept() {
     let new = entry(&source, "new");
     assert_eq!(new.attributes.mtime, Timestamp::new(5_000_000_000, 1).unwrap());
     assert_eq!(new.attributes.mode, 0o6751);
-    assert!(new.evidence.racy, "it was made a moment ago");
 
     let opened = source.open(&path("old")).unwrap().stat().unwrap();
     assert_eq!(opened.attributes, old.attributes);
@@ -196,7 +171,6 @@ fn holes_are_told() {
     let block = 1 << 20;
     file.set_len(4 * block).unwrap();
     rustix::io::pwrite(&file, b"data", 2 * block).unwrap();
-    file.sync_all().unwrap();
     fs::write(directory.path().join("empty"), "").unwrap();
     let source = source(&directory);
     let mut file = source.open(&path("sparse")).unwrap();
@@ -341,6 +315,22 @@ fn what_changed_within_one_tick_of_the_scan_is_racy() {
 }
 
 #[test]
+fn a_scan_right_after_a_change_finds_it_racy() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path().join("file");
+    fs::write(&at, "").unwrap();
+    let mut file = source(&directory).open(&path("file")).unwrap();
+    // This thread may be held up between the two, but not every time.
+    assert!((0..1_000).any(|_| {
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o600)).unwrap();
+        file.stat().unwrap().evidence.racy
+    }));
+    let settled = LocalSource::open(Path::new("/usr")).unwrap();
+    let root = settled.tree.stat(&RelativePath::root(), settled.tree.beneath.root_fd()).unwrap();
+    assert!(!root.evidence.racy);
+}
+
+#[test]
 fn owners_are_named() {
     let owners = Owners::default();
     assert_eq!(owners.user(0).as_deref(), Some("root"));
@@ -384,7 +374,8 @@ proptest! {
         names in prop::collection::btree_set(
             prop::collection::vec(prop::sample::select(&b"ab\x01\xff-. "[..]), 1..12), 0..40),
     ) {
-        let directory = tempfile::tempdir().unwrap();
+        // In memory where there is such a place: many files, and no test of the disk.
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let names: Vec<CString> = names
             .into_iter()
             .filter(|name| name != b"." && name != b"..")
