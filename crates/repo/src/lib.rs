@@ -1,1 +1,20 @@
-//! drover-repo
+//! What a repository is made of above packs: manifests, snapshots, index, audit log; how it is
+//! opened and read; and the state that a machine keeps to run passes.
+
+pub mod chunks;
+pub mod history;
+pub mod index;
+pub mod log;
+pub mod manifest;
+pub mod names;
+pub mod objects;
+pub mod record;
+pub mod repository;
+pub mod snapshot;
+pub mod state;
+pub mod tree;
+
+pub use chunks::{ChunkError, ChunkIndex, ChunkReader};
+pub use history::{CheckedSnapshot, History, Problem};
+pub use tree::{Tree, TreeError};
+pub use repository::{Repository, RepositoryError};

@@ -1,0 +1,235 @@
+//! Epochs: generations of the readers' keys, and the boxes that give them to slots.
+
+use drover_types::{RepositoryId, codec::{DecodeError, Decoder, Encoder}};
+use zeroize::Zeroizing;
+
+use super::{HierarchyError, Object, Role, SlotInfo, begin, expect, sign, verified};
+use crate::{
+    aead::{Nonce, TAG_LEN, reference},
+    random,
+    seal::ReaderSecret,
+    secret::{Key, commitment, commitment_matches, derive},
+    sign::{PublicKey, SigningKey},
+};
+
+const EPOCH_MAGIC: [u8; 8] = *b"DRVREPOC";
+const BOX_MAGIC: [u8; 8] = *b"DRVRSBOX";
+const EPOCH_CONTEXT: &str = "drover 2026-11 epoch";
+const BOX_CONTEXT: &str = "drover 2026-11 slot box";
+const BOX_KEY_CONTEXT: &str = "drover 2026-11 slot box key";
+const ESCROW_KEY_CONTEXT: &str = "drover 2026-11 escrow key";
+
+/// The secrets of one epoch, as far as a role has them.
+#[derive(Clone)]
+pub struct EpochKeys {
+    /// Number of the epoch, from 1.
+    pub number: u32,
+    /// Opens data packs; owners and readers have it.
+    pub data: Option<ReaderSecret>,
+    /// Opens everything else.
+    pub meta: ReaderSecret,
+    /// Opens the escrow of slot keys; owners have it.
+    pub(super) owner: Option<Key>,
+    /// The repository's root; owners have it.
+    pub(super) root: Option<Zeroizing<[u8; 32]>>,
+    /// The root's public key: what authenticates everything else.
+    pub(super) root_public: PublicKey,
+}
+
+impl EpochKeys {
+    /// Fresh keys.
+    pub(super) fn generate(number: u32, root: &SigningKey) -> Self {
+        Self {
+            number,
+            data: Some(ReaderSecret::generate()),
+            meta: ReaderSecret::generate(),
+            owner: Some(Key::random()),
+            root: Some(root.seed()),
+            root_public: root.public(),
+        }
+    }
+
+    /// The object that names the epoch's public keys.
+    pub(super) fn object(&self, repository: RepositoryId, root: &SigningKey) -> Object {
+        let mut e = begin(&EPOCH_MAGIC);
+        e.raw(repository.as_bytes());
+        e.u32(self.number);
+        let data = self.data.as_ref().map(|secret| *secret.public().key());
+        e.raw(&data.expect("an owner has both readers"));
+        e.raw(self.meta.public().key());
+        Object { name: format!("keys/epoch-{}", self.number), bytes: sign(e, EPOCH_CONTEXT, root) }
+    }
+
+    /// The box that gives a slot what its role may have.
+    pub(super) fn box_for(
+        &self,
+        repository: RepositoryId,
+        slot: &SlotInfo,
+        slot_key: &Key,
+        root: &SigningKey,
+    ) -> Result<Object, HierarchyError> {
+        let owner = self.owner.as_ref().ok_or(HierarchyError::NotOwner)?;
+        let data = self.data.as_ref().ok_or(HierarchyError::NotOwner)?;
+        let mut plain = Encoder::new();
+        plain.raw(&self.root_public.0);
+        plain.raw(self.meta.secret_bytes());
+        plain.raw(self.meta.psk().as_bytes());
+        if slot.role != Role::Auditor {
+            plain.raw(data.secret_bytes());
+            plain.raw(data.psk().as_bytes());
+        }
+        if slot.role == Role::Owner {
+            plain.raw(&root.seed()[..]);
+            plain.raw(owner.as_bytes());
+        }
+        let mut plain = Zeroizing::new(plain.finish());
+
+        let salt: [u8; 32] = random::array();
+        let mut e = begin(&BOX_MAGIC);
+        e.raw(repository.as_bytes());
+        e.u32(self.number);
+        e.raw(&slot.id);
+        e.u8(slot.role as u8);
+        e.raw(&salt);
+        let key = derive(BOX_KEY_CONTEXT, &[slot_key.as_bytes(), e.as_bytes()]);
+        e.raw(&commitment(&key));
+        let tag = reference::Cipher::new(&key).seal_in_place(
+            Nonce::from_counter(0),
+            e.as_bytes(),
+            &mut plain,
+        );
+        let mut sealed = plain.to_vec();
+        sealed.extend_from_slice(&tag);
+        e.bytes(&sealed);
+
+        let key = derive(ESCROW_KEY_CONTEXT, &[owner.as_bytes(), &salt, &slot.id]);
+        e.raw(&commitment(&key));
+        let mut escrow = *slot_key.as_bytes();
+        let tag = reference::Cipher::new(&key).seal_in_place(
+            Nonce::from_counter(0),
+            &slot.id,
+            &mut escrow,
+        );
+        e.raw(&escrow);
+        e.raw(&tag);
+        let name = format!("keys/epoch-{}-{}", self.number, slot.hex());
+        Ok(Object { name, bytes: sign(e, BOX_CONTEXT, root) })
+    }
+}
+
+/// The public keys that an epoch's object names, checked against the root's signature.
+pub(super) fn decode_epoch(
+    bytes: &[u8],
+    repository: RepositoryId,
+    root: &PublicKey,
+) -> Result<(u32, [u8; 32], [u8; 32]), HierarchyError> {
+    let body = verified(bytes, EPOCH_CONTEXT, root)?;
+    let mut d = expect(body, &EPOCH_MAGIC)?;
+    if RepositoryId(d.array()?) != repository {
+        return Err(HierarchyError::OtherRepository);
+    }
+    let epoch = (d.u32()?, d.array()?, d.array()?);
+    d.end()?;
+    Ok(epoch)
+}
+
+/// A box as it is stored.
+pub(super) struct SlotBox<'a> {
+    pub number: u32,
+    pub slot: [u8; 8],
+    role: Role,
+    salt: [u8; 32],
+    before_commitment: &'a [u8],
+    header: &'a [u8],
+    commitment: [u8; 32],
+    sealed: &'a [u8],
+    escrow_commitment: [u8; 32],
+    escrow: [u8; 32 + TAG_LEN],
+    bytes: &'a [u8],
+}
+
+impl<'a> SlotBox<'a> {
+    pub(super) fn decode(
+        bytes: &'a [u8],
+        repository: RepositoryId,
+    ) -> Result<Self, HierarchyError> {
+        let mut d = expect(bytes, &BOX_MAGIC)?;
+        if RepositoryId(d.array()?) != repository {
+            return Err(HierarchyError::OtherRepository);
+        }
+        let number = d.u32()?;
+        let slot = d.array()?;
+        let role = Role::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown role"))?;
+        let salt = d.array()?;
+        let before_commitment = &bytes[..bytes.len() - d.rest().len()];
+        let commitment = d.array()?;
+        let header = &bytes[..bytes.len() - d.rest().len()];
+        let sealed = d.bytes(1024)?;
+        let (escrow_commitment, escrow) = (d.array()?, d.array()?);
+        d.array::<64>()?;
+        d.end()?;
+        Ok(Self {
+            number,
+            slot,
+            role,
+            salt,
+            before_commitment,
+            header,
+            commitment,
+            sealed,
+            escrow_commitment,
+            escrow,
+            bytes,
+        })
+    }
+
+    /// Opens the box with the slot's key, and checks by the root key inside that the root
+    /// signed the box.
+    pub(super) fn open(&self, slot_key: &Key) -> Result<EpochKeys, HierarchyError> {
+        let key = derive(BOX_KEY_CONTEXT, &[slot_key.as_bytes(), self.before_commitment]);
+        let plain = open(&key, &self.commitment, self.header, self.sealed)?;
+        let mut d = Decoder::new(&plain);
+        let root_public = PublicKey(d.array()?);
+        let meta = ReaderSecret::from_parts(d.array()?, Key::from_bytes(d.array()?));
+        let data = match self.role {
+            Role::Auditor => None,
+            _ => Some(ReaderSecret::from_parts(d.array()?, Key::from_bytes(d.array()?))),
+        };
+        let (root, owner) = match self.role {
+            Role::Owner => {
+                (Some(Zeroizing::new(d.array()?)), Some(Key::from_bytes(d.array()?)))
+            }
+            _ => (None, None),
+        };
+        d.end()?;
+        verified(self.bytes, BOX_CONTEXT, &root_public)?;
+        Ok(EpochKeys { number: self.number, data, meta, owner, root, root_public })
+    }
+
+    /// The slot's key, by the owner's key of this epoch.
+    pub(super) fn escrowed(&self, owner: &Key) -> Result<Key, HierarchyError> {
+        let key = derive(ESCROW_KEY_CONTEXT, &[owner.as_bytes(), &self.salt, &self.slot]);
+        let plain = open(&key, &self.escrow_commitment, &self.slot, &self.escrow)?;
+        let key: [u8; 32] =
+            plain.as_slice().try_into().map_err(|_| HierarchyError::Sealed)?;
+        Ok(Key::from_bytes(key))
+    }
+}
+
+fn open(
+    key: &Key,
+    expected: &[u8; 32],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, HierarchyError> {
+    if !commitment_matches(key, expected) {
+        return Err(HierarchyError::Sealed);
+    }
+    let (ciphertext, tag) =
+        sealed.split_last_chunk::<TAG_LEN>().ok_or(HierarchyError::Sealed)?;
+    let mut plain = Zeroizing::new(ciphertext.to_vec());
+    reference::Cipher::new(key)
+        .open_in_place(Nonce::from_counter(0), aad, &mut plain, tag)
+        .map_err(|_| HierarchyError::Sealed)?;
+    Ok(plain)
+}

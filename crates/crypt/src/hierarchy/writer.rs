@@ -1,0 +1,277 @@
+//! Writers: who may add to a repository without being able to read it.
+
+use drover_types::{
+    DomainId, PackClass, RepositoryId, Timestamp, WriterId,
+    codec::{DecodeError, Decoder, Encoder},
+};
+use zeroize::Zeroizing;
+
+use super::{HierarchyError, Object, begin, expect, sign, verified};
+use crate::{
+    domain::{DomainKeys, DomainSecret},
+    seal::{self, ReaderPublic, ReaderSecret},
+    secret::Key,
+    sign::{PublicKey, SigningKey},
+};
+
+const GRANT_MAGIC: [u8; 8] = *b"DRVRGRNT";
+const REVOCATION_MAGIC: [u8; 8] = *b"DRVRRVOK";
+const CREDENTIAL_MAGIC: [u8; 8] = *b"DRVRCRED";
+const GRANT_CONTEXT: &str = "drover 2026-11 grant";
+const REVOCATION_CONTEXT: &str = "drover 2026-11 revocation";
+/// Longest label, in bytes.
+const LABEL: usize = 256;
+
+/// The root's word that a writer may write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Which repository.
+    pub repository: RepositoryId,
+    /// Who.
+    pub writer: WriterId,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// The domain whose keys name its chunks.
+    pub domain: DomainId,
+    /// The epoch whose readers it seals to, and whose meta reader opens `sealed`.
+    pub epoch: u32,
+    /// When it was given.
+    pub issued: Timestamp,
+    sealed: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Grant {
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the grant")]
+    pub(super) fn issue(
+        repository: RepositoryId,
+        public_key: PublicKey,
+        domain: &DomainSecret,
+        epoch: u32,
+        meta: &ReaderPublic,
+        label: &str,
+        issued: Timestamp,
+        root: &SigningKey,
+    ) -> Self {
+        let mut e = begin(&GRANT_MAGIC);
+        e.raw(repository.as_bytes());
+        e.raw(public_key.writer_id().as_bytes());
+        e.raw(&public_key.0);
+        e.raw(domain.id().as_bytes());
+        e.u32(epoch);
+        e.signed(issued.seconds);
+        e.varint(issued.nanos.into());
+        let mut plain = Encoder::new();
+        plain.raw(domain.as_bytes());
+        plain.bytes(&label.as_bytes()[..label.len().min(LABEL)]);
+        let plain = Zeroizing::new(plain.finish());
+        let sealed = seal::seal(meta, e.as_bytes(), &plain);
+        e.bytes(&sealed);
+        let bytes = sign(e, GRANT_CONTEXT, root);
+        Self::decode_verified(&bytes, &root.public()).expect("it was made a line above")
+    }
+
+    /// Reads a grant and checks that `root` signed it.
+    pub fn decode_verified(bytes: &[u8], root: &PublicKey) -> Result<Self, HierarchyError> {
+        let body = verified(bytes, GRANT_CONTEXT, root)?;
+        let mut d = expect(body, &GRANT_MAGIC)?;
+        let grant = Self {
+            repository: RepositoryId(d.array()?),
+            writer: WriterId(d.array()?),
+            public_key: PublicKey(d.array()?),
+            domain: DomainId(d.array()?),
+            epoch: d.u32()?,
+            issued: Timestamp::new(d.signed()?, d.varint32()?)
+                .ok_or(DecodeError::Invalid("not a time"))?,
+            sealed: d.bytes(1024)?.to_vec(),
+            bytes: bytes.to_vec(),
+        };
+        d.end()?;
+        if grant.public_key.writer_id() != grant.writer {
+            return Err(DecodeError::Invalid("a writer's id is not that of its key").into());
+        }
+        Ok(grant)
+    }
+
+    /// The domain's secret and the label, for the meta reader of the grant's epoch.
+    pub(super) fn open(
+        &self,
+        meta: &ReaderSecret,
+    ) -> Result<(DomainSecret, String), HierarchyError> {
+        let sealed_at = self.bytes.len() - 64 - self.sealed.len();
+        // The info is what stands before the sealed part and its length.
+        let mut info_len = sealed_at - 1;
+        if self.sealed.len() >= 0x80 {
+            info_len -= 1;
+        }
+        let plain = seal::open(meta, &self.bytes[..info_len], &self.sealed)
+            .map_err(|_| HierarchyError::Sealed)?;
+        let mut d = Decoder::new(&plain);
+        let secret = DomainSecret::from_bytes(d.array()?);
+        let label = String::from_utf8_lossy(d.bytes(LABEL)?).into_owned();
+        d.end()?;
+        if secret.id() != self.domain {
+            return Err(DecodeError::Invalid("the domain is not that of its secret").into());
+        }
+        Ok((secret, label))
+    }
+
+    /// The name of its object.
+    pub fn object_name(&self) -> String {
+        format!("keys/writer-{}", self.writer)
+    }
+
+    pub(super) fn object(&self) -> Object {
+        Object { name: self.object_name(), bytes: self.bytes.clone() }
+    }
+}
+
+/// The root's word that a writer's snapshots count up to a number and no further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Which repository.
+    pub repository: RepositoryId,
+    /// Who.
+    pub writer: WriterId,
+    /// The last number that counts.
+    pub last_sequence: u64,
+}
+
+impl Revocation {
+    pub(super) fn object(&self, root: &SigningKey) -> Object {
+        let mut e = begin(&REVOCATION_MAGIC);
+        e.raw(self.repository.as_bytes());
+        e.raw(self.writer.as_bytes());
+        e.u64(self.last_sequence);
+        Object {
+            name: format!("keys/revoked-{}", self.writer),
+            bytes: sign(e, REVOCATION_CONTEXT, root),
+        }
+    }
+
+    /// Reads a revocation and checks that `root` signed it.
+    pub fn decode_verified(bytes: &[u8], root: &PublicKey) -> Result<Self, HierarchyError> {
+        let body = verified(bytes, REVOCATION_CONTEXT, root)?;
+        let mut d = expect(body, &REVOCATION_MAGIC)?;
+        let revocation = Self {
+            repository: RepositoryId(d.array()?),
+            writer: WriterId(d.array()?),
+            last_sequence: d.u64()?,
+        };
+        d.end()?;
+        Ok(revocation)
+    }
+}
+
+/// What a machine needs to write to one repository. It opens nothing, not even what it wrote.
+#[derive(Clone)]
+pub struct WriterCredential {
+    key: SigningKey,
+    root: PublicKey,
+    grant: Grant,
+    data: ReaderPublic,
+    meta: ReaderPublic,
+    domain: DomainSecret,
+    keys: DomainKeys,
+}
+
+impl WriterCredential {
+    pub(super) fn new(
+        key: SigningKey,
+        root: PublicKey,
+        grant: Grant,
+        data: ReaderPublic,
+        meta: ReaderPublic,
+        domain: DomainSecret,
+    ) -> Self {
+        let keys = domain.keys();
+        Self { key, root, grant, data, meta, domain, keys }
+    }
+
+    /// The bytes for a file of mode 0600.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut e = begin(&CREDENTIAL_MAGIC);
+        e.raw(&self.key.seed()[..]);
+        e.raw(&self.root.0);
+        e.bytes(&self.grant.bytes);
+        for reader in [&self.data, &self.meta] {
+            e.raw(reader.key());
+            e.raw(reader.psk().as_bytes());
+        }
+        e.raw(self.domain.as_bytes());
+        Zeroizing::new(e.finish())
+    }
+
+    /// Reads what [`Self::encode`] wrote, and checks that its parts belong together.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HierarchyError> {
+        let mut d = expect(bytes, &CREDENTIAL_MAGIC)?;
+        let seed = Zeroizing::new(d.array()?);
+        let key = SigningKey::from_seed(&seed);
+        let root = PublicKey(d.array()?);
+        let grant = Grant::decode_verified(d.bytes(4096)?, &root)?;
+        let mut reader = || -> Result<ReaderPublic, HierarchyError> {
+            ReaderPublic::new(d.array()?, Key::from_bytes(d.array()?))
+                .map_err(|_| HierarchyError::Sealed)
+        };
+        let (data, meta) = (reader()?, reader()?);
+        let domain = DomainSecret::from_bytes(d.array()?);
+        d.end()?;
+        if key.public() != grant.public_key || domain.id() != grant.domain {
+            return Err(DecodeError::Invalid("its parts do not belong together").into());
+        }
+        Ok(Self::new(key, root, grant, data, meta, domain))
+    }
+
+    /// Which repository.
+    pub fn repository(&self) -> RepositoryId {
+        self.grant.repository
+    }
+
+    /// Who.
+    pub fn writer_id(&self) -> WriterId {
+        self.grant.writer
+    }
+
+    /// The key it signs with.
+    pub fn signing_key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// The key its signatures are checked with.
+    pub fn public_key(&self) -> PublicKey {
+        self.grant.public_key
+    }
+
+    /// The repository's root, which a config must name.
+    pub fn root_public(&self) -> &PublicKey {
+        &self.root
+    }
+
+    /// Its grant.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The epoch it seals to.
+    pub fn epoch(&self) -> u32 {
+        self.grant.epoch
+    }
+
+    /// The reader it seals packs of `class` to.
+    pub fn reader(&self, class: PackClass) -> &ReaderPublic {
+        match class {
+            PackClass::Data => &self.data,
+            PackClass::Meta => &self.meta,
+        }
+    }
+
+    /// Its dedup domain.
+    pub fn domain_id(&self) -> DomainId {
+        self.grant.domain
+    }
+
+    /// The keys of its dedup domain.
+    pub fn domain_keys(&self) -> DomainKeys {
+        self.keys.clone()
+    }
+}

@@ -1,0 +1,87 @@
+//! What can go wrong in a verb.
+
+use drover_pack::PackError;
+use drover_repo::{
+    RepositoryError, index::IndexError, log::LogError, snapshot::SnapshotError, state::StateError,
+};
+use drover_source::SourceError;
+use drover_store::StoreError;
+use drover_types::codec::DecodeError;
+
+/// What can go wrong in a verb. Exceptions and problems are results, not errors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The local state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Opening or reading the repository.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A pack could not be made: what was just written could not be read back.
+    #[error("a pack could not be made: {0}")]
+    Pack(#[from] PackError),
+    /// An index object could not be made.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A record of the audit log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The source as a whole.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The target of a restore as a whole.
+    #[error(transparent)]
+    Target(#[from] drover_source::target::TargetError),
+    /// Compressing failed.
+    #[error("a chunk could not be compressed: {0}")]
+    Compress(#[from] drover_chunk::CompressError),
+    /// Something stored does not decode.
+    #[error("{what} does not decode: {source}")]
+    Decode {
+        /// What.
+        what: String,
+        /// Why.
+        source: DecodeError,
+    },
+    /// The source is empty, or on another file system, where the last pass saw entries.
+    #[error("the source {source_name} {why}, and the last pass saw {entries} entries there")]
+    SuspectSource {
+        /// The source's name.
+        source_name: String,
+        /// What is odd.
+        why: &'static str,
+        /// What the last pass saw.
+        entries: u64,
+    },
+    /// No credential to write with, and no password was given.
+    #[error("this machine has no credential for the repository yet, and no password was given")]
+    NoCredential,
+    /// The keys at hand do not allow it.
+    #[error("{0}")]
+    NotAllowed(&'static str),
+    /// There is no such snapshot, or more than one.
+    #[error("{0}")]
+    NoSuchSnapshot(String),
+    /// There is no such path in the snapshot.
+    #[error("the snapshot has no {0}")]
+    NoSuchPath(String),
+    /// A target that is not empty and not known.
+    #[error("the target {0} is not empty, and is no earlier restore of this source")]
+    TargetNotEmpty(String),
+    /// The history that was read is not the one expected.
+    #[error("{0}")]
+    History(String),
+    /// Stopped from outside.
+    #[error("interrupted")]
+    Interrupted,
+    /// Another stage stopped first; never seen outside of this crate.
+    #[error("stopped")]
+    Stopped,
+}

@@ -1,0 +1,277 @@
+//! The pipeline of a pass, all of it: stages, queues and bounds in one place.
+//!
+//! ```text
+//!            steps              batches             packs
+//!  walk ─┐                ┌─► worker ─┐  chunks
+//!        ├─► merge ──────►├─► worker ─┼─────────► packer ─────► uploader ─► store
+//!  last ─┘   (ordered)    └─► worker ─┘             ▲  seal, check  intent, PUT, acknowledge
+//!  manifest      │                │                 │
+//!                │ order          ▼ finished        │ blocks
+//!                └──────────► collector ────────────┘
+//!                             (ordered)  ──► manifest, tape
+//! ```
+//!
+//! | queue | bound |
+//! | --- | --- |
+//! | walk → merge | `WalkOptions::buffer` entries |
+//! | merge → workers | two batches for each worker |
+//! | merge → collector | [`ORDERED_BATCHES`] batches, done or under way |
+//! | workers → packer | three buffers being filled, one closed at a time |
+//! | packer → uploader | [`SENDING`] buffers |
+//!
+//! A batch is at most [`BATCH_STEPS`] steps and about [`BATCH_BYTES`] bytes to read; a larger
+//! file is a batch of its own. Every worker has a window of 12 MiB. With packs of 32 MiB and two
+//! cores that adds up to about 200 MiB at the worst, whatever the number of files.
+//!
+//! Whoever fails sets [`Cancel`]; every stage then comes to its end, and the first error is the
+//! pass's.
+
+use std::sync::{Arc, Mutex, atomic::AtomicUsize};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use drover_chunk::{ChunkSizes, Chunker, Compressor};
+use drover_crypt::domain::DomainKeys;
+use drover_pack::Session;
+use drover_repo::{
+    objects::Objects,
+    state::{Database, TapeWriter},
+};
+use drover_source::Source;
+use drover_types::{Observer, RepositoryId, SourceId, WriterId};
+
+use crate::{
+    Cancel, Error,
+    sync::{
+        collector::{Collected, Collector},
+        dedup::Dedup,
+        packer::{MetaSink, Packer, Pool, lock},
+        reader::{Buffers, ReadContext},
+        steps::{Step, Steps},
+        uploader::{Uploader, channel},
+        worker::{Done, work},
+    },
+};
+
+/// Steps of a batch.
+const BATCH_STEPS: usize = 256;
+/// Bytes that a batch reads, about.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Batches between merge and collector.
+const ORDERED_BATCHES: usize = 64;
+/// Buffers for packs that are closed and not acknowledged.
+pub(crate) const SENDING: usize = 3;
+/// The largest pack, in bytes, but for the chunk that fills it.
+pub(crate) const LARGEST_PACK: usize = 32 << 20;
+
+/// What the stages work on.
+pub(crate) struct Stages<'s> {
+    pub source: &'s dyn Source,
+    pub source_id: SourceId,
+    pub objects: &'s Objects,
+    pub database: &'s Database,
+    pub keys: &'s DomainKeys,
+    pub dedup: &'s Dedup<'s>,
+    pub sessions: [Session; 2],
+    pub meta: &'s drover_crypt::seal::ReaderPublic,
+    pub repository: RepositoryId,
+    pub writer: WriterId,
+    pub epoch: u32,
+    pub tape: TapeWriter,
+    pub workers: usize,
+    pub level: i32,
+    pub self_check: bool,
+    pub observer: &'s dyn Observer,
+    pub cancel: &'s Cancel,
+}
+
+/// What the stages leave.
+pub(crate) struct Finished {
+    pub manifest: drover_repo::manifest::ManifestRoot,
+    pub counts: crate::sync::EntryCounts,
+    pub exceptions: Vec<drover_types::Exception>,
+    pub exception_chunks: Vec<drover_types::ChunkRef>,
+    pub tape: TapeWriter,
+    pub new: u64,
+    pub stored: u64,
+}
+
+type Reply = Receiver<Vec<Done>>;
+
+/// Runs all stages to their end.
+pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Error> {
+    let Stages { source, objects, database, keys, dedup, observer, cancel, .. } = stages;
+    let target = AtomicUsize::new(LARGEST_PACK);
+    let sending = Arc::new(Pool::new(SENDING, cancel.clone()));
+    let (sender, packs) = channel();
+    let packer = Packer::new(
+        keys,
+        dedup,
+        database,
+        stages.sessions,
+        sending.clone(),
+        &target,
+        stages.self_check,
+        sender,
+        cancel.clone(),
+    );
+    let uploader = Uploader {
+        objects,
+        database,
+        dedup,
+        sending,
+        target: &target,
+        largest_pack: LARGEST_PACK,
+        observer,
+        cancel,
+        repository: stages.repository,
+        writer: stages.writer,
+        epoch: stages.epoch,
+        meta: stages.meta,
+        parallel: SENDING,
+    };
+    let chunker = Chunker::new(&keys.gear_table(), ChunkSizes::default());
+    let context = ReadContext {
+        source,
+        source_id: stages.source_id,
+        packer: &packer,
+        dedup,
+        database,
+        chunker: &chunker,
+        level: stages.level,
+        observer,
+        cancel,
+    };
+    let sink = MetaSink::new(&packer, Compressor::new(stages.level));
+    let mut collector = Collector::new(keys, observer, sink, stages.tape);
+
+    let (batches, for_workers) = bounded::<(Vec<Step>, Sender<Vec<Done>>)>(2 * stages.workers);
+    let (order, in_order) = bounded::<Reply>(ORDERED_BATCHES);
+    let first_error = FirstError { cancel, error: Mutex::new(None) };
+
+    let collected = std::thread::scope(|scope| {
+        let uploading = scope.spawn(|| uploader.run(&packs));
+        for _ in 0..stages.workers {
+            let for_workers = for_workers.clone();
+            let (context, first_error) = (&context, &first_error);
+            scope.spawn(move || {
+                let mut buffers = Buffers::default();
+                for (batch, reply) in for_workers {
+                    let mut do_one = |step| match cancel.is_set() {
+                        true => Err(Error::Stopped),
+                        false => work(step, context, keys, &mut buffers),
+                    };
+                    match batch.into_iter().map(&mut do_one).collect::<Result<Vec<_>, _>>() {
+                        Ok(done) => drop(reply.send(done)),
+                        Err(error) => first_error.set(error),
+                    }
+                }
+            });
+        }
+        drop(for_workers);
+        let merging = &first_error;
+        scope.spawn(move || {
+            if let Err(error) = distribute(steps, &batches, &order, cancel) {
+                merging.set(error);
+            }
+        });
+
+        let result = (|| -> Result<Collected<'_>, Error> {
+            for reply in &in_order {
+                // A worker that failed hangs up without a reply.
+                collector.take(reply.recv().map_err(|_| Error::Stopped)?)?;
+            }
+            if cancel.is_set() {
+                return Err(Error::Stopped);
+            }
+            let mut collected = collector.finish()?;
+            collected.store_exceptions()?;
+            packer.finish()?;
+            Ok(collected)
+        })();
+        // The merge and the workers stop when nobody takes what they make.
+        drop(in_order);
+        if result.is_err() {
+            cancel.set();
+        }
+        packer.hang_up();
+        let uploaded = uploading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (result, uploaded) {
+            (Ok(collected), Ok(())) => Ok(collected),
+            (_, Err(error)) | (Err(error), _) => Err(first_error.or(error)),
+        }
+    })?;
+    if let Some(error) = first_error.take() {
+        return Err(error);
+    }
+    uploader.finish_index()?;
+    let Collected { manifest, counts, exceptions, exception_chunks, tape, .. } = collected;
+    Ok(Finished {
+        manifest,
+        counts,
+        exceptions,
+        exception_chunks,
+        tape,
+        new: packer.stats.new.into_inner(),
+        stored: packer.stats.stored.into_inner(),
+    })
+}
+
+/// Gives the steps out in batches: to the workers, and their replies, in order, to the collector.
+fn distribute(
+    steps: Steps<'_>,
+    workers: &Sender<(Vec<Step>, Sender<Vec<Done>>)>,
+    order: &Sender<Reply>,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let give = |batch: Vec<Step>| -> Result<(), Error> {
+        let (reply, receiver) = bounded(1);
+        order.send(receiver).map_err(|_| Error::Stopped)?;
+        workers.send((batch, reply)).map_err(|_| Error::Stopped)
+    };
+    let mut batch = Vec::with_capacity(BATCH_STEPS);
+    let mut bytes = 0;
+    for step in steps {
+        if cancel.is_set() {
+            return Err(Error::Stopped);
+        }
+        let step = step?;
+        let size = match &step {
+            Step::Read { entry, .. } => entry.evidence.size,
+            _ => 0,
+        };
+        if batch.len() == BATCH_STEPS || (!batch.is_empty() && bytes + size > BATCH_BYTES) {
+            give(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_STEPS)))?;
+            bytes = 0;
+        }
+        bytes += size;
+        batch.push(step);
+    }
+    if batch.is_empty() { Ok(()) } else { give(batch) }
+}
+
+/// The first error of any stage; setting one stops all the others.
+struct FirstError<'s> {
+    cancel: &'s Cancel,
+    error: Mutex<Option<Error>>,
+}
+
+impl FirstError<'_> {
+    fn set(&self, error: Error) {
+        self.cancel.set();
+        if !matches!(error, Error::Stopped) {
+            lock(&self.error).get_or_insert(error);
+        }
+    }
+
+    fn take(&self) -> Option<Error> {
+        lock(&self.error).take()
+    }
+
+    /// What really happened, where `error` only says that somebody else stopped.
+    fn or(&self, error: Error) -> Error {
+        match error {
+            Error::Stopped => self.take().unwrap_or(Error::Stopped),
+            error => error,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The ordered end of the pipeline: finished entries become the new manifest.
+
+use std::collections::HashMap;
+
+use drover_crypt::domain::DomainKeys;
+use drover_repo::{
+    manifest::{ChunkSink, ManifestRoot, ManifestWriter},
+    snapshot::{self, INLINE_EXCEPTIONS},
+    state::{TapeRecord, TapeWriter},
+};
+use drover_types::{
+    Attributes, ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Kind,
+    Observer,
+};
+
+use super::{
+    packer::MetaSink,
+    worker::{Class, Done, entry_done, failed},
+};
+use crate::Error;
+
+/// How many entries there are of each sort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryCounts {
+    /// Not in the last manifest.
+    pub new: u64,
+    /// Another content.
+    pub changed: u64,
+    /// The same content, other attributes.
+    pub metadata: u64,
+    /// As they were, carried-over ones included.
+    pub unchanged: u64,
+    /// In the last manifest and gone.
+    pub removed: u64,
+    /// Regular files, further names included.
+    pub files: u64,
+    /// Logical bytes of the regular files.
+    pub bytes: u64,
+}
+
+impl EntryCounts {
+    /// All entries of the new manifest, the root not counted.
+    pub fn total(&self) -> u64 {
+        self.new + self.changed + self.metadata + self.unchanged
+    }
+}
+
+/// What the further names of a file take from its first.
+struct FirstName {
+    kind: Kind,
+    attributes: Attributes,
+    content: Option<Content>,
+    left: u32,
+}
+
+/// Takes finished entries in their order.
+pub(crate) struct Collector<'s> {
+    keys: &'s DomainKeys,
+    observer: &'s dyn Observer,
+    manifest: ManifestWriter<'s>,
+    sink: MetaSink<'s, 's>,
+    tape: TapeWriter,
+    first_names: HashMap<(u64, u64), FirstName>,
+    pub(crate) counts: EntryCounts,
+    pub(crate) exceptions: Vec<Exception>,
+}
+
+impl<'s> Collector<'s> {
+    pub(crate) fn new(
+        keys: &'s DomainKeys,
+        observer: &'s dyn Observer,
+        sink: MetaSink<'s, 's>,
+        tape: TapeWriter,
+    ) -> Self {
+        Self {
+            keys,
+            observer,
+            manifest: ManifestWriter::new(keys),
+            sink,
+            tape,
+            first_names: HashMap::new(),
+            counts: EntryCounts::default(),
+            exceptions: Vec::new(),
+        }
+    }
+
+    /// Takes a batch. What it holds outlives this process as soon as this returns.
+    pub(crate) fn take(&mut self, batch: Vec<Done>) -> Result<(), Error> {
+        for done in batch {
+            self.one(done)?;
+        }
+        Ok(self.tape.flush()?)
+    }
+
+    fn one(&mut self, done: Done) -> Result<(), Error> {
+        match done {
+            Done::Entry { record, class, exception } => {
+                if let Some(exception) = exception {
+                    self.exception(exception);
+                }
+                self.entry(*record, class)
+            }
+            Done::Link { entry, parent } => {
+                let done = self.link(*entry, parent);
+                self.one(done)
+            }
+            Done::Absent { exception, removed } => {
+                self.counts.removed += u64::from(removed);
+                if let Some(exception) = exception {
+                    self.exception(exception);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn exception(&mut self, exception: Exception) {
+        self.observer.exception(&exception);
+        self.exceptions.push(exception);
+    }
+
+    fn entry(&mut self, record: TapeRecord, class: Class) -> Result<(), Error> {
+        let TapeRecord { entry, leaf, side } = record;
+        if !entry.path.is_root() {
+            match class {
+                Class::New => self.counts.new += 1,
+                Class::Changed => self.counts.changed += 1,
+                Class::Metadata => self.counts.metadata += 1,
+                Class::Unchanged => self.counts.unchanged += 1,
+            }
+            self.observer.add(Counter::EntriesDone, 1);
+        }
+        if let Some(content) = &entry.content {
+            self.counts.files += 1;
+            self.counts.bytes += content.size;
+            self.observer.add(Counter::BytesDone, content.size);
+        }
+        self.manifest.push(&entry.path, &leaf, &side, &mut self.sink)?;
+        self.tape.push(&leaf, &side)?;
+        self.remember(entry);
+        Ok(())
+    }
+
+    /// Keeps what further names of this file will need.
+    fn remember(&mut self, entry: Entry) {
+        let v = entry.evidence;
+        if v.links < 2 || entry.kind == Kind::Directory || entry.stale {
+            return;
+        }
+        let key = (v.device, v.inode);
+        match self.first_names.get_mut(&key) {
+            Some(first) => {
+                first.left -= 1;
+                if first.left == 0 {
+                    self.first_names.remove(&key);
+                }
+            }
+            None => {
+                let Entry { kind, attributes, content, .. } = entry;
+                let left = v.links - 1;
+                self.first_names.insert(key, FirstName { kind, attributes, content, left });
+            }
+        }
+    }
+
+    fn link(&mut self, mut entry: Entry, parent: Option<Box<TapeRecord>>) -> Done {
+        let v = &entry.evidence;
+        match self.first_names.get(&(v.device, v.inode)) {
+            Some(first) => {
+                entry.kind = first.kind.clone();
+                entry.attributes = first.attributes.clone();
+                entry.content = first.content.clone();
+                entry_done(entry, parent.as_deref(), self.keys)
+            }
+            None => {
+                let exception = Exception {
+                    path: entry.path,
+                    kind: ExceptionKind::Error,
+                    message: "another name of a file whose first name could not be taken".into(),
+                };
+                failed(exception, parent, self.keys)
+            }
+        }
+    }
+
+    /// Ends the manifest.
+    pub(crate) fn finish(mut self) -> Result<Collected<'s>, Error> {
+        let manifest = self.manifest.finish(&mut self.sink)?;
+        let Self { counts, exceptions, tape, sink, .. } = self;
+        Ok(Collected { manifest, counts, exceptions, exception_chunks: Vec::new(), tape, sink })
+    }
+}
+
+/// What a pass collected.
+pub(crate) struct Collected<'s> {
+    pub manifest: ManifestRoot,
+    pub counts: EntryCounts,
+    pub exceptions: Vec<Exception>,
+    pub exception_chunks: Vec<ChunkRef>,
+    pub tape: TapeWriter,
+    sink: MetaSink<'s, 's>,
+}
+
+impl Collected<'_> {
+    /// Stores exceptions as chunks where they are too many for the snapshot itself.
+    pub(crate) fn store_exceptions(&mut self) -> Result<(), Error> {
+        if self.exceptions.len() <= INLINE_EXCEPTIONS {
+            return Ok(());
+        }
+        for part in self.exceptions.chunks(INLINE_EXCEPTIONS) {
+            let plain = snapshot::encode_exceptions(part);
+            self.exception_chunks.push(self.sink.put(ChunkKind::Exceptions, &plain)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! sync: one pass over a source, which leaves a snapshot.
+
+pub(crate) mod collector;
+pub(crate) mod dedup;
+pub(crate) mod packer;
+pub(crate) mod reader;
+pub(crate) mod steps;
+pub(crate) mod uploader;
+pub(crate) mod worker;
+
+pub use collector::EntryCounts;
+
+use drover_crypt::{domain::DomainKeys, merkle::Frontier};
+use drover_pack::{PackIdentity, Session};
+use drover_repo::{
+    index, log, names,
+    snapshot::{self, Details, Snapshot},
+    state::{Commit, SourceRecord, TapeReader, TapeWriter},
+};
+use drover_source::{Source, WalkOptions};
+use drover_store::Usage;
+use drover_types::{
+    Counter, Exception, Observer, PackClass, Phase, SnapshotId, SourceId, Timestamp, clock,
+};
+
+use crate::{
+    Cancel, Error, PROGRAM,
+    pipeline::{self, Finished, Stages},
+    session::WriterSession,
+};
+use dedup::Dedup;
+use steps::{Checkpoints, Steps, Tape};
+
+/// How a pass is run.
+#[derive(Clone, Debug)]
+pub struct SyncOptions {
+    /// The source's name; `None` for host and canonical path.
+    pub name: Option<String>,
+    /// Accept a source that is empty, or on another file system than in the last pass.
+    pub allow_empty: bool,
+    /// Stay on the root's file system.
+    pub one_file_system: bool,
+    /// Trust no evidence: read every file again.
+    pub reread: bool,
+    /// Files read at a time; 0 for one per core.
+    pub parallel: usize,
+    /// zstd's level.
+    pub compression_level: i32,
+    /// Open and check every pack before it is sent.
+    pub self_check: bool,
+    /// Who runs it.
+    pub operator: String,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            name: None,
+            allow_empty: false,
+            one_file_system: false,
+            reread: false,
+            parallel: 0,
+            compression_level: drover_chunk::DEFAULT_LEVEL,
+            self_check: true,
+            operator: String::new(),
+        }
+    }
+}
+
+/// What a pass left.
+#[derive(Clone, Debug)]
+pub struct SyncOutcome {
+    /// The source's name.
+    pub source: String,
+    /// The new snapshot.
+    pub snapshot: SnapshotId,
+    /// The one before it of the same source.
+    pub parent: Option<SnapshotId>,
+    /// Entries by what became of them.
+    pub counts: EntryCounts,
+    /// Bytes read from the source.
+    pub read: u64,
+    /// Plaintext bytes of chunks that were not there before.
+    pub new: u64,
+    /// Their sealed size.
+    pub stored: u64,
+    /// Requests and bytes of this pass.
+    pub usage: Usage,
+    /// What could not be taken.
+    pub exceptions: Vec<Exception>,
+    /// When the pass began and ended.
+    pub time: (Timestamp, Timestamp),
+}
+
+/// Runs one pass over `source`.
+pub fn sync(
+    session: &WriterSession,
+    source: &dyn Source,
+    options: &SyncOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<SyncOutcome, Error> {
+    let started = clock::now();
+    let usage_before = session.objects.usage();
+    let reading = CountingObserver { inner: observer, read: Default::default() };
+    let keys = session.credential.domain_keys();
+    let description = source.description();
+    let name = options.name.clone().unwrap_or_else(|| {
+        format!("{}:{}", description.host, drover_types::path::escape(&description.root))
+    });
+    let source_id = keys.source_id(name.as_bytes());
+    let last = session.database.source(source_id)?;
+    if let Some(last) = &last
+        && !options.allow_empty
+        && last.device != description.file_system
+        && last.entries > 0
+        && last.device != 0
+    {
+        return Err(suspect(&name, "is on another file system than before", last.entries));
+    }
+
+    observer.phase(Phase::Syncing);
+    let dedup = Dedup::new(&session.database);
+    let workers = match options.parallel {
+        0 => std::thread::available_parallelism().map_or(2, |n| n.get()),
+        n => n,
+    };
+    let parent_tape = match &last {
+        Some(last) => TapeReader::open(&session.folder.manifest(source_id, last.snapshot))?,
+        None => None,
+    };
+    if last.is_some() && parent_tape.is_none() {
+        observer.warning("the last manifest of this source is not in the state: every file is read again");
+    }
+    let checkpoints = session.folder.checkpoints(source_id);
+    let tapes = checkpoints
+        .iter()
+        .map(|(_, path)| Ok(Tape::new(TapeReader::open(path)?, &keys)))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let walk_options =
+        WalkOptions { one_file_system: options.one_file_system, ..WalkOptions::default() };
+    let mut steps = Steps::new(
+        source.walk(&walk_options)?,
+        Tape::new(parent_tape, &keys),
+        Checkpoints::new(tapes.into_iter()),
+        &dedup,
+        &reading,
+        options.reread,
+    );
+    if let Some(last) = last.as_ref().filter(|last| last.entries > 0 && !options.allow_empty)
+        && steps.walk_is_empty()?
+    {
+        return Err(suspect(&name, "is empty", last.entries));
+    }
+    let credential = &session.credential;
+    let identity = PackIdentity {
+        repository: session.repository,
+        writer: credential.writer_id(),
+        domain: credential.domain_id(),
+    };
+    let new_session = |class| {
+        Session::new(identity, class, credential.epoch(), credential.reader(class))
+    };
+    let stages = Stages {
+        source,
+        source_id,
+        objects: &session.objects,
+        database: &session.database,
+        keys: &keys,
+        dedup: &dedup,
+        sessions: [new_session(PackClass::Data), new_session(PackClass::Meta)],
+        meta: credential.reader(PackClass::Meta),
+        repository: session.repository,
+        writer: credential.writer_id(),
+        epoch: credential.epoch(),
+        tape: TapeWriter::create(session.folder.next_checkpoint(source_id))?,
+        workers,
+        level: options.compression_level,
+        self_check: options.self_check,
+        observer: &reading,
+        cancel,
+    };
+    let finished = pipeline::run(stages, steps).map_err(|error| match error {
+        Error::Stopped => Error::Interrupted,
+        error => error,
+    })?;
+
+    observer.phase(Phase::Committing);
+    let parent = last.as_ref().map(|last| last.snapshot);
+    let pass = Pass { session, keys: &keys, name: &name, source_id, parent, started, options };
+    let (snapshot, ended, finished) = pass.commit(finished, &description)?;
+    Ok(SyncOutcome {
+        source: name,
+        snapshot,
+        parent,
+        counts: finished.counts,
+        read: reading.read.into_inner(),
+        new: finished.new,
+        stored: finished.stored,
+        usage: session.objects.usage().since(&usage_before),
+        exceptions: finished.exceptions,
+        time: (started, ended),
+    })
+}
+
+fn suspect(name: &str, why: &'static str, entries: u64) -> Error {
+    Error::SuspectSource { source_name: name.into(), why, entries }
+}
+
+/// The end of a pass.
+struct Pass<'s> {
+    session: &'s WriterSession,
+    keys: &'s DomainKeys,
+    name: &'s str,
+    source_id: SourceId,
+    parent: Option<SnapshotId>,
+    started: Timestamp,
+    options: &'s SyncOptions,
+}
+
+/// What is left of [`Finished`] once its tape has been put in its place.
+struct Summary {
+    counts: EntryCounts,
+    exceptions: Vec<Exception>,
+    new: u64,
+    stored: u64,
+}
+
+impl Pass<'_> {
+    /// Writes the list of packs, the log record and the snapshot, in this order, and moves the
+    /// state on. Everything that the snapshot names is acknowledged by now.
+    fn commit(
+        &self,
+        finished: Finished,
+        description: &drover_source::SourceDescription,
+    ) -> Result<(SnapshotId, Timestamp, Summary), Error> {
+        let Self { session, source_id, .. } = *self;
+        let credential = &session.credential;
+        let meta = credential.reader(PackClass::Meta);
+        let before = session.database.head()?;
+        let packs = session.database.unlisted()?;
+        let mut tree: Frontier = before.packs.clone();
+        packs.iter().for_each(|pack| tree.push(pack.leaf()));
+        let mut pack_list = [0; 32];
+        if !packs.is_empty() {
+            let bytes = index::encode_list(&packs);
+            pack_list = *blake3::hash(&bytes).as_bytes();
+            session.objects.put_new(&names::pack_list(&pack_list), bytes.into())?;
+        }
+
+        let ended = clock::now();
+        let record = log::Record {
+            repository: session.repository,
+            writer: credential.writer_id(),
+            sequence: before.log_sequence + 1,
+            previous: before.log,
+            time: ended,
+            epoch: credential.epoch(),
+        };
+        let counts = finished.counts;
+        let action = log::Action {
+            operator: self.options.operator.clone(),
+            host: crate::host_name(),
+            verb: "sync".into(),
+            subject: self.name.into(),
+            outcome: format!(
+                "snapshot {} of {} entries, {} exceptions",
+                before.sequence + 1,
+                counts.total(),
+                finished.exceptions.len()
+            ),
+            program: PROGRAM.into(),
+        };
+        let log_bytes = log::encode(&record, &action, meta, credential.signing_key());
+        let log_hash = *blake3::hash(&log_bytes).as_bytes();
+
+        let open = Snapshot {
+            repository: session.repository,
+            writer: credential.writer_id(),
+            sequence: before.sequence + 1,
+            previous: before.snapshot,
+            epoch: credential.epoch(),
+            domain: credential.domain_id(),
+            time: ended,
+            source: source_id,
+            entries: counts.total(),
+            files: counts.files,
+            bytes: counts.bytes,
+            pack_list,
+            new_packs: packs.len() as u64,
+            packs: tree.clone(),
+            manifest_root: finished.manifest.root,
+            log_sequence: record.sequence,
+            log_head: log_hash,
+        };
+        let inline = finished.exception_chunks.is_empty();
+        let details = Details {
+            source: self.name.into(),
+            location: description.root.to_vec(),
+            host: description.host.clone(),
+            parent: self.parent.map_or([0; 32], |parent| parent.0),
+            started: self.started,
+            manifest: finished.manifest,
+            exceptions: if inline { finished.exceptions.clone() } else { Vec::new() },
+            exception_count: finished.exceptions.len() as u64,
+            exception_chunks: finished.exception_chunks,
+            program: PROGRAM.into(),
+            operator: self.options.operator.clone(),
+        };
+        let bytes = snapshot::encode(&open, &details, meta, credential.signing_key());
+        let id = snapshot::id_of(&bytes);
+        finished.tape.finish(&session.folder.manifest(source_id, id))?;
+        let commit = Commit {
+            objects: vec![
+                (names::log(&open.writer, record.sequence, &log_hash), log_bytes),
+                (names::snapshot(&open.writer, open.sequence, &id), bytes),
+            ],
+            head: drover_repo::state::Head {
+                sequence: open.sequence,
+                snapshot: id.0,
+                log_sequence: record.sequence,
+                log: log_hash,
+                packs: tree,
+            },
+            source: Some((
+                source_id,
+                SourceRecord {
+                    name: self.name.into(),
+                    snapshot: id,
+                    device: description.file_system,
+                    entries: counts.total(),
+                    time: ended,
+                },
+            )),
+            listed: packs.len() as u64,
+        };
+        session.database.begin_commit(&commit)?;
+        for (name, bytes) in &commit.objects {
+            session.objects.put_new(name, bytes.clone().into())?;
+        }
+        session.database.finish_commit(&commit)?;
+        session.folder.remove_other_manifests(source_id, id);
+        session.folder.remove_checkpoints(source_id);
+        let _ = self.keys;
+        let Finished { exceptions, new, stored, .. } = finished;
+        Ok((id, ended, Summary { counts, exceptions, new, stored }))
+    }
+}
+
+/// Counts the bytes read on their way to the real observer.
+struct CountingObserver<'o> {
+    inner: &'o dyn Observer,
+    read: std::sync::atomic::AtomicU64,
+}
+
+impl Observer for CountingObserver<'_> {
+    fn add(&self, counter: Counter, amount: u64) {
+        if counter == Counter::BytesRead {
+            self.read.fetch_add(amount, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.inner.add(counter, amount);
+    }
+    fn phase(&self, phase: Phase) {
+        self.inner.phase(phase);
+    }
+    fn exception(&self, exception: &Exception) {
+        self.inner.exception(exception);
+    }
+    fn warning(&self, message: &str) {
+        self.inner.warning(message);
+    }
+}

@@ -1,0 +1,410 @@
+//! Reading a file: from bytes to extents.
+//!
+//! A file of at most one chunk is read into one buffer and hashed once. A longer one is read
+//! window by window; while its chunks are hashed and compressed on all cores, its plain hash is
+//! taken beside them. Holes are never read. A file whose size or times changed while it was read
+//! is read again, three times at most.
+
+use std::{cell::RefCell, sync::Arc};
+
+use drover_chunk::{Chunker, Compressor, FileHasher, HasherState};
+use drover_repo::{
+    record::{self, INLINE_EXTENTS},
+    state::{Database, Partial},
+};
+use drover_source::{ReadError, Source, SourceFile, Stat};
+use drover_types::{
+    ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Extent, Extents,
+    Observer, SourceId, codec::Encoder,
+};
+use rayon::prelude::*;
+
+use super::{dedup::Dedup, packer::Packer};
+use crate::{Cancel, Error};
+
+/// How many times a file is read before it counts as torn.
+const TRIES: usize = 3;
+/// Bytes of a window. At least twice the largest chunk, so that every window cuts one.
+const WINDOW: usize = 12 << 20;
+/// How far a large file has come is noted each time it has grown by this many bytes, or by a
+/// sixteenth.
+const NOTE_EVERY: u64 = 64 << 20;
+/// How many places on the way are kept.
+const PLACES: usize = 8;
+
+/// What the workers share.
+pub(crate) struct ReadContext<'s> {
+    pub source: &'s dyn Source,
+    pub source_id: SourceId,
+    pub packer: &'s Packer<'s>,
+    pub dedup: &'s Dedup<'s>,
+    pub database: &'s Database,
+    pub chunker: &'s Chunker,
+    pub level: i32,
+    pub observer: &'s dyn Observer,
+    pub cancel: &'s Cancel,
+}
+
+/// Why a file is not in this pass.
+pub(crate) enum ReadFailure {
+    /// It goes on the list of exceptions.
+    Exception(Exception),
+    /// The pass cannot go on.
+    Fatal(Error),
+}
+
+impl<E: Into<Error>> From<E> for ReadFailure {
+    fn from(error: E) -> Self {
+        ReadFailure::Fatal(error.into())
+    }
+}
+
+fn exception(error: ReadError) -> ReadFailure {
+    ReadFailure::Exception(error.into_exception())
+}
+
+thread_local! {
+    static KERNELS: RefCell<Option<(Compressor, Vec<u8>)>> = const { RefCell::new(None) };
+}
+
+/// One worker's buffers.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    window: Vec<u8>,
+}
+
+impl ReadContext<'_> {
+    /// Reads the file `entry` names: fills its content and attributes, as they were throughout.
+    pub(crate) fn read(&self, mut entry: Entry, buffers: &mut Buffers) -> Result<Entry, ReadFailure> {
+        let mut file = self.source.open(&entry.path).map_err(exception)?;
+        for _ in 0..TRIES {
+            let before = file.stat().map_err(exception)?;
+            let content = self.content(&entry, &mut *file, &before, buffers)?;
+            let mut attributes = before.attributes.clone();
+            file.complete(&mut attributes).map_err(exception)?;
+            let after = file.stat().map_err(exception)?;
+            if unchanged(&before, &after) && content.size == after.evidence.size {
+                entry.attributes = attributes;
+                entry.evidence = after.evidence;
+                entry.content = Some(content);
+                return Ok(entry);
+            }
+        }
+        Err(ReadFailure::Exception(Exception {
+            path: entry.path,
+            kind: ExceptionKind::Torn,
+            message: format!("it changed while it was read, {TRIES} times"),
+        }))
+    }
+
+    fn content(
+        &self,
+        entry: &Entry,
+        file: &mut dyn SourceFile,
+        stat: &Stat,
+        buffers: &mut Buffers,
+    ) -> Result<Content, ReadFailure> {
+        let size = stat.evidence.size;
+        let sparse = stat.evidence.allocated < size;
+        if size <= self.chunker.sizes().max as u64 && !sparse {
+            let window = &mut buffers.window;
+            let len = read_full(file, 0, window, size as usize + 1).map_err(exception)?;
+            self.observer.add(Counter::BytesRead, len as u64);
+            return self.small(&window[..len]);
+        }
+        self.large(entry, file, stat, buffers)
+    }
+
+    /// A file that is whole in memory.
+    fn small(&self, data: &[u8]) -> Result<Content, ReadFailure> {
+        let hash = blake3::hash(data);
+        let mut extents = Vec::new();
+        let mut rest = data;
+        while let Some(len) = self.chunker.cut(rest, true).filter(|_| !rest.is_empty()) {
+            let chunk = if len == data.len() {
+                self.store_hashed(data, hash.as_bytes())?
+            } else {
+                self.store(&rest[..len])?
+            };
+            extents.push(Extent::Chunk(chunk));
+            rest = &rest[len..];
+        }
+        let hash = drover_types::FileHash(*hash.as_bytes());
+        Ok(Content { size: data.len() as u64, hash, extents: Extents::Inline(extents.into()) })
+    }
+
+    fn store(&self, plain: &[u8]) -> Result<ChunkRef, Error> {
+        self.store_hashed(plain, blake3::hash(plain).as_bytes())
+    }
+
+    fn store_hashed(&self, plain: &[u8], hash: &[u8; 32]) -> Result<ChunkRef, Error> {
+        KERNELS.with_borrow_mut(|kernels| {
+            let (compressor, scratch) =
+                kernels.get_or_insert_with(|| (Compressor::new(self.level), Vec::new()));
+            self.packer.store(ChunkKind::Data, plain, hash, compressor, scratch)
+        })
+    }
+
+    /// A file that is read window by window.
+    fn large(
+        &self,
+        entry: &Entry,
+        file: &mut dyn SourceFile,
+        stat: &Stat,
+        buffers: &mut Buffers,
+    ) -> Result<Content, ReadFailure> {
+        let mut progress = self.resume(entry, stat)?;
+        let Progress { extents, hasher, .. } = &mut progress;
+        let (mut at, mut hashed) = (extents_len(extents), hasher.len());
+        let mut noted = at;
+        let size = stat.evidence.size;
+        // What the hash still lacks of the extents that are already stored.
+        while hashed < at {
+            let len = (at - hashed).min(WINDOW as u64) as usize;
+            let got = read_full(file, hashed, &mut buffers.window, len).map_err(exception)?;
+            if got == 0 {
+                return Err(shrunk(entry));
+            }
+            hasher.update(&buffers.window[..got]);
+            hashed += got as u64;
+        }
+        let mut places = std::mem::take(&mut progress.places);
+        while let Some(data) = file.next_data(at).map_err(exception)? {
+            if data.start > at {
+                push_hole(&mut progress.extents, data.start - at);
+                progress.hasher.update_zeros(data.start - at);
+                self.observer.add(Counter::BytesDone, 0);
+                at = data.start;
+            }
+            // `window[..filled]` holds the file's bytes from `at` on.
+            let window = &mut buffers.window;
+            let mut filled = 0;
+            while at < data.end {
+                if self.cancel.is_set() {
+                    return Err(Error::Stopped.into());
+                }
+                let want = (data.end - at).min(WINDOW as u64) as usize;
+                window.resize(want.max(filled), 0);
+                while filled < want {
+                    let end = window.len().min(want);
+                    match file
+                        .read_at(at + filled as u64, &mut window[filled..end])
+                        .map_err(exception)?
+                    {
+                        0 => break,
+                        n => filled += n,
+                    }
+                }
+                if filled == 0 {
+                    return Err(shrunk(entry));
+                }
+                let at_end = at + filled as u64 >= data.end || filled < want;
+                let cuts = self.cuts(&window[..filled], at_end);
+                let used = cuts.last().map_or(0, |range| range.end);
+                let bytes = &window[..used];
+                let (_, chunks) = rayon::join(
+                    || progress.hasher.update(bytes),
+                    || cuts.par_iter().map(|c| self.store(&bytes[c.clone()])).collect::<Result<Vec<_>, _>>(),
+                );
+                progress.extents.extend(chunks?.into_iter().map(Extent::Chunk));
+                self.observer.add(Counter::BytesRead, used as u64);
+                at += used as u64;
+                window.copy_within(used..filled, 0);
+                filled -= used;
+                if filled == 0 && at_end && at < data.end {
+                    break; // the file ends before its stat said: the caller sees the change
+                }
+                if at - noted >= NOTE_EVERY.max(at / 16) {
+                    noted = at;
+                    self.note(entry, stat, &progress, &mut places)?;
+                }
+            }
+            if at < data.end {
+                break;
+            }
+        }
+        if at < size && file.next_data(at).map_err(exception)?.is_none() {
+            push_hole(&mut progress.extents, size - at);
+            progress.hasher.update_zeros(size - at);
+            at = size;
+        }
+        if at >= NOTE_EVERY {
+            self.note(entry, stat, &progress, &mut places)?;
+        }
+        let hash = progress.hasher.finalize();
+        let extents = self.extents(progress.extents)?;
+        Ok(Content { size: at, hash, extents })
+    }
+
+    /// Where `data` is cut into chunks; what is left over needs more data.
+    fn cuts(&self, data: &[u8], at_end: bool) -> Vec<std::ops::Range<usize>> {
+        let mut cuts = Vec::new();
+        let mut start = 0;
+        while start < data.len() {
+            match self.chunker.cut(&data[start..], at_end) {
+                Some(len) => {
+                    cuts.push(start..start + len);
+                    start += len;
+                }
+                None => break,
+            }
+        }
+        cuts
+    }
+
+    /// Where an earlier run came to in this file, as far as the store acknowledged it.
+    fn resume(&self, entry: &Entry, stat: &Stat) -> Result<Progress, Error> {
+        let Some(partial) = self.database.partial(self.source_id, entry.path.as_bytes())? else {
+            return Ok(Progress::default());
+        };
+        let same = partial.evidence.still_holds(&stat.evidence)
+            && partial.mtime == stat.attributes.mtime;
+        if !same {
+            return Ok(Progress::default());
+        }
+        let mut stored = 0;
+        for extent in &partial.extents {
+            if let Extent::Chunk(chunk) = extent
+                && !self.dedup.is_stored(chunk)?
+            {
+                break;
+            }
+            stored += 1;
+        }
+        for (count, state) in partial.places.iter().rev() {
+            let (count, Ok(state)) = (*count as usize, HasherState::decode(state)) else { continue };
+            if count <= stored {
+                let extents = partial.extents[..count].to_vec();
+                let hasher = FileHasher::resume(state);
+                if hasher.len() <= extents_len(&extents) {
+                    return Ok(Progress { extents, hasher, places: Vec::new() });
+                }
+            }
+        }
+        Ok(Progress::default())
+    }
+
+    fn note(
+        &self,
+        entry: &Entry,
+        stat: &Stat,
+        progress: &Progress,
+        places: &mut Vec<(u64, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        if places.len() == PLACES {
+            places.remove(0);
+        }
+        places.push((progress.extents.len() as u64, progress.hasher.state().encode()));
+        let partial = Partial {
+            evidence: stat.evidence,
+            mtime: stat.attributes.mtime,
+            extents: progress.extents.clone(),
+            places: places.clone(),
+        };
+        Ok(self.database.set_partial(self.source_id, entry.path.as_bytes(), Some(&partial))?)
+    }
+
+    /// The extents themselves, or lists of them stored as chunks.
+    fn extents(&self, extents: Vec<Extent>) -> Result<Extents, Error> {
+        if extents.len() <= INLINE_EXTENTS {
+            return Ok(Extents::Inline(extents.into()));
+        }
+        let mut level = 0;
+        let mut items = extents;
+        while items.len() > INLINE_EXTENTS {
+            level += 1;
+            items = self.store_lists(&items)?;
+        }
+        let lists: Arc<[ChunkRef]> = items
+            .into_iter()
+            .map(|item| match item {
+                Extent::Chunk(chunk) => chunk,
+                Extent::Hole(_) => unreachable!("lists are chunks"),
+            })
+            .collect();
+        Ok(Extents::Lists { level, lists })
+    }
+
+    /// Cuts a long list where a chunk's name says so, so that an insertion changes one list.
+    fn store_lists(&self, items: &[Extent]) -> Result<Vec<Extent>, Error> {
+        const LONGEST: usize = 8192;
+        let mut lists = Vec::new();
+        let mut e = Encoder::new();
+        let mut count = 0;
+        for (at, item) in items.iter().enumerate() {
+            record::encode_extent(item, &mut e);
+            count += 1;
+            let ends = match item {
+                Extent::Chunk(chunk) => chunk.id.0[0] == 0 && chunk.id.0[1] & 3 == 0,
+                Extent::Hole(_) => false,
+            };
+            if ends || count == LONGEST || at + 1 == items.len() {
+                let plain = std::mem::replace(&mut e, Encoder::new()).finish();
+                let hash = *blake3::hash(&plain).as_bytes();
+                let chunk = KERNELS.with_borrow_mut(|kernels| {
+                    let (compressor, scratch) =
+                        kernels.get_or_insert_with(|| (Compressor::new(self.level), Vec::new()));
+                    self.packer.store(ChunkKind::ExtentList, &plain, &hash, compressor, scratch)
+                })?;
+                lists.push(Extent::Chunk(chunk));
+                count = 0;
+            }
+        }
+        Ok(lists)
+    }
+}
+
+/// How far a large file has come.
+#[derive(Default)]
+struct Progress {
+    extents: Vec<Extent>,
+    hasher: FileHasher,
+    places: Vec<(u64, Vec<u8>)>,
+}
+
+fn extents_len(extents: &[Extent]) -> u64 {
+    extents.iter().map(Extent::len).sum()
+}
+
+fn push_hole(extents: &mut Vec<Extent>, len: u64) {
+    match extents.last_mut() {
+        Some(Extent::Hole(last)) => *last += len,
+        _ => extents.push(Extent::Hole(len)),
+    }
+}
+
+fn shrunk(entry: &Entry) -> ReadFailure {
+    ReadFailure::Exception(Exception {
+        path: entry.path.clone(),
+        kind: ExceptionKind::Torn,
+        message: "it became shorter while it was read".into(),
+    })
+}
+
+/// Whether a file looks the same before and after it was read.
+fn unchanged(before: &Stat, after: &Stat) -> bool {
+    before.attributes.mtime == after.attributes.mtime
+        && before.evidence.ctime == after.evidence.ctime
+        && before.evidence.size == after.evidence.size
+        && before.evidence.inode == after.evidence.inode
+}
+
+/// Reads up to `len` bytes from `offset` into the beginning of `buffer`; fewer only at the end.
+fn read_full(
+    file: &mut dyn SourceFile,
+    offset: u64,
+    buffer: &mut Vec<u8>,
+    len: usize,
+) -> Result<usize, ReadError> {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    let mut filled = 0;
+    while filled < len {
+        match file.read_at(offset + filled as u64, &mut buffer[filled..len])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,247 @@
+//! Filling and closing a pack.
+
+use drover_chunk::Decompressor;
+use drover_crypt::{
+    aead::{Cipher, NonceCounter},
+    commitment,
+    domain::DomainKeys,
+    random,
+    seal::{self, ReaderPublic},
+    secret::{Key, derive},
+};
+use drover_types::{ChunkId, ChunkKind, Compression, PackClass, PackId};
+
+use crate::{
+    PackError,
+    layout::{
+        DirectoryEntry, HEADER_LEN, PackHeader, PackIdentity, SESSION_SEAL_LEN, TAG_LEN,
+        encode_directory, encode_trailer,
+    },
+    reader::{FrameReader, PackKey, frame_aad},
+};
+
+const SALT_CONTEXT: &str = "drover 2026-11 pack salt";
+
+/// A secret shared by the packs of one pass and class, sealed once to the reader. Each pack's key
+/// is derived from it and the pack's own salt, so that each pack can be opened alone.
+#[derive(Clone)]
+pub struct Session {
+    class: PackClass,
+    epoch: u32,
+    identity: PackIdentity,
+    secret: Key,
+    sealed: [u8; SESSION_SEAL_LEN],
+}
+
+impl Session {
+    /// Draws a secret and seals it to `reader`.
+    pub fn new(
+        identity: PackIdentity,
+        class: PackClass,
+        epoch: u32,
+        reader: &ReaderPublic,
+    ) -> Self {
+        let secret = Key::random();
+        let info = PackHeader::session_info(class, epoch, &identity);
+        let sealed = seal::seal(reader, &info, secret.as_bytes())
+            .try_into()
+            .expect("a sealed secret has a fixed length");
+        Self { class, epoch, identity, secret, sealed }
+    }
+
+    /// The class of the packs it makes.
+    pub fn class(&self) -> PackClass {
+        self.class
+    }
+}
+
+/// What is known of a pack once it is closed; with the store's acknowledgement, proof that its
+/// chunks are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackReceipt {
+    /// Its name.
+    pub id: PackId,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Its header.
+    pub header: PackHeader,
+    /// Its frames, in the order they lie in it.
+    pub entries: Vec<DirectoryEntry>,
+}
+
+/// A closed pack.
+#[derive(Debug)]
+pub struct SealedPack {
+    /// What is known of it.
+    pub receipt: PackReceipt,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+struct Pending {
+    kind: ChunkKind,
+    compression: Compression,
+    id: ChunkId,
+    start: usize,
+    stored_len: u32,
+    plain_len: u32,
+}
+
+/// A pack being filled. The bytes are those of the compressed chunks, in the order they came;
+/// they are shuffled and sealed on closing.
+#[derive(Default)]
+pub struct PackBuilder {
+    buffer: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+impl PackBuilder {
+    /// Fills `buffer`, which is emptied first and reused for its room.
+    pub fn new(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { buffer, pending: Vec::new() }
+    }
+
+    /// Adds a chunk as the compressor left it.
+    pub fn push(
+        &mut self,
+        kind: ChunkKind,
+        id: ChunkId,
+        plain_len: u32,
+        compression: Compression,
+        stored: &[u8],
+    ) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(stored);
+        let stored_len = stored.len() as u32;
+        self.pending.push(Pending { kind, compression, id, start, stored_len, plain_len });
+    }
+
+    /// Number of frames.
+    pub fn frames(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// About how long the closed pack will be, in bytes.
+    pub fn len(&self) -> usize {
+        HEADER_LEN + self.buffer.len() + self.pending.len() * (TAG_LEN + 42)
+    }
+
+    /// Takes the buffer back, for reuse.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    /// Closes the pack into `out` (emptied first, reused for its room), and leaves the builder
+    /// empty. `counter` is a number that this writer never uses twice, as far as its state tells:
+    /// with the content's hash it keeps the key unique on a cloned machine or with a broken
+    /// random generator. The pack is opened and checked again where `self_check` is set.
+    pub fn seal(
+        &mut self,
+        session: &Session,
+        keys: &DomainKeys,
+        counter: u64,
+        self_check: bool,
+        mut out: Vec<u8>,
+    ) -> Result<SealedPack, PackError> {
+        shuffle(&mut self.pending);
+        let mut entries = Vec::with_capacity(self.pending.len());
+        let mut offset = HEADER_LEN;
+        for frame in &self.pending {
+            entries.push(DirectoryEntry {
+                kind: frame.kind,
+                compression: frame.compression,
+                id: frame.id,
+                offset: u32::try_from(offset).map_err(|_| PackError::Full)?,
+                stored_len: frame.stored_len,
+                plain_len: frame.plain_len,
+            });
+            offset += frame.stored_len as usize + TAG_LEN;
+        }
+        let frames_end = offset;
+        let mut directory = encode_directory(&entries, frames_end);
+
+        let content = blake3::hash(&directory);
+        let salt = derive(
+            SALT_CONTEXT,
+            &[&random::array::<32>(), &counter.to_le_bytes(), content.as_bytes()],
+        );
+        let mut header = PackHeader {
+            class: session.class,
+            epoch: session.epoch,
+            identity: session.identity,
+            session: session.sealed,
+            salt: *salt.as_bytes(),
+            commitment: [0; 32],
+        };
+        let key = PackKey::raw(&header, &session.secret);
+        header.commitment = commitment(&key);
+        let header_bytes = header.encode();
+        let header_hash = *blake3::hash(&header_bytes).as_bytes();
+
+        let cipher = Cipher::new(&key);
+        let mut nonces = NonceCounter::new();
+        let mut next = || nonces.next().map_err(|_| PackError::Full);
+        out.clear();
+        out.extend_from_slice(&header_bytes);
+        let directory_nonce = next()?;
+        for (index, (frame, entry)) in self.pending.iter().zip(&entries).enumerate() {
+            let start = out.len();
+            out.extend_from_slice(&self.buffer[frame.start..][..frame.stored_len as usize]);
+            let aad = frame_aad(&header_hash, index as u32, entry);
+            let tag = cipher.seal_in_place(next()?, &aad, &mut out[start..]);
+            out.extend_from_slice(&tag);
+        }
+        let tag = cipher.seal_in_place(directory_nonce, &header_hash, &mut directory);
+        out.extend_from_slice(&directory);
+        out.extend_from_slice(&tag);
+        out.extend_from_slice(&encode_trailer((directory.len() + TAG_LEN) as u32));
+        self.buffer.clear();
+        self.pending.clear();
+
+        if self_check {
+            check(&out, &session.secret, keys, &entries)?;
+        }
+        let id = PackId(*blake3::hash(&out).as_bytes());
+        let receipt = PackReceipt { id, len: out.len() as u64, header, entries };
+        Ok(SealedPack { receipt, bytes: out })
+    }
+}
+
+/// Opens a closed pack as a reader would, but for the session's seal, and compares what its
+/// directory says with what was put in.
+fn check(
+    pack: &[u8],
+    session: &Key,
+    keys: &DomainKeys,
+    entries: &[DirectoryEntry],
+) -> Result<(), PackError> {
+    let key = PackKey::with_session(PackHeader::decode(pack)?, session)?;
+    if key.directory(pack)? != entries {
+        return Err(PackError::Sealed { what: "the directory" });
+    }
+    let mut frames = FrameReader::new(Decompressor::new());
+    for (index, entry) in entries.iter().enumerate() {
+        let range = entry.range();
+        let sealed = &pack[range.start as usize..range.end as usize];
+        frames.open(&key, keys, index as u32, entry, sealed)?;
+    }
+    Ok(())
+}
+
+/// Fisher–Yates over a BLAKE3 stream from a random seed. The order only hides which frame came
+/// first; the multiply-shift's bias of 2^-32 does not matter to that.
+fn shuffle<T>(items: &mut [T]) {
+    let mut stream = blake3::Hasher::new_keyed(&random::array()).finalize_xof();
+    let mut word = [0; 8];
+    for at in (1..items.len()).rev() {
+        stream.fill(&mut word);
+        let below = (at as u128 + 1) * u128::from(u64::from_le_bytes(word)) >> 64;
+        items.swap(at, below as usize);
+    }
+}

@@ -1,0 +1,62 @@
+//! Where a repository's objects lie.
+
+use drover_types::{PackId, SnapshotId, WriterId};
+
+/// The signed description of the repository.
+pub const CONFIG: &str = "config";
+/// Slots, epochs, grants.
+pub const KEYS: &str = "keys/";
+/// All packs.
+pub const PACKS: &str = "packs/";
+/// Index objects and lists of packs.
+pub const INDEX: &str = "index/";
+/// All snapshots.
+pub const SNAPSHOTS: &str = "snapshots/";
+/// The audit log.
+pub const LOG: &str = "log/";
+
+/// A pack, spread over 256 folders by the first byte of its name.
+pub fn pack(id: &PackId) -> String {
+    let hex = id.to_hex();
+    format!("packs/{}/{hex}", &hex[..2])
+}
+
+/// The pack at this place; `None` for anything else.
+pub fn parse_pack(name: &str) -> Option<PackId> {
+    let (folder, hex) = name.strip_prefix(PACKS)?.split_once('/')?;
+    let id = PackId::from_hex(hex)?;
+    hex.starts_with(folder).then_some(id).filter(|_| folder.len() == 2)
+}
+
+/// An index object.
+pub fn index(hash: &[u8; 32]) -> String {
+    format!("index/{}", hex(hash))
+}
+
+/// A list of the packs that a pass added.
+pub fn pack_list(hash: &[u8; 32]) -> String {
+    format!("index/packs-{}", hex(hash))
+}
+
+/// A snapshot.
+pub fn snapshot(writer: &WriterId, sequence: u64, id: &SnapshotId) -> String {
+    format!("snapshots/{writer}/{sequence:020}-{id}")
+}
+
+/// A record of the audit log.
+pub fn log(writer: &WriterId, sequence: u64, hash: &[u8; 32]) -> String {
+    format!("log/{writer}/{sequence:020}-{}", hex(hash))
+}
+
+/// Writer, number and hash from the name of a snapshot or a log record.
+pub fn parse_numbered(name: &str, prefix: &str) -> Option<(WriterId, u64, [u8; 32])> {
+    let (writer, rest) = name.strip_prefix(prefix)?.split_once('/')?;
+    let (sequence, hash) = rest.split_once('-')?;
+    let digits = sequence.len() == 20 && sequence.bytes().all(|b| b.is_ascii_digit());
+    let sequence = digits.then(|| sequence.parse().ok()).flatten()?;
+    Some((WriterId::from_hex(writer)?, sequence, SnapshotId::from_hex(hash)?.0))
+}
+
+fn hex(hash: &[u8; 32]) -> String {
+    SnapshotId(*hash).to_hex()
+}

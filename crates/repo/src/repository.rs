@@ -1,0 +1,127 @@
+//! A repository as it is found: its signed description, and its keys.
+
+use drover_crypt::{
+    hierarchy::{self, Config, HierarchyError, KdfParameters, Keyring, Object, UnlockError, UnlockSecret},
+    sign::PublicKey,
+};
+use drover_store::StoreError;
+use drover_types::{RepositoryId, clock, limits};
+
+use crate::{names, objects::Objects};
+
+/// How many objects are read side by side.
+pub const PARALLEL_READS: usize = 16;
+
+/// Why a repository cannot be opened or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing there.
+    #[error("there is no repository here")]
+    NoRepository,
+    /// One is there already.
+    #[error("there is a repository here already")]
+    AlreadyThere,
+    /// Its description is damaged or of another version.
+    #[error("the repository's config cannot be used: {0}")]
+    Config(HierarchyError),
+    /// Password or key.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
+    /// Keys of another repository.
+    #[error("the repository here is not the one this machine knows: its root key is another")]
+    OtherRepository,
+}
+
+impl RepositoryError {
+    /// Whether the store refused the permission.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, RepositoryError::Store(StoreError::Denied { .. }))
+    }
+}
+
+/// A repository whose description was read.
+#[derive(Clone)]
+pub struct Repository {
+    objects: Objects,
+    bytes: Vec<u8>,
+    config: Config,
+}
+
+impl Repository {
+    /// Makes a new repository with one slot, and opens it.
+    pub fn init(
+        objects: Objects,
+        secret: &UnlockSecret,
+        kdf: KdfParameters,
+    ) -> Result<(Self, Keyring), RepositoryError> {
+        match objects.head(names::CONFIG) {
+            Ok(Some(_)) => return Err(RepositoryError::AlreadyThere),
+            Ok(None) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let (files, keyring) = hierarchy::create_repository(secret, kdf, clock::now());
+        // The config comes last: a repository that has one has its keys.
+        let (config, keys): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|object| object.name == names::CONFIG);
+        for object in keys.iter().chain(&config) {
+            match objects.put_new(&object.name, object.bytes.clone().into()) {
+                Err(StoreError::Conflict { .. }) if object.name == names::CONFIG => {
+                    return Err(RepositoryError::AlreadyThere);
+                }
+                result => result?,
+            }
+        }
+        Ok((Self::open(objects)?, keyring))
+    }
+
+    /// Reads the description.
+    pub fn open(objects: Objects) -> Result<Self, RepositoryError> {
+        let bytes = match objects.get(names::CONFIG, limits::SMALL_OBJECT) {
+            Err(error) if error.is_not_found() => return Err(RepositoryError::NoRepository),
+            result => result?.to_vec(),
+        };
+        let config = Config::decode(&bytes).map_err(RepositoryError::Config)?;
+        Ok(Self { objects, bytes, config })
+    }
+
+    /// Which repository this is.
+    pub fn id(&self) -> RepositoryId {
+        self.config.repository
+    }
+
+    /// The store.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The signed description.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Compares the root key with one that is known.
+    pub fn check_root(&self, known: &PublicKey) -> Result<(), RepositoryError> {
+        if self.config.root == *known { Ok(()) } else { Err(RepositoryError::OtherRepository) }
+    }
+
+    /// Everything below `keys/`.
+    pub fn keys(&self) -> Result<Vec<Object>, RepositoryError> {
+        let listed = self.objects.list(names::KEYS)?;
+        let names: Vec<String> = listed.into_iter().map(|object| object.name).collect();
+        let bodies = self.objects.get_all(&names, limits::SMALL_OBJECT, PARALLEL_READS);
+        names
+            .into_iter()
+            .zip(bodies)
+            .map(|(name, body)| Ok(Object { name, bytes: body?.to_vec() }))
+            .collect()
+    }
+
+    /// Opens the keys with a password or a key.
+    pub fn unlock(&self, secret: &UnlockSecret) -> Result<Keyring, RepositoryError> {
+        Ok(hierarchy::unlock(&self.bytes, &self.keys()?, secret)?)
+    }
+}

@@ -1,0 +1,643 @@
+//! The database of the state: redb, every commit synced.
+//!
+//! The order of the commits is what makes a pass safe to kill. A pack's intent is durable before
+//! the pack is sent; its chunks count as stored only after the store acknowledged it; log record
+//! and snapshot are kept, byte for byte, before they are sent, so that a pass killed between
+//! sending and noting it sends the same bytes again instead of forking its own history.
+
+use std::path::Path;
+
+use drover_crypt::merkle::Frontier;
+use drover_pack::{DirectoryEntry, HEADER_LEN, PackHeader, PackReceipt, TAG_LEN};
+use drover_types::{
+    ChunkId, ChunkKind, Compression, Evidence, Extent, PackId, SnapshotId, SourceId, Timestamp,
+    WriterId,
+    codec::{DecodeError, Decoder, Encoder},
+    limits,
+};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use super::{Filter, StateError};
+use crate::{index::ListedPack, record, snapshot};
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const CHUNKS: TableDefinition<[u8; 32], ()> = TableDefinition::new("chunks");
+const INTENTS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("intents");
+/// Acknowledged packs that no snapshot lists yet, in the order of acknowledgement.
+const UNLISTED: TableDefinition<u64, &[u8]> = TableDefinition::new("unlisted");
+/// Acknowledged packs that no index object holds yet.
+const UNINDEXED: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("unindexed");
+const SOURCES: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("sources");
+const PARTIALS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("partials");
+const HEADS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("heads");
+
+const COUNTER: &str = "pack counter";
+const HEAD: &str = "head";
+const COMMIT: &str = "commit";
+/// About how long one frame is in an encoded receipt, in bytes.
+const ENCODED_ENTRY: usize = 40;
+/// Memory for the database's pages, in bytes.
+const CACHE: usize = 24 << 20;
+
+/// The end of a writer's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the last snapshot; 0 where there is none.
+    pub sequence: u64,
+    /// Hash of the last snapshot; zeros where there is none.
+    pub snapshot: [u8; 32],
+    /// Number of the last log record.
+    pub log_sequence: u64,
+    /// Hash of the last log record.
+    pub log: [u8; 32],
+    /// The tree of all packs that snapshots list.
+    pub packs: Frontier,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            snapshot: [0; 32],
+            log_sequence: 0,
+            log: [0; 32],
+            packs: Frontier::new(),
+        }
+    }
+}
+
+/// What is remembered of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// Its name.
+    pub name: String,
+    /// Its last snapshot.
+    pub snapshot: SnapshotId,
+    /// Device number of its root then.
+    pub device: u64,
+    /// How many entries it had.
+    pub entries: u64,
+    /// When the pass ended.
+    pub time: Timestamp,
+}
+
+/// Log record and snapshot on their way to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Names and bytes, in the order in which they are sent.
+    pub objects: Vec<(String, Vec<u8>)>,
+    /// The history's end once they are there.
+    pub head: Head,
+    /// The source, and what to remember of it.
+    pub source: Option<(SourceId, SourceRecord)>,
+    /// How many of the unlisted packs the snapshot lists.
+    pub listed: u64,
+}
+
+/// How far a large file of an unfinished pass has come: the extents of its beginning, and the
+/// states of its hash at a few places on the way. The newest place may lie beyond what the store
+/// has acknowledged; an earlier one does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Partial {
+    /// What the file looked like.
+    pub evidence: Evidence,
+    /// Its time of change then.
+    pub mtime: Timestamp,
+    /// The extents so far.
+    pub extents: Vec<Extent>,
+    /// Places on the way, in order: how many extents came before it, and the hash's state there.
+    pub places: Vec<(u64, Vec<u8>)>,
+}
+
+/// The database.
+pub struct Database {
+    db: redb::Database,
+    path: std::path::PathBuf,
+}
+
+impl Database {
+    /// Opens or makes the database at `path`.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let damaged = |message: String| StateError::Damaged { path: path.to_owned(), message };
+        let db = redb::Builder::new().set_cache_size(CACHE).create(path).map_err(|e| match e {
+            redb::DatabaseError::DatabaseAlreadyOpen => StateError::InUse(path.to_owned()),
+            redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
+                StateError::Io { path: path.to_owned(), source }
+            }
+            other => damaged(other.to_string()),
+        })?;
+        Self { db, path: path.to_owned() }.initialised()
+    }
+
+    /// Over a storage of the caller's: simulated power loss.
+    pub fn with_backend(backend: impl redb::StorageBackend) -> Result<Self, StateError> {
+        let path = std::path::PathBuf::from("backend");
+        let db = redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend).map_err(
+            |e| StateError::Damaged { path: path.clone(), message: e.to_string() },
+        )?;
+        Self { db, path }.initialised()
+    }
+
+    fn initialised(self) -> Result<Self, StateError> {
+        let missing = self.read(|tx| {
+            Ok(match tx.open_table(HEADS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => true,
+                other => other.map(|_| false)?,
+            })
+        })?;
+        if missing {
+            self.write(|tx| {
+                tx.open_table(META)?;
+                tx.open_table(CHUNKS)?;
+                tx.open_table(INTENTS)?;
+                tx.open_table(UNLISTED)?;
+                tx.open_table(UNINDEXED)?;
+                tx.open_table(SOURCES)?;
+                tx.open_table(PARTIALS)?;
+                tx.open_table(HEADS)?;
+                Ok(())
+            })?;
+        }
+        Ok(self)
+    }
+
+    fn error(&self, error: redb::Error) -> StateError {
+        match error {
+            redb::Error::Io(source) => StateError::Io { path: self.path.clone(), source },
+            other => {
+                StateError::Damaged { path: self.path.clone(), message: other.to_string() }
+            }
+        }
+    }
+
+    fn read<T>(
+        &self,
+        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        self.db.begin_read().map_err(Into::into).and_then(|tx| f(&tx)).map_err(|e| self.error(e))
+    }
+
+    fn write<T>(
+        &self,
+        f: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        let result = (|| {
+            let tx = self.db.begin_write()?;
+            let value = f(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        })();
+        result.map_err(|e| self.error(e))
+    }
+
+    /// Numbers `first..first + count` that were never handed out before.
+    pub fn reserve_counters(&self, count: u64) -> Result<u64, StateError> {
+        self.write(|tx| {
+            let mut meta = tx.open_table(META)?;
+            let first = meta.get(COUNTER)?.map_or(0, |v| u64_of(v.value()));
+            meta.insert(COUNTER, &(first + count).to_le_bytes()[..])?;
+            Ok(first)
+        })
+    }
+
+    /// The end of this writer's history.
+    pub fn head(&self) -> Result<Head, StateError> {
+        let bytes = self.read(|tx| {
+            Ok(tx.open_table(META)?.get(HEAD)?.map(|v| v.value().to_vec()))
+        })?;
+        Ok(bytes.map(|bytes| decode_head(&bytes)).transpose()?.unwrap_or_default())
+    }
+
+    /// Sets the history's end, when the state is rebuilt from the repository.
+    pub fn set_head(&self, head: &Head) -> Result<(), StateError> {
+        self.write(|tx| {
+            tx.open_table(META)?.insert(HEAD, &encode_head(head)[..])?;
+            Ok(())
+        })
+    }
+
+    /// Whether this chunk is in an acknowledged pack.
+    pub fn has_chunk(&self, id: &ChunkId) -> Result<bool, StateError> {
+        self.read(|tx| Ok(tx.open_table(CHUNKS)?.get(id.0)?.is_some()))
+    }
+
+    /// How many chunks are in acknowledged packs.
+    pub fn chunk_count(&self) -> Result<u64, StateError> {
+        self.read(|tx| Ok(tx.open_table(CHUNKS)?.len()?))
+    }
+
+    /// A filter over all chunks in acknowledged packs, with room for `more`.
+    pub fn filter(&self, more: usize) -> Result<Filter, StateError> {
+        self.read(|tx| {
+            let chunks = tx.open_table(CHUNKS)?;
+            let filter = Filter::with_capacity(chunks.len()? as usize + more);
+            for item in chunks.iter()? {
+                filter.insert(&ChunkId(item?.0.value()));
+            }
+            Ok(filter)
+        })
+    }
+
+    /// Notes that a pack is about to be sent.
+    pub fn intend(&self, receipt: &PackReceipt) -> Result<(), StateError> {
+        self.write(|tx| {
+            tx.open_table(INTENTS)?.insert(receipt.id.0, &encode_receipt(receipt)[..])?;
+            Ok(())
+        })
+    }
+
+    /// The packs that were about to be sent when an earlier run ended.
+    pub fn intents(&self) -> Result<Vec<PackReceipt>, StateError> {
+        let values = self.read(|tx| {
+            let table = tx.open_table(INTENTS)?;
+            let values = table.iter()?.map(|item| Ok(item?.1.value().to_vec()));
+            values.collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        Ok(values.iter().map(|v| decode_receipt(v)).collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that the store acknowledged a pack: its chunks count from now on.
+    pub fn acknowledge(&self, receipt: &PackReceipt) -> Result<(), StateError> {
+        let known = self.write(|tx| {
+            let Some(bytes) =
+                tx.open_table(INTENTS)?.remove(receipt.id.0)?.map(|v| v.value().to_vec())
+            else {
+                return Ok(false);
+            };
+            insert_pack(tx, receipt, &bytes)?;
+            Ok(true)
+        })?;
+        if known { Ok(()) } else { Err(StateError::NoIntent(receipt.id)) }
+    }
+
+    /// Forgets the intent of a pack that never arrived.
+    pub fn forget_intent(&self, id: &PackId) -> Result<(), StateError> {
+        self.write(|tx| {
+            tx.open_table(INTENTS)?.remove(id.0)?;
+            Ok(())
+        })
+    }
+
+    /// Adds the chunks of packs that the repository's index lists, when the state is rebuilt.
+    pub fn adopt(&self, packs: &[PackReceipt]) -> Result<(), StateError> {
+        self.write(|tx| {
+            let mut chunks = tx.open_table(CHUNKS)?;
+            for entry in packs.iter().flat_map(|pack| &pack.entries) {
+                chunks.insert(entry.id.0, ())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Acknowledged packs that no index object holds yet: as many as make about `chunks`
+    /// chunks, at least one where there is one.
+    pub fn unindexed(&self, chunks: usize) -> Result<Vec<PackReceipt>, StateError> {
+        let mut room = (chunks * ENCODED_ENTRY) as isize;
+        let values = self.read(|tx| {
+            let table = tx.open_table(UNINDEXED)?;
+            let mut values = Vec::new();
+            for item in table.iter()? {
+                let value = item?.1.value().to_vec();
+                room -= value.len() as isize;
+                values.push(value);
+                if room <= 0 {
+                    break;
+                }
+            }
+            Ok(values)
+        })?;
+        Ok(values.iter().map(|v| decode_receipt(v)).collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that the store acknowledged an index object over these packs.
+    pub fn indexed(&self, packs: &[PackReceipt]) -> Result<(), StateError> {
+        self.write(|tx| {
+            let mut table = tx.open_table(UNINDEXED)?;
+            for pack in packs {
+                table.remove(pack.id.0)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Acknowledged packs that no snapshot lists yet, in order.
+    pub fn unlisted(&self) -> Result<Vec<ListedPack>, StateError> {
+        let values = self.read(|tx| {
+            let table = tx.open_table(UNLISTED)?;
+            let values = table.iter()?.map(|item| Ok(item?.1.value().to_vec()));
+            values.collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        values
+            .iter()
+            .map(|value| {
+                let mut d = Decoder::new(value);
+                Ok(ListedPack { id: PackId(d.array()?), len: d.u64()? })
+            })
+            .collect()
+    }
+
+    /// Keeps log record and snapshot before they are sent.
+    pub fn begin_commit(&self, commit: &Commit) -> Result<(), StateError> {
+        self.write(|tx| {
+            tx.open_table(META)?.insert(COMMIT, &encode_commit(commit)[..])?;
+            Ok(())
+        })
+    }
+
+    /// What an earlier run kept and did not see acknowledged.
+    pub fn pending_commit(&self) -> Result<Option<Commit>, StateError> {
+        let bytes = self.read(|tx| {
+            Ok(tx.open_table(META)?.get(COMMIT)?.map(|v| v.value().to_vec()))
+        })?;
+        Ok(bytes.map(|bytes| decode_commit(&bytes)).transpose()?)
+    }
+
+    /// Notes that the store acknowledged log record and snapshot.
+    pub fn finish_commit(&self, commit: &Commit) -> Result<(), StateError> {
+        self.write(|tx| {
+            let mut meta = tx.open_table(META)?;
+            meta.insert(HEAD, &encode_head(&commit.head)[..])?;
+            meta.remove(COMMIT)?;
+            let mut unlisted = tx.open_table(UNLISTED)?;
+            for _ in 0..commit.listed {
+                unlisted.pop_first()?;
+            }
+            if let Some((id, source)) = &commit.source {
+                tx.open_table(SOURCES)?.insert(id.0, &encode_source(source)[..])?;
+                remove_partials(tx, id)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What is remembered of a source.
+    pub fn source(&self, id: SourceId) -> Result<Option<SourceRecord>, StateError> {
+        let bytes = self.read(|tx| {
+            Ok(tx.open_table(SOURCES)?.get(id.0)?.map(|v| v.value().to_vec()))
+        })?;
+        Ok(bytes.map(|bytes| decode_source(&bytes)).transpose()?)
+    }
+
+    /// Remembers a source, when the state is rebuilt from the repository.
+    pub fn set_source(&self, id: SourceId, source: &SourceRecord) -> Result<(), StateError> {
+        self.write(|tx| {
+            tx.open_table(SOURCES)?.insert(id.0, &encode_source(source)[..])?;
+            Ok(())
+        })
+    }
+
+    /// How far a large file of an unfinished pass has come.
+    pub fn partial(&self, source: SourceId, path: &[u8]) -> Result<Option<Partial>, StateError> {
+        let bytes = self.read(|tx| {
+            let key = partial_key(&source, path);
+            Ok(tx.open_table(PARTIALS)?.get(&key[..])?.map(|v| v.value().to_vec()))
+        })?;
+        Ok(bytes.map(|bytes| decode_partial(&bytes)).transpose()?)
+    }
+
+    /// Notes how far a large file has come; `None` when it is done.
+    pub fn set_partial(
+        &self,
+        source: SourceId,
+        path: &[u8],
+        partial: Option<&Partial>,
+    ) -> Result<(), StateError> {
+        self.write(|tx| {
+            let key = partial_key(&source, path);
+            let mut table = tx.open_table(PARTIALS)?;
+            match partial {
+                Some(partial) => table.insert(&key[..], &encode_partial(partial)[..])?,
+                None => table.remove(&key[..])?,
+            };
+            Ok(())
+        })
+    }
+
+    /// The last head seen of a writer.
+    pub fn seen_head(&self, writer: WriterId) -> Result<Option<(u64, [u8; 32])>, StateError> {
+        let bytes = self.read(|tx| {
+            Ok(tx.open_table(HEADS)?.get(writer.0)?.map(|v| v.value().to_vec()))
+        })?;
+        let decode = |bytes: Vec<u8>| {
+            let mut d = Decoder::new(&bytes);
+            Ok::<_, DecodeError>((d.u64()?, d.array()?))
+        };
+        Ok(bytes.map(decode).transpose()?)
+    }
+
+    /// Remembers the heads seen of writers.
+    pub fn remember_heads(&self, heads: &[(WriterId, u64, [u8; 32])]) -> Result<(), StateError> {
+        self.write(|tx| {
+            let mut table = tx.open_table(HEADS)?;
+            for (writer, sequence, hash) in heads {
+                let mut value = sequence.to_le_bytes().to_vec();
+                value.extend_from_slice(hash);
+                table.insert(writer.0, &value[..])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn insert_pack(
+    tx: &redb::WriteTransaction,
+    receipt: &PackReceipt,
+    encoded: &[u8],
+) -> Result<(), redb::Error> {
+    let mut chunks = tx.open_table(CHUNKS)?;
+    for entry in &receipt.entries {
+        chunks.insert(entry.id.0, ())?;
+    }
+    tx.open_table(UNINDEXED)?.insert(receipt.id.0, encoded)?;
+    let mut unlisted = tx.open_table(UNLISTED)?;
+    let next = unlisted.last()?.map_or(0, |(key, _)| key.value() + 1);
+    let mut listed = receipt.id.0.to_vec();
+    listed.extend_from_slice(&receipt.len.to_le_bytes());
+    unlisted.insert(next, &listed[..])?;
+    Ok(())
+}
+
+fn remove_partials(tx: &redb::WriteTransaction, source: &SourceId) -> Result<(), redb::Error> {
+    let mut table = tx.open_table(PARTIALS)?;
+    table.retain(|key, _| !key.starts_with(&source.0))?;
+    Ok(())
+}
+
+fn partial_key(source: &SourceId, path: &[u8]) -> Vec<u8> {
+    [&source.0[..], path].concat()
+}
+
+fn u64_of(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
+
+fn encode_receipt(receipt: &PackReceipt) -> Vec<u8> {
+    let mut e = Encoder::new();
+    e.raw(receipt.id.as_bytes());
+    e.varint(receipt.len);
+    e.raw(&receipt.header.encode());
+    e.varint(receipt.entries.len() as u64);
+    for entry in &receipt.entries {
+        e.u8(entry.kind as u8);
+        e.u8(entry.compression as u8);
+        e.raw(entry.id.as_bytes());
+        e.varint(entry.stored_len.into());
+        e.varint(entry.plain_len.into());
+    }
+    e.finish()
+}
+
+fn decode_receipt(bytes: &[u8]) -> Result<PackReceipt, DecodeError> {
+    let mut d = Decoder::new(bytes);
+    let id = PackId(d.array()?);
+    let len = d.length(limits::PACK)? as u64;
+    let header = PackHeader::decode(d.raw(HEADER_LEN)?)
+        .map_err(|_| DecodeError::Invalid("not the header of a pack"))?;
+    let count = d.length(d.rest().len() / 36)?;
+    let mut offset = HEADER_LEN as u32;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let entry = DirectoryEntry {
+            kind: ChunkKind::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown kind"))?,
+            compression: Compression::from_code(d.u8()?)
+                .ok_or(DecodeError::Invalid("unknown compression"))?,
+            id: ChunkId(d.array()?),
+            offset,
+            stored_len: d.varint32()?,
+            plain_len: d.varint32()?,
+        };
+        offset = offset
+            .checked_add(entry.stored_len)
+            .and_then(|sum| sum.checked_add(TAG_LEN as u32))
+            .ok_or(DecodeError::Integer)?;
+        entries.push(entry);
+    }
+    d.end()?;
+    Ok(PackReceipt { id, len, header, entries })
+}
+
+fn encode_head(head: &Head) -> Vec<u8> {
+    let mut e = Encoder::new();
+    e.u64(head.sequence);
+    e.raw(&head.snapshot);
+    e.u64(head.log_sequence);
+    e.raw(&head.log);
+    snapshot::encode_frontier(&head.packs, &mut e);
+    e.finish()
+}
+
+fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
+    let mut d = Decoder::new(bytes);
+    let head = Head {
+        sequence: d.u64()?,
+        snapshot: d.array()?,
+        log_sequence: d.u64()?,
+        log: d.array()?,
+        packs: snapshot::decode_frontier(&mut d)?,
+    };
+    d.end()?;
+    Ok(head)
+}
+
+fn encode_source(source: &SourceRecord) -> Vec<u8> {
+    let mut e = Encoder::new();
+    e.bytes(source.name.as_bytes());
+    e.raw(source.snapshot.as_bytes());
+    e.varint(source.device);
+    e.varint(source.entries);
+    record::encode_time(source.time, &mut e);
+    e.finish()
+}
+
+fn decode_source(bytes: &[u8]) -> Result<SourceRecord, DecodeError> {
+    let mut d = Decoder::new(bytes);
+    let source = SourceRecord {
+        name: String::from_utf8_lossy(d.bytes(4096)?).into_owned(),
+        snapshot: SnapshotId(d.array()?),
+        device: d.varint()?,
+        entries: d.varint()?,
+        time: record::decode_time(&mut d)?,
+    };
+    d.end()?;
+    Ok(source)
+}
+
+fn encode_commit(commit: &Commit) -> Vec<u8> {
+    let mut e = Encoder::new();
+    e.varint(commit.objects.len() as u64);
+    for (name, bytes) in &commit.objects {
+        e.bytes(name.as_bytes());
+        e.bytes(bytes);
+    }
+    e.bytes(&encode_head(&commit.head));
+    match &commit.source {
+        Some((id, source)) => {
+            e.u8(1);
+            e.raw(id.as_bytes());
+            e.bytes(&encode_source(source));
+        }
+        None => e.u8(0),
+    }
+    e.varint(commit.listed);
+    e.finish()
+}
+
+fn decode_commit(bytes: &[u8]) -> Result<Commit, DecodeError> {
+    let mut d = Decoder::new(bytes);
+    let mut objects = Vec::new();
+    for _ in 0..d.length(16)? {
+        let name = String::from_utf8_lossy(d.bytes(1024)?).into_owned();
+        objects.push((name, d.bytes(limits::SMALL_OBJECT)?.to_vec()));
+    }
+    let head = decode_head(d.bytes(limits::SMALL_OBJECT)?)?;
+    let source = match d.u8()? {
+        0 => None,
+        _ => Some((SourceId(d.array()?), decode_source(d.bytes(limits::SMALL_OBJECT)?)?)),
+    };
+    let listed = d.varint()?;
+    d.end()?;
+    Ok(Commit { objects, head, source, listed })
+}
+
+fn encode_partial(partial: &Partial) -> Vec<u8> {
+    let mut e = Encoder::new();
+    let v = &partial.evidence;
+    for number in [v.device, v.inode, v.links.into(), v.size, v.allocated] {
+        e.varint(number);
+    }
+    e.u8(v.ctime.is_some().into());
+    record::encode_time(v.ctime.unwrap_or_default(), &mut e);
+    record::encode_time(partial.mtime, &mut e);
+    e.varint(partial.extents.len() as u64);
+    partial.extents.iter().for_each(|extent| record::encode_extent(extent, &mut e));
+    e.varint(partial.places.len() as u64);
+    for (extents, hasher) in &partial.places {
+        e.varint(*extents);
+        e.bytes(hasher);
+    }
+    e.finish()
+}
+
+fn decode_partial(bytes: &[u8]) -> Result<Partial, DecodeError> {
+    let mut d = Decoder::new(bytes);
+    let mut evidence = Evidence {
+        device: d.varint()?,
+        inode: d.varint()?,
+        links: d.varint32()?,
+        size: d.varint()?,
+        allocated: d.varint()?,
+        ..Evidence::default()
+    };
+    let has_ctime = d.u8()? == 1;
+    let ctime = record::decode_time(&mut d)?;
+    evidence.ctime = has_ctime.then_some(ctime);
+    let mtime = record::decode_time(&mut d)?;
+    let count = d.length(d.rest().len() / 2)?;
+    let extents = (0..count).map(|_| record::decode_extent(&mut d)).collect::<Result<_, _>>()?;
+    let count = d.length(64)?;
+    let places = (0..count)
+        .map(|_| Ok((d.varint()?, d.bytes(1 << 20)?.to_vec())))
+        .collect::<Result<_, DecodeError>>()?;
+    d.end()?;
+    Ok(Partial { evidence, mtime, extents, places })
+}

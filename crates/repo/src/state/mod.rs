@@ -1,0 +1,230 @@
+//! What a machine that runs passes keeps for itself.
+//!
+//! State makes passes fast and lets a machine that can only write do delta passes. It may be
+//! lost or damaged: then it is set aside, never repaired, and rebuilt from the repository or, by
+//! a machine that holds a write credential alone, by sending again what the next pass finds.
+//!
+//! One folder for each repository: `state.redb` (the database, full sync), `credential` (mode
+//! 0600), `location` (the repository's URL), and for each source its last manifest and the
+//! checkpoints of an unfinished pass.
+
+mod database;
+mod filter;
+mod tape;
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use drover_types::{PackId, RepositoryId, SourceId, SnapshotId, codec::DecodeError};
+
+pub use database::{Commit, Database, Head, Partial, SourceRecord};
+pub use filter::Filter;
+pub use tape::{TapeReader, TapeRecord, TapeWriter};
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file of the state.
+    #[error("the state's {path}: {source}", path = path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process holds it.
+    #[error("the state in {path} is in use by another drover", path = .0.display())]
+    InUse(PathBuf),
+    /// The database is damaged.
+    #[error("the state's database in {path} is damaged: {message}", path = path.display())]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// What the database said.
+        message: String,
+    },
+    /// A value in it does not decode.
+    #[error("the state holds a value that does not decode: {0}")]
+    Value(#[from] DecodeError),
+    /// An acknowledgement of a pack that no intent names.
+    #[error("pack {0} was acknowledged without an intent")]
+    NoIntent(PackId),
+}
+
+impl StateError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> StateError + '_ {
+        move |source| StateError::Io { path: path.to_owned(), source }
+    }
+
+    /// Whether the state can be set aside and made anew without losing anything.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StateError::Damaged { .. } | StateError::Value(_))
+    }
+}
+
+/// The folder of one repository's state.
+#[derive(Clone, Debug)]
+pub struct StateFolder(PathBuf);
+
+impl StateFolder {
+    /// Finds or makes the folder of `repository` below `root`.
+    pub fn create(root: &Path, repository: RepositoryId) -> Result<Self, StateError> {
+        let path = root.join(repository.to_hex());
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(StateError::io(&path))?;
+        Ok(Self(path))
+    }
+
+    /// The folders below `root` whose repository was last used at `url`.
+    pub fn find(root: &Path, url: &str) -> Vec<(RepositoryId, Self)> {
+        let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| {
+                let id = RepositoryId::from_hex(entry.file_name().to_str()?)?;
+                let folder = Self(entry.path());
+                let location = fs::read(folder.0.join("location")).ok()?;
+                (location == url.as_bytes()).then_some((id, folder))
+            })
+            .collect()
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Remembers where the repository is.
+    pub fn remember_location(&self, url: &str) -> Result<(), StateError> {
+        let path = self.0.join("location");
+        if fs::read(&path).is_ok_and(|known| known == url.as_bytes()) {
+            return Ok(());
+        }
+        write_durably(&path, url.as_bytes())
+    }
+
+    /// The writer's credential, as it was stored.
+    pub fn credential(&self) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StateError> {
+        let path = self.0.join("credential");
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StateError::io(&path)(e)),
+        }
+    }
+
+    /// Stores the writer's credential, readable by its owner alone.
+    pub fn store_credential(&self, bytes: &[u8]) -> Result<(), StateError> {
+        write_durably(&self.0.join("credential"), bytes)
+    }
+
+    /// Opens the database. A damaged one is set aside under another name, and `true` says so.
+    pub fn open_database(&self) -> Result<(Database, bool), StateError> {
+        let path = self.0.join("state.redb");
+        match Database::open(&path) {
+            Err(e) if e.is_damage() => {
+                self.set_aside()?;
+                Ok((Database::open(&path)?, true))
+            }
+            opened => Ok((opened?, false)),
+        }
+    }
+
+    /// Moves database, manifests and checkpoints out of the way; the credential stays.
+    pub fn set_aside(&self) -> Result<(), StateError> {
+        let stamp = drover_types::clock::now().as_nanos();
+        let aside = self.0.join(format!("damaged-{stamp}"));
+        fs::create_dir(&aside).map_err(StateError::io(&aside))?;
+        for entry in fs::read_dir(&self.0).map_err(StateError::io(&self.0))?.flatten() {
+            let name = entry.file_name();
+            let text = name.to_string_lossy();
+            if text == "state.redb" || text.starts_with("manifest-") || text.starts_with("checkpoint-")
+            {
+                fs::rename(entry.path(), aside.join(&name)).map_err(StateError::io(&self.0))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the last manifest of a source lies, named by the snapshot it belongs to.
+    pub fn manifest(&self, source: SourceId, snapshot: SnapshotId) -> PathBuf {
+        self.0.join(format!("manifest-{source}-{}", &snapshot.to_hex()[..16]))
+    }
+
+    /// Removes every manifest of `source` but the one of `keep`.
+    pub fn remove_other_manifests(&self, source: SourceId, keep: SnapshotId) {
+        let keep = self.manifest(source, keep);
+        for path in self.named(&format!("manifest-{source}-")) {
+            if path != keep {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// The checkpoints of an unfinished pass over `source`, newest first.
+    pub fn checkpoints(&self, source: SourceId) -> Vec<(u64, PathBuf)> {
+        let prefix = format!("checkpoint-{source}-");
+        let number = |path: &PathBuf| {
+            path.file_name()?.to_str()?.strip_prefix(&prefix)?.parse::<u64>().ok()
+        };
+        let mut found: Vec<_> = self
+            .named(&prefix)
+            .into_iter()
+            .filter_map(|path| Some((number(&path)?, path)))
+            .collect();
+        found.sort_by(|a, b| b.cmp(a));
+        found
+    }
+
+    /// The place of the next checkpoint of `source`.
+    pub fn next_checkpoint(&self, source: SourceId) -> PathBuf {
+        let number = self.checkpoints(source).first().map_or(0, |(number, _)| number + 1);
+        self.0.join(format!("checkpoint-{source}-{number}"))
+    }
+
+    /// Removes the checkpoints of `source`, once its pass is done.
+    pub fn remove_checkpoints(&self, source: SourceId) {
+        for (_, path) in self.checkpoints(source) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn named(&self, prefix: &str) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+            .map(|entry| entry.path())
+            .collect()
+    }
+}
+
+/// Writes a small file beside its place, makes it durable and moves it there.
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let error = |source| StateError::Io { path: path.to_owned(), source };
+    let temporary = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(error)?;
+    file.write_all(bytes).map_err(error)?;
+    file.sync_all().map_err(error)?;
+    fs::rename(&temporary, path).map_err(error)?;
+    sync_folder(path)
+}
+
+/// Makes the entry of `path` in its folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), StateError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|f| f.sync_all()).map_err(StateError::io(folder))
+}

@@ -1,0 +1,212 @@
+//! A stored manifest as a stream of entries, read block by block.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use drover_chunk::Decompressor;
+use drover_crypt::{domain::DomainKeys, merkle};
+use drover_pack::FrameReader;
+use drover_types::{
+    ChunkKind, ChunkRef, Content, Entry, Extent, Extents, RelativePath,
+    codec::{DecodeError, Decoder},
+};
+
+use crate::{
+    chunks::{ChunkError, ChunkReader},
+    manifest::{self, BlockRef, ListRef, ManifestRoot},
+    record,
+};
+
+/// Why a stored manifest cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// A chunk of it.
+    #[error("the manifest cannot be read: {0}")]
+    Chunk(#[from] ChunkError),
+    /// What a chunk holds.
+    #[error("the manifest does not decode: {0}")]
+    Decode(#[from] DecodeError),
+    /// The whole.
+    #[error("the manifest is not the one its snapshot signed: {0}")]
+    Root(&'static str),
+}
+
+/// The entries of a manifest at or below a path, in order.
+///
+/// After an error the stream goes on with the next block or list, so that a check can name
+/// everything that is damaged; a restore stops at the first.
+pub struct Tree<'r> {
+    reader: &'r ChunkReader<'r>,
+    keys: Arc<DomainKeys>,
+    frames: FrameReader,
+    below: RelativePath,
+    lists: VecDeque<(ListRef, Option<RelativePath>)>,
+    blocks: VecDeque<(BlockRef, Option<RelativePath>)>,
+    entries: std::vec::IntoIter<Entry>,
+    /// The roots of the blocks read so far; `None` where parts were left out.
+    roots: Option<merkle::Frontier>,
+    count: u64,
+    expected: ManifestRoot,
+    last: Option<RelativePath>,
+    ended: bool,
+}
+
+impl<'r> Tree<'r> {
+    /// Reads the manifest `root`, whose chunks `keys` name, at and below `below`.
+    pub fn open(
+        reader: &'r ChunkReader<'r>,
+        keys: Arc<DomainKeys>,
+        root: &ManifestRoot,
+        below: RelativePath,
+    ) -> Result<Self, TreeError> {
+        let mut frames = FrameReader::new(Decompressor::new());
+        let plain = reader.read_vec(&root.chunk, ChunkKind::ManifestList, &mut frames)?;
+        let lists = within(manifest::decode_root(&plain)?, &below, |list| &list.first);
+        let roots = below.is_root().then(merkle::Frontier::new);
+        Ok(Self {
+            reader,
+            keys,
+            frames,
+            below,
+            lists,
+            blocks: VecDeque::new(),
+            entries: Vec::new().into_iter(),
+            roots,
+            count: 0,
+            expected: *root,
+            last: None,
+            ended: false,
+        })
+    }
+
+    fn fill(&mut self) -> Option<Result<(), TreeError>> {
+        if let Some((block, next)) = self.blocks.pop_front() {
+            return Some(self.block(&block, next.as_ref()));
+        }
+        if let Some((list, _)) = self.lists.pop_front() {
+            return Some(self.list(&list));
+        }
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
+        match self.roots.take() {
+            Some(roots) if roots.root() != self.expected.root => {
+                Some(Err(TreeError::Root("another Merkle root")))
+            }
+            Some(_) if self.count != self.expected.entries => {
+                Some(Err(TreeError::Root("another number of entries")))
+            }
+            _ => None,
+        }
+    }
+
+    fn list(&mut self, list: &ListRef) -> Result<(), TreeError> {
+        let read = self
+            .reader
+            .read_vec(&list.chunk, ChunkKind::ManifestList, &mut self.frames)
+            .map_err(TreeError::from)
+            .and_then(|plain| Ok(manifest::decode_list(&plain)?));
+        let blocks = read.inspect_err(|_| self.roots = None)?;
+        self.blocks = within(blocks, &self.below, |block| &block.first);
+        Ok(())
+    }
+
+    fn block(&mut self, block: &BlockRef, next: Option<&RelativePath>) -> Result<(), TreeError> {
+        let read = self
+            .reader
+            .read_vec(&block.chunk, ChunkKind::ManifestBlock, &mut self.frames)
+            .map_err(TreeError::from)
+            .and_then(|plain| Ok(manifest::decode_block(&plain, block, &self.keys)?));
+        let entries = read.inspect_err(|_| self.roots = None)?;
+        if let Some(roots) = &mut self.roots {
+            roots.push(merkle::plain_leaf(&block.root));
+        }
+        self.count += entries.len() as u64;
+        let last = entries.last().map(|entry| entry.path.clone());
+        let after_previous = self.last < entries.first().map(|entry| entry.path.clone());
+        let before_next = next.is_none_or(|next| last.as_ref() < Some(next));
+        if !after_previous || !before_next {
+            return Err(TreeError::Root("its blocks overlap"));
+        }
+        self.last = last;
+        self.entries = entries.into_iter();
+        Ok(())
+    }
+
+    /// The extents of a file, lists resolved.
+    pub fn extents(&mut self, content: &Content) -> Result<Arc<[Extent]>, TreeError> {
+        resolve(self.reader, content, &mut self.frames)
+    }
+}
+
+/// The extents of a file, lists resolved and checked to add up to its size.
+pub fn resolve(
+    reader: &ChunkReader<'_>,
+    content: &Content,
+    frames: &mut FrameReader,
+) -> Result<Arc<[Extent]>, TreeError> {
+    let (level, lists) = match &content.extents {
+        Extents::Inline(extents) => return Ok(extents.clone()),
+        Extents::Lists { level, lists } => (*level, lists),
+    };
+    let mut items: Vec<ChunkRef> = lists.to_vec();
+    for step in (1..=level).rev() {
+        let mut extents = Vec::new();
+        for list in &items {
+            let plain = reader.read_vec(list, ChunkKind::ExtentList, frames)?;
+            let mut d = Decoder::new(&plain);
+            while !d.is_empty() {
+                extents.push(record::decode_extent(&mut d)?);
+            }
+        }
+        if step == 1 {
+            return match record::total(&extents) {
+                Some(total) if total == content.size => Ok(extents.into()),
+                _ => Err(DecodeError::Invalid("a file's extents do not add up to its size").into()),
+            };
+        }
+        items = extents
+            .into_iter()
+            .map(|extent| match extent {
+                Extent::Chunk(chunk) => Ok(chunk),
+                Extent::Hole(_) => Err(DecodeError::Invalid("a hole among lists of extents")),
+            })
+            .collect::<Result<_, _>>()?;
+    }
+    Err(DecodeError::Invalid("an impossible level of extent lists").into())
+}
+
+/// The items that can hold something at or below `below`, each with the first path of the next.
+fn within<T>(
+    items: Vec<T>,
+    below: &RelativePath,
+    first: impl Fn(&T) -> &RelativePath,
+) -> VecDeque<(T, Option<RelativePath>)> {
+    let firsts: Vec<RelativePath> = items.iter().map(|item| first(item).clone()).collect();
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(at, item)| (item, firsts.get(at + 1).cloned()))
+        .filter(|(item, next)| {
+            let begins_after = first(item) > below && !first(item).is_within(below);
+            let ends_before = next.as_ref().is_some_and(|next| next <= below);
+            !begins_after && !ends_before
+        })
+        .collect()
+}
+
+impl Iterator for Tree<'_> {
+    type Item = Result<Entry, TreeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            for entry in self.entries.by_ref() {
+                if entry.path.is_within(&self.below) {
+                    return Some(Ok(entry));
+                }
+            }
+            if let Err(error) = self.fill()? {
+                return Some(Err(error));
+            }
+        }
+    }
+}
