@@ -116,7 +116,7 @@ bodies! {
     /// The audit log.
     Log(log::LogReport) = "log",
     /// The demonstration.
-    Demo(demo::DemoReport) = "demo",
+    Demo(Box<demo::DemoReport>) = "demo",
 }
 
 /// Verbs that answer with nothing but success or an error.

@@ -50,6 +50,11 @@ pub trait Observer: Send + Sync {
     fn add(&self, counter: Counter, amount: u64);
     /// Another part begins.
     fn phase(&self, phase: Phase);
+    /// How much there is to do is known from now on: this many entries, and bytes of files.
+    /// Until then nobody can say how long it will take.
+    fn total(&self, entries: u64, bytes: u64) {
+        let _ = (entries, bytes);
+    }
     /// An entry could not be taken, or put back, faithfully.
     fn exception(&self, exception: &Exception);
     /// Something people should know of that is no exception: one line, no secrets.

@@ -1,0 +1,125 @@
+//! The command line: what clap sees.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{context::Context, error::Error, output::Answer, progress::ProgressMode, verb};
+
+const ABOUT: &str = "Moves the data of servers to cloud object storage, encrypted and proven";
+
+const EXAMPLES: &str = "\
+Examples:
+  A repository, a pass, and the proof:
+    drover init   --repo s3://clinic-archive/server1
+    drover sync   --repo s3://clinic-archive/server1 --source /srv/pacs
+    drover verify --repo s3://clinic-archive/server1
+
+  The same from a plan file, as often as you like:
+    drover sync plan.toml
+
+  Back on a file system:
+    drover restore --repo s3://clinic-archive/server1 latest /srv/restored
+
+Exit codes:
+  0 done   1 failed   2 command line or plan is wrong   3 done, with exceptions
+  4 verification found a difference or damage   10 no repository there
+  12 wrong or missing password or key   130 interrupted: run it again, it goes on";
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "drover", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print exactly one JSON document on stdout, on failure too
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+    /// Write the report as one self-contained HTML page
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Output")]
+    pub html: Option<PathBuf>,
+    /// How to show progress on stderr
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOW",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Output"
+    )]
+    pub progress: ProgressMode,
+    /// Where this machine keeps its state [default: DROVER_STATE_DIR, else ~/.local/state/drover]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "State and keys")]
+    pub state_dir: Option<PathBuf>,
+    /// Read the password from a file [else: DROVER_PASSWORD_FILE, DROVER_PASSWORD, a prompt]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "State and keys")]
+    pub password_file: Option<PathBuf>,
+    /// Read the password from what a shell command prints
+    #[arg(long, global = true, value_name = "COMMAND", help_heading = "State and keys")]
+    pub password_command: Option<OsString>,
+    /// Who runs this, for the audit log
+    #[arg(long, global = true, value_name = "NAME", help_heading = "State and keys")]
+    pub operator: Option<String>,
+}
+
+macro_rules! verbs {
+    ($($(#[$meta:meta])* $variant:ident($args:ty) = $name:literal,)*) => {
+        /// One variant for each verb.
+        #[derive(Debug, Subcommand)]
+        pub enum Verb {
+            $($(#[$meta])* #[command(name = $name)] $variant($args),)*
+        }
+
+        impl Verb {
+            /// The verb as its documents' schema names it.
+            pub fn name(&self) -> &'static str {
+                match self { $(Verb::$variant(_) => $name,)* }
+            }
+
+            /// Does it.
+            pub fn run(self, context: &Context) -> Result<Answer, Error> {
+                match self { $(Verb::$variant(args) => args.run(context),)* }
+            }
+        }
+
+        /// The names of all verbs.
+        pub const VERBS: &[&str] = &[$($name),*];
+    };
+}
+
+verbs! {
+    /// Render a report again
+    Report(verb::report::ReportArgs) = "report",
+    /// Print a completion script for a shell
+    Completions(verb::completions::CompletionsArgs) = "completions",
+    /// Print the manual page
+    Man(verb::man::ManArgs) = "man",
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_teaches_by_example() {
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.clone().render_help().to_string();
+            assert!(help.contains("Example"), "{}", verb.get_name());
+            assert!(VERBS.contains(&verb.get_name()));
+        }
+    }
+}

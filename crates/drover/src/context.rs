@@ -1,0 +1,86 @@
+//! What every verb has at hand: options, environment, progress, the wish to stop.
+
+use std::{cell::RefCell, env, path::PathBuf};
+
+use drover_report::Text;
+
+use crate::{
+    cli::Global,
+    error::Error,
+    password::{Password, PasswordError, PasswordSources},
+    progress::Progress,
+};
+
+/// What every verb has at hand.
+pub struct Context<'g> {
+    /// The options that every verb takes.
+    pub global: &'g Global,
+    /// Receives what the libraries report.
+    pub progress: Progress,
+    passwords: PasswordSources,
+    /// A password is asked for once, however often it is needed.
+    known: RefCell<Option<Password>>,
+}
+
+impl<'g> Context<'g> {
+    /// Reads the environment.
+    pub fn new(global: &'g Global) -> Result<Self, Error> {
+        let passwords =
+            PasswordSources::new(global.password_file.clone(), global.password_command.clone());
+        let progress = Progress::start(global.progress);
+        Ok(Self { global, progress, passwords, known: RefCell::default() })
+    }
+
+    /// The repository's password.
+    pub fn password(&self) -> Result<Password, PasswordError> {
+        if let Some(known) = self.known.borrow().as_ref() {
+            return Ok(known.clone());
+        }
+        let password = self.ask("Password", false)?;
+        *self.known.borrow_mut() = Some(password.clone());
+        Ok(password)
+    }
+
+    /// A password for a new repository.
+    pub fn new_password(&self) -> Result<Password, PasswordError> {
+        self.ask("Password for the new repository", true)
+    }
+
+    fn ask(&self, prompt: &str, confirm: bool) -> Result<Password, PasswordError> {
+        self.progress
+            .pause(|| self.passwords.password(prompt, confirm, &|line| self.progress.warn(line)))
+    }
+
+    /// Where this machine keeps its state.
+    pub fn state_dir(&self) -> Result<PathBuf, Error> {
+        let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        self.global
+            .state_dir
+            .clone()
+            .or_else(|| set("DROVER_STATE_DIR"))
+            // The standard says to ignore a relative path.
+            .or_else(|| set("XDG_STATE_HOME").filter(|p| p.is_absolute()).map(|p| p.join("drover")))
+            .or_else(|| set("HOME").map(|home| home.join(".local/state/drover")))
+            .ok_or(Error::NoStateDir)
+    }
+
+    /// Who runs this.
+    pub fn operator(&self) -> String {
+        self.global.operator.clone().unwrap_or_default()
+    }
+
+    /// The warnings so far, for the report.
+    pub fn warnings(&self) -> Vec<Text> {
+        self.progress.warnings().into_iter().map(Text::from).collect()
+    }
+
+    /// Refuses what `verb`, whose output is no report, cannot do.
+    pub fn no_document(&self, verb: &'static str) -> Result<(), Error> {
+        let option = match (self.global.json, &self.global.html) {
+            (true, _) => "--json",
+            (_, Some(_)) => "--html",
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("{verb} prints no report, so it takes no {option}")))
+    }
+}

@@ -1,0 +1,83 @@
+//! drover moves the data of servers to cloud object storage, encrypted and proven.
+//!
+//! This is the only part that sees the command line, the terminal and the environment. What a
+//! verb does is in the libraries; here it gets its arguments, and its answer is printed.
+//!
+//! `arguments → cli → verb → Answer → output → exit code`
+
+mod cli;
+mod context;
+mod error;
+mod interrupt;
+mod output;
+mod password;
+mod progress;
+mod verb;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use drover_report::{Document, Failure};
+
+use crate::{cli::Cli, context::Context, error::Error, output::Answer};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let exit = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run(cli),
+        Err(error) => refuse(&error, &arguments),
+    };
+    ExitCode::from(exit)
+}
+
+fn run(Cli { global, verb }: Cli) -> u8 {
+    let name = verb.name();
+    let result = Context::new(&global).and_then(|context| {
+        let result = verb.run(&context);
+        // The report comes below the last line of progress.
+        context.progress.finish();
+        result
+    });
+    output::finish(&global, name, result)
+}
+
+/// Answers a command line that clap does not take, or one that only asks for help.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    let text = error.render();
+    if !error.use_stderr() {
+        let ansi = io::IsTerminal::is_terminal(&io::stdout());
+        let text = if ansi { text.ansi().to_string() } else { text.to_string() };
+        return match output::to_stdout(text.as_bytes()) {
+            Ok(()) | Err(Error::OutputClosed) => 0,
+            Err(_) => 1,
+        };
+    }
+    let ansi = io::IsTerminal::is_terminal(&io::stderr());
+    let shown = if ansi { text.ansi().to_string() } else { text.to_string() };
+    // Nobody is left to tell where stderr is closed.
+    let _ = io::stderr().write_all(shown.as_bytes());
+    if arguments.iter().any(|argument| argument == "--json") {
+        let verb = cli::VERBS
+            .iter()
+            .find(|verb| arguments.iter().skip(1).any(|argument| argument == **verb))
+            .copied()
+            .unwrap_or("drover");
+        let lines = text.to_string();
+        let message = lines.lines().next().unwrap_or_default();
+        let failure = Failure {
+            kind: "command-line".into(),
+            message: message.strip_prefix("error: ").unwrap_or(message).into(),
+            remedy: "drover --help shows what there is.".into(),
+            exit: 2,
+        };
+        if let Ok(json) = Document::failed(verb, failure).to_json() {
+            let _ = output::to_stdout(json.as_bytes());
+        }
+    }
+    2
+}
