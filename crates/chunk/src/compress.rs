@@ -15,6 +15,9 @@ use crate::sample;
 /// A compressed chunk must be shorter than its plaintext by one part in this many.
 const LEAST_SAVING: usize = 32;
 
+/// zstd's level to use where nothing speaks for another.
+pub const DEFAULT_LEVEL: i32 = 1;
+
 /// zstd's levels that may be asked for; those above need too much memory for a small server.
 const LEVELS: (i32, i32) = (1, 19);
 
@@ -27,9 +30,6 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// The level to use where nothing speaks for another.
-    pub const DEFAULT_LEVEL: i32 = 1;
-
     /// zstd's levels 1 (fast) to 19 (small); one outside is taken as the nearest of these.
     pub fn new(level: i32) -> Self {
         let mut context = bulk::Compressor::default();
@@ -39,31 +39,33 @@ impl Compressor {
         Self { context }
     }
 
-    /// Compresses `plain` into `out`, whose old content is lost.
+    /// What to store for `plain`, and how to undo it.
     ///
-    /// On [`Compression::None`] `out` is empty, and `plain` is what to store: it is not copied.
-    pub fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Compression {
-        out.clear();
+    /// A chunk that does not get smaller is not copied: what comes back is then `plain` itself,
+    /// else it lies in `buffer`, which is there to be used again.
+    pub fn compress<'a>(
+        &mut self,
+        plain: &'a [u8],
+        buffer: &'a mut Vec<u8>,
+    ) -> (Compression, &'a [u8]) {
         if !sample::looks_compressible(plain) {
-            return Compression::None;
+            return (Compression::None, plain);
         }
         let most = plain.len() - plain.len().div_ceil(LEAST_SAVING);
-        out.reserve(most);
+        buffer.clear();
+        buffer.reserve(most);
         // An error means that the result does not fit, or that zstd lacks memory: either way the
         // chunk can be stored as it is.
-        match self.context.compress_to_buffer(plain, out) {
-            Ok(len) if len <= most => Compression::Zstd,
-            _ => {
-                out.clear();
-                Compression::None
-            }
+        match self.context.compress_to_buffer(plain, buffer) {
+            Ok(len) if len <= most => (Compression::Zstd, buffer),
+            _ => (Compression::None, plain),
         }
     }
 }
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self::new(Self::DEFAULT_LEVEL)
+        Self::new(DEFAULT_LEVEL)
     }
 }
 

@@ -195,18 +195,21 @@ impl HasherState {
         self.0.len
     }
 
-    /// Appends the canonical encoding: the number of subtrees as a varint, then for each, from
-    /// the start of the file, its level (a byte) and its chaining value (32 bytes).
-    pub fn encode(&self, to: &mut Encoder) {
+    /// The canonical encoding, at most 2 KiB: the number of subtrees as a varint, then for each,
+    /// from the start of the file, its level (a byte) and its chaining value (32 bytes).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Encoder::new();
         to.varint(self.0.subtrees.len() as u64);
         for subtree in &self.0.subtrees {
             to.u8(subtree.level);
             to.raw(&subtree.value);
         }
+        to.finish()
     }
 
-    /// Takes what [`Self::encode`] appended, and refuses lists of subtrees that no hasher leaves.
-    pub fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+    /// Takes what [`Self::encode`] gave, and refuses lists of subtrees that no hasher leaves.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Decoder::new(bytes);
         let count = from.length(MOST_SUBTREES)?;
         if count == 1 {
             return Err(DecodeError::Invalid("a lone subtree may be a whole file"));
@@ -229,6 +232,7 @@ impl HasherState {
             tree.len = len as u64;
             tree.subtrees.push(Subtree { level, value });
         }
+        from.end()?;
         Ok(Self(tree))
     }
 }

@@ -12,7 +12,7 @@ pub mod cut;
 pub mod hash;
 mod sample;
 
-pub use compress::{Compressor, DecompressError, Decompressor};
+pub use compress::{Compressor, DEFAULT_LEVEL, DecompressError, Decompressor};
 pub use cut::{ChunkSizes, ChunkSizesError, Chunker};
 pub use hash::{FileHasher, HasherState};
 

@@ -21,43 +21,40 @@ fn restored(
     done.map(|()| out)
 }
 
+fn compressed(level: i32, plain: &[u8]) -> (Compression, Vec<u8>) {
+    let mut buffer = vec![9; 77];
+    let (compression, stored) = Compressor::new(level).compress(plain, &mut buffer);
+    (compression, stored.to_vec())
+}
+
 #[test]
 fn text_is_compressed_and_noise_is_not() {
-    let (mut compressor, mut out) = (Compressor::default(), Vec::new());
-    assert_eq!(compressor.compress(&text(1 << 20), &mut out), Compression::Zstd);
-    assert!(out.len() < 300 << 10);
-    assert_eq!(compressor.compress(&pseudo_random(1, 1 << 20), &mut out), Compression::None);
-    assert!(out.is_empty());
+    let (compression, stored) = compressed(1, &text(1 << 20));
+    assert_eq!(compression, Compression::Zstd);
+    assert!(stored.len() < 300 << 10);
+    let noise = pseudo_random(1, 1 << 20);
+    assert_eq!(compressed(1, &noise), (Compression::None, noise));
 }
 
 #[test]
 fn text_between_noise_is_found() {
     let mut plain = pseudo_random(3, 1 << 20);
     plain[300_000..400_000].copy_from_slice(&text(100_000));
-    let mut out = Vec::new();
-    assert_eq!(Compressor::default().compress(&plain, &mut out), Compression::Zstd);
-    assert!(out.len() < (1 << 20) - 80_000);
+    let (compression, stored) = compressed(1, &plain);
+    assert_eq!(compression, Compression::Zstd);
+    assert!(stored.len() < (1 << 20) - 80_000);
 }
 
 #[test]
 fn the_level_is_used() {
     let plain = text(1 << 18);
-    let lens: Vec<usize> = [1, 3, 19]
-        .map(|level| {
-            let mut out = Vec::new();
-            Compressor::new(level).compress(&plain, &mut out);
-            out.len()
-        })
-        .into();
-    assert!(lens[2] < lens[0], "{lens:?}");
+    assert!(compressed(19, &plain).1.len() < compressed(1, &plain).1.len());
 }
 
 #[test]
 fn what_saves_nothing_is_stored_as_it_is() {
-    let mut out = Vec::new();
     for plain in [&b""[..], b"a", b"short and stout", &pseudo_random(5, 300)] {
-        assert_eq!(Compressor::default().compress(plain, &mut out), Compression::None);
-        assert!(out.is_empty());
+        assert_eq!(compressed(1, plain), (Compression::None, plain.to_vec()));
     }
 }
 
@@ -107,14 +104,12 @@ proptest! {
             .into_iter()
             .flat_map(|(seed, len, noise)| if noise { pseudo_random(seed, len) } else { text(len) })
             .collect();
-        let mut out = Vec::new();
-        let compression = Compressor::new(level.min(6)).compress(&plain, &mut out);
-        let stored = if compression == Compression::None { &plain } else { &out };
+        let (compression, stored) = compressed(level.min(6), &plain);
         prop_assert!(compression == Compression::None || stored.len() * 32 <= plain.len() * 31);
-        let back = restored(compression, stored, plain.len());
+        let back = restored(compression, &stored, plain.len());
         prop_assert_eq!(back.as_ref(), Ok(&plain));
-        prop_assert!(restored(compression, stored, plain.len() + 1).is_err());
-        prop_assert!(plain.is_empty() || restored(compression, stored, plain.len() - 1).is_err());
+        prop_assert!(restored(compression, &stored, plain.len() + 1).is_err());
+        prop_assert!(plain.is_empty() || restored(compression, &stored, plain.len() - 1).is_err());
     }
 
     #[test]
