@@ -39,9 +39,6 @@ pub enum Error {
     /// The target of a restore as a whole.
     #[error(transparent)]
     Target(#[from] drover_source::target::TargetError),
-    /// Compressing failed.
-    #[error("a chunk could not be compressed: {0}")]
-    Compress(#[from] drover_chunk::CompressError),
     /// Something stored does not decode.
     #[error("{what} does not decode: {source}")]
     Decode {

@@ -1,1 +1,27 @@
-//! drover-ops
+//! drover's verbs: sync, verify, restore, and looking inside.
+//!
+//! [`pipeline`] shows the stages of a pass in one place; everything that compares two trees is a
+//! [`merge`] of sorted streams. Nothing here prints or reads the environment: what happens is
+//! told to an [`Observer`](drover_types::Observer), and stopping early is asked for by a
+//! [`Cancel`].
+
+mod cancel;
+mod error;
+pub mod merge;
+mod pipeline;
+pub mod session;
+pub mod sync;
+
+pub use cancel::Cancel;
+pub use error::Error;
+pub use session::WriterSession;
+pub use sync::{EntryCounts, SyncOptions, SyncOutcome, sync};
+
+/// Name and version, as snapshots and records of the audit log hold them.
+pub const PROGRAM: &str = concat!("drover ", env!("CARGO_PKG_VERSION"));
+
+/// This machine's name, as far as it has one.
+pub fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}

@@ -8,7 +8,7 @@ use drover_repo::{
     objects::Objects,
     state::{Database, StateFolder},
 };
-use drover_store::StoreError;
+use drover_store::{StoreError, StoreKind};
 use drover_types::{Observer, RepositoryId, clock, limits};
 
 use crate::Error;
@@ -166,7 +166,7 @@ impl WriterSession {
         if self.objects.head(&name)? != Some(receipt.len) {
             return Ok(false);
         }
-        if !self.objects.store().is_local() {
+        if self.objects.store().url().kind() != StoreKind::Local {
             return Ok(true);
         }
         // After a loss of power a local file can have its length and not its bytes.

@@ -63,7 +63,8 @@ impl Repository {
             Ok(None) => {}
             Err(error) => return Err(error.into()),
         }
-        let (files, keyring) = hierarchy::create_repository(secret, kdf, clock::now());
+        let (files, keyring) = hierarchy::create_repository(secret, kdf, clock::now())
+            .map_err(RepositoryError::Config)?;
         // The config comes last: a repository that has one has its keys.
         let (config, keys): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|object| object.name == names::CONFIG);

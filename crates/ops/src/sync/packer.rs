@@ -138,9 +138,8 @@ impl<'s> Packer<'s> {
         let id = self.keys.chunk_id(kind, hash);
         let chunk = ChunkRef { id, len: plain.len() as u32 };
         if self.dedup.claim(&id)? {
-            scratch.clear();
-            let compression = compressor.compress(plain, scratch)?;
-            self.push(kind, id, chunk.len, compression, scratch)?;
+            let (compression, stored) = compressor.compress(plain, scratch);
+            self.push(kind, id, chunk.len, compression, stored)?;
         }
         Ok(chunk)
     }

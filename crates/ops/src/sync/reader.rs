@@ -15,7 +15,8 @@ use drover_repo::{
 use drover_source::{ReadError, Source, SourceFile, Stat};
 use drover_types::{
     ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Extent, Extents,
-    Observer, SourceId, codec::Encoder,
+    Observer, SourceId,
+    codec::Encoder,
 };
 use rayon::prelude::*;
 
@@ -53,14 +54,14 @@ pub(crate) enum ReadFailure {
     Fatal(Error),
 }
 
-impl<E: Into<Error>> From<E> for ReadFailure {
-    fn from(error: E) -> Self {
-        ReadFailure::Fatal(error.into())
+impl From<Error> for ReadFailure {
+    fn from(error: Error) -> Self {
+        ReadFailure::Fatal(error)
     }
 }
 
 fn exception(error: ReadError) -> ReadFailure {
-    ReadFailure::Exception(error.into_exception())
+    ReadFailure::Exception(error.into())
 }
 
 thread_local! {
@@ -106,7 +107,7 @@ impl ReadContext<'_> {
     ) -> Result<Content, ReadFailure> {
         let size = stat.evidence.size;
         let sparse = stat.evidence.allocated < size;
-        if size <= self.chunker.sizes().max as u64 && !sparse {
+        if size <= self.chunker.sizes().max() as u64 && !sparse {
             let window = &mut buffers.window;
             let len = read_full(file, 0, window, size as usize + 1).map_err(exception)?;
             self.observer.add(Counter::BytesRead, len as u64);
@@ -173,7 +174,6 @@ impl ReadContext<'_> {
             if data.start > at {
                 push_hole(&mut progress.extents, data.start - at);
                 progress.hasher.update_zeros(data.start - at);
-                self.observer.add(Counter::BytesDone, 0);
                 at = data.start;
             }
             // `window[..filled]` holds the file's bytes from `at` on.
@@ -272,7 +272,8 @@ impl ReadContext<'_> {
             stored += 1;
         }
         for (count, state) in partial.places.iter().rev() {
-            let (count, Ok(state)) = (*count as usize, HasherState::decode(state)) else { continue };
+            let count = *count as usize;
+            let Ok(state) = HasherState::decode(state) else { continue };
             if count <= stored {
                 let extents = partial.extents[..count].to_vec();
                 let hasher = FileHasher::resume(state);

@@ -49,7 +49,7 @@ pub(crate) fn work(
         Step::Complete { mut entry, parent } => {
             let result = match context.source.complete(&mut entry) {
                 Ok(()) => Ok(*entry),
-                Err(error) => Err(ReadFailure::Exception(error.into_exception())),
+                Err(error) => Err(ReadFailure::Exception(error.into())),
             };
             finished(result, parent, keys)?
         }
