@@ -62,10 +62,7 @@ pub(crate) fn load(settings: &Settings) -> Result<BTreeMap<&'static str, String>
 
 /// The `name = value` lines of the sections that `is_wanted`. Indented lines are sub-settings of
 /// one service and are left out.
-fn entries<'a>(
-    text: &'a str,
-    is_wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (&'a str, &'a str)> {
+fn entries(text: &str, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
     let mut wanted = false;
     text.lines().filter_map(move |line| {
         if let Some(section) = line.trim().strip_prefix('[').and_then(|l| l.split_once(']')) {

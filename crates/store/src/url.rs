@@ -172,7 +172,7 @@ impl FromStr for StoreUrl {
             return Err(bad("the prefix is longer than 400 bytes"));
         }
         // Parsing refuses empty, `.` and `..` segments, and control characters.
-        if !prefix.is_empty() && object_store::path::Path::parse(prefix).is_err() {
+        if prefix.starts_with('/') || object_store::path::Path::parse(prefix).is_err() {
             return Err(bad(
                 "a segment of the prefix is empty, `.`, `..` or holds unusual characters",
             ));

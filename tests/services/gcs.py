@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""A small fake of Google Cloud Storage's XML API: what drover's client uses of it, in memory.
+
+Put (with `x-goog-if-generation-match: 0` for create-only), get with a range, head, delete, and
+listing by pages (`list-type=2`). Any bucket exists, any credentials do. Usage: gcs.py PORT
+"""
+
+import hashlib, re, sys, threading, time, urllib.parse
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from xml.sax.saxutils import escape
+
+# More objects than that in a test's directory make it fetch a second page.
+PAGE = 10
+
+objects = {}  # (bucket, key) -> (bytes, generation, time)
+generations = 0
+lock = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def where(self):
+        url = urllib.parse.urlsplit(self.path)
+        bucket, _, key = url.path.lstrip("/").partition("/")
+        query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+        return urllib.parse.unquote(bucket), urllib.parse.unquote(key), query
+
+    def answer(self, status, body=b"", headers=None):
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def refuse(self, status, code):
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
+        self.answer(status, body.encode(), {"Content-Type": "application/xml"})
+
+    @staticmethod
+    def describe(stored):
+        body, generation, modified = stored
+        return {
+            "ETag": '"%s"' % hashlib.md5(body).hexdigest(),
+            "Last-Modified": formatdate(modified, usegmt=True),
+            "x-goog-generation": str(generation),
+        }
+
+    def do_PUT(self):
+        global generations
+        bucket, key, _ = self.where()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        condition = self.headers.get("x-goog-if-generation-match")
+        with lock:
+            found = objects.get((bucket, key))
+            if condition is not None and int(condition) != (found[1] if found else 0):
+                return self.refuse(412, "PreconditionFailed")
+            generations += 1
+            stored = objects[bucket, key] = (body, generations, time.time())
+        self.answer(200, b"", self.describe(stored))
+
+    def do_GET(self):
+        bucket, key, query = self.where()
+        if not key:
+            return self.list(bucket, query)
+        with lock:
+            stored = objects.get((bucket, key))
+        if stored is None:
+            return self.refuse(404, "NoSuchKey")
+        body, headers = stored[0], self.describe(stored)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not asked:
+            return self.answer(200, body, headers)
+        start = int(asked[1])
+        end = min(int(asked[2]) + 1 if asked[2] else len(body), len(body))
+        if start >= end:
+            return self.refuse(416, "InvalidRange")
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(body)}"
+        self.answer(206, body[start:end], headers)
+
+    do_HEAD = do_GET
+
+    def do_DELETE(self):
+        bucket, key, _ = self.where()
+        with lock:
+            found = objects.pop((bucket, key), None)
+        if found is None:
+            return self.refuse(404, "NoSuchKey")
+        self.answer(204)
+
+    def list(self, bucket, query):
+        prefix, after = query.get("prefix", ""), query.get("continuation-token", "")
+        with lock:
+            keys = sorted(k for b, k in objects if b == bucket and k.startswith(prefix) and k > after)
+            page = [(key, objects[bucket, key]) for key in keys[:PAGE]]
+        parts = ["<?xml version='1.0'?><ListBucketResult>"]
+        for key, stored in page:
+            modified = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(stored[2]))
+            parts.append(
+                f"<Contents><Key>{escape(key)}</Key><Size>{len(stored[0])}</Size>"
+                f"<LastModified>{modified}</LastModified>"
+                f"<ETag>{escape(self.describe(stored)['ETag'])}</ETag></Contents>"
+            )
+        if len(keys) > PAGE:
+            parts.append(f"<NextContinuationToken>{escape(page[-1][0])}</NextContinuationToken>")
+        parts.append("</ListBucketResult>")
+        self.answer(200, "".join(parts).encode(), {"Content-Type": "application/xml"})
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+    server.daemon_threads = True
+    server.serve_forever()
