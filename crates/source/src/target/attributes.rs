@@ -336,7 +336,7 @@ fn is_ours_to_remove(name: &[u8]) -> bool {
 
 /// What an ACL, as the kernel stores it (a version of four bytes, then eight for each entry: tag,
 /// permissions, id, little-endian), lets the owning group do; nothing if it does not say.
-fn group_permissions(acl: &[u8]) -> u32 {
+pub(super) fn group_permissions(acl: &[u8]) -> u32 {
     const GROUP: u16 = 0x04;
     const MASK: u16 = 0x10;
     let (mut group, mut mask) = (0, 7);

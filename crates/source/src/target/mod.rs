@@ -64,7 +64,7 @@ use parents::{Parent, Parents, must_open_up};
 use crate::beneath::Beneath;
 
 /// How many replacements wait for a sync before one is made for them.
-const WAITING: usize = 4096;
+const WAITING: usize = if cfg!(test) { 64 } else { 4096 };
 
 /// What temporary names begin with; the process and a number follow.
 const TEMPORARY: &str = ".drover-new-";
