@@ -30,6 +30,12 @@ pub enum Error {
     /// A snapshot.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// A stored manifest.
+    #[error(transparent)]
+    Tree(#[from] drover_repo::TreeError),
+    /// A chunk.
+    #[error(transparent)]
+    Chunk(#[from] drover_repo::ChunkError),
     /// A record of the audit log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -75,6 +81,9 @@ pub enum Error {
     /// The history that was read is not the one expected.
     #[error("{0}")]
     History(String),
+    /// What was asked for cannot be written out.
+    #[error("cannot write: {0}")]
+    Output(std::io::Error),
     /// Stopped from outside.
     #[error("interrupted")]
     Interrupted,

@@ -6,14 +6,25 @@
 //! [`Cancel`].
 
 mod cancel;
+pub mod compare;
 mod error;
+mod init;
 pub mod merge;
 mod pipeline;
+mod reading;
+mod restore;
+pub mod inspect;
+pub mod keys;
 pub mod session;
 pub mod sync;
+mod verify;
 
 pub use cancel::Cancel;
 pub use error::Error;
+pub use init::{NewRepository, init};
+pub use reading::ReaderSession;
+pub use restore::{RestoreOptions, RestoreOutcome, restore};
+pub use verify::{Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, verify};
 pub use session::WriterSession;
 pub use sync::{EntryCounts, SyncOptions, SyncOutcome, sync};
 

@@ -123,6 +123,15 @@ impl Repository {
 
     /// Opens the keys with a password or a key.
     pub fn unlock(&self, secret: &UnlockSecret) -> Result<Keyring, RepositoryError> {
-        Ok(hierarchy::unlock(&self.bytes, &self.keys()?, secret)?)
+        self.unlock_with(&self.keys()?, secret)
+    }
+
+    /// Opens the keys, where everything below `keys/` was read already.
+    pub fn unlock_with(
+        &self,
+        keys: &[Object],
+        secret: &UnlockSecret,
+    ) -> Result<Keyring, RepositoryError> {
+        Ok(hierarchy::unlock(&self.bytes, keys, secret)?)
     }
 }

@@ -1,12 +1,15 @@
 //! A stored manifest as a stream of entries, read block by block.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use drover_chunk::Decompressor;
 use drover_crypt::{domain::DomainKeys, merkle};
 use drover_pack::FrameReader;
 use drover_types::{
-    ChunkKind, ChunkRef, Content, Entry, Extent, Extents, RelativePath,
+    ChunkId, ChunkKind, ChunkRef, Content, Entry, Extent, Extents, RelativePath,
     codec::{DecodeError, Decoder},
 };
 
@@ -48,6 +51,8 @@ pub struct Tree<'r> {
     expected: ManifestRoot,
     last: Option<RelativePath>,
     ended: bool,
+    /// Blocks that need not be read, because their entries were seen in another manifest.
+    seen: Option<HashSet<ChunkId>>,
 }
 
 impl<'r> Tree<'r> {
@@ -75,7 +80,19 @@ impl<'r> Tree<'r> {
             expected: *root,
             last: None,
             ended: false,
+            seen: None,
         })
+    }
+
+    /// Leaves out the blocks in `seen`, and adds to it those that are read without a fault.
+    pub fn skipping(mut self, seen: HashSet<ChunkId>) -> Self {
+        self.seen = Some(seen);
+        self
+    }
+
+    /// The blocks that were seen, and the chunks of the lists that were read.
+    pub fn into_seen(self) -> HashSet<ChunkId> {
+        self.seen.unwrap_or_default()
     }
 
     fn fill(&mut self) -> Option<Result<(), TreeError>> {
@@ -111,6 +128,13 @@ impl<'r> Tree<'r> {
     }
 
     fn block(&mut self, block: &BlockRef, next: Option<&RelativePath>) -> Result<(), TreeError> {
+        if self.seen.as_ref().is_some_and(|seen| seen.contains(&block.chunk.id)) {
+            if let Some(roots) = &mut self.roots {
+                roots.push(merkle::plain_leaf(&block.root));
+            }
+            self.count += block.entries;
+            return Ok(());
+        }
         let read = self
             .reader
             .read_vec(&block.chunk, ChunkKind::ManifestBlock, &mut self.frames)
@@ -128,6 +152,9 @@ impl<'r> Tree<'r> {
             return Err(TreeError::Root("its blocks overlap"));
         }
         self.last = last;
+        if let Some(seen) = &mut self.seen {
+            seen.insert(block.chunk.id);
+        }
         self.entries = entries.into_iter();
         Ok(())
     }

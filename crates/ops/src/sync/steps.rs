@@ -4,7 +4,7 @@
 //! else goes wrong keeps the previous leaf, flagged stale, and puts the entry on the list of
 //! exceptions.
 
-use std::{collections::HashMap, iter::Peekable};
+use std::iter::Peekable;
 
 use drover_crypt::domain::DomainKeys;
 use drover_repo::state::{StateError, TapeReader, TapeRecord};
@@ -14,6 +14,7 @@ use drover_types::{Counter, Entry, Exception, ExceptionKind, Kind, Observer, Rel
 use super::dedup::Dedup;
 use crate::{
     Error,
+    compare::FirstNames,
     merge::{Merge, Merged, Ordered, merge},
 };
 
@@ -60,34 +61,6 @@ pub(crate) enum Step {
     },
     /// Gone from the source.
     Removed,
-}
-
-/// The first names of files with several, as far as the rest of their names may still come.
-#[derive(Default)]
-struct FirstNames(HashMap<(u64, u64), (RelativePath, u32)>);
-
-impl FirstNames {
-    /// The first name of `entry`'s file, where this is a further one.
-    fn first_of(&mut self, entry: &Entry) -> Option<RelativePath> {
-        let v = &entry.evidence;
-        if v.links < 2 || v.inode == 0 || entry.kind == Kind::Directory {
-            return None;
-        }
-        match self.0.get_mut(&(v.device, v.inode)) {
-            None => {
-                self.0.insert((v.device, v.inode), (entry.path.clone(), v.links - 1));
-                None
-            }
-            Some((first, left)) => {
-                let first = first.clone();
-                *left -= 1;
-                if *left == 0 {
-                    self.0.remove(&(v.device, v.inode));
-                }
-                Some(first)
-            }
-        }
-    }
 }
 
 impl Ordered for WalkEvent {

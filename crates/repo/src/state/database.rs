@@ -11,7 +11,6 @@ use drover_crypt::merkle::Frontier;
 use drover_pack::{DirectoryEntry, HEADER_LEN, PackHeader, PackReceipt, TAG_LEN};
 use drover_types::{
     ChunkId, ChunkKind, Compression, Evidence, Extent, PackId, SnapshotId, SourceId, Timestamp,
-    WriterId,
     codec::{DecodeError, Decoder, Encoder},
     limits,
 };
@@ -29,7 +28,6 @@ const UNLISTED: TableDefinition<u64, &[u8]> = TableDefinition::new("unlisted");
 const UNINDEXED: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("unindexed");
 const SOURCES: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("sources");
 const PARTIALS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("partials");
-const HEADS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("heads");
 
 const COUNTER: &str = "pack counter";
 const HEAD: &str = "head";
@@ -140,7 +138,7 @@ impl Database {
 
     fn initialised(self) -> Result<Self, StateError> {
         let missing = self.read(|tx| {
-            Ok(match tx.open_table(HEADS) {
+            Ok(match tx.open_table(PARTIALS) {
                 Err(redb::TableError::TableDoesNotExist(_)) => true,
                 other => other.map(|_| false)?,
             })
@@ -154,7 +152,6 @@ impl Database {
                 tx.open_table(UNINDEXED)?;
                 tx.open_table(SOURCES)?;
                 tx.open_table(PARTIALS)?;
-                tx.open_table(HEADS)?;
                 Ok(())
             })?;
         }
@@ -409,31 +406,6 @@ impl Database {
                 Some(partial) => table.insert(&key[..], &encode_partial(partial)[..])?,
                 None => table.remove(&key[..])?,
             };
-            Ok(())
-        })
-    }
-
-    /// The last head seen of a writer.
-    pub fn seen_head(&self, writer: WriterId) -> Result<Option<(u64, [u8; 32])>, StateError> {
-        let bytes = self.read(|tx| {
-            Ok(tx.open_table(HEADS)?.get(writer.0)?.map(|v| v.value().to_vec()))
-        })?;
-        let decode = |bytes: Vec<u8>| {
-            let mut d = Decoder::new(&bytes);
-            Ok::<_, DecodeError>((d.u64()?, d.array()?))
-        };
-        Ok(bytes.map(decode).transpose()?)
-    }
-
-    /// Remembers the heads seen of writers.
-    pub fn remember_heads(&self, heads: &[(WriterId, u64, [u8; 32])]) -> Result<(), StateError> {
-        self.write(|tx| {
-            let mut table = tx.open_table(HEADS)?;
-            for (writer, sequence, hash) in heads {
-                let mut value = sequence.to_le_bytes().to_vec();
-                value.extend_from_slice(hash);
-                table.insert(writer.0, &value[..])?;
-            }
             Ok(())
         })
     }

@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drover_types::{PackId, RepositoryId, SourceId, SnapshotId, codec::DecodeError};
+use drover_types::{PackId, RepositoryId, SnapshotId, SourceId, WriterId, codec::DecodeError};
 
 pub use database::{Commit, Database, Head, Partial, SourceRecord};
 pub use filter::Filter;
@@ -151,6 +151,45 @@ impl StateFolder {
             }
         }
         Ok(())
+    }
+
+    /// The heads of writers that this machine saw last: number and hash.
+    pub fn seen_heads(&self) -> Result<Vec<(WriterId, u64, [u8; 32])>, StateError> {
+        let path = self.0.join("heads");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(StateError::io(&path)(e)),
+        };
+        let parse = |line: &str| {
+            let mut words = line.split(' ');
+            let writer = WriterId::from_hex(words.next()?)?;
+            let sequence = words.next()?.parse().ok()?;
+            Some((writer, sequence, SnapshotId::from_hex(words.next()?)?.0))
+        };
+        text.lines()
+            .map(|line| parse(line).ok_or(DecodeError::Invalid("the file of seen heads").into()))
+            .collect()
+    }
+
+    /// Remembers the heads of writers, beside those that are not named.
+    pub fn remember_heads(&self, heads: &[(WriterId, u64, [u8; 32])]) -> Result<(), StateError> {
+        let mut all: std::collections::BTreeMap<_, _> = self
+            .seen_heads()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(writer, sequence, hash)| (writer, (sequence, hash)))
+            .collect();
+        for (writer, sequence, hash) in heads {
+            all.insert(*writer, (*sequence, *hash));
+        }
+        let lines: String = all
+            .iter()
+            .map(|(writer, (sequence, hash))| {
+                format!("{writer} {sequence} {}\n", SnapshotId(*hash).to_hex())
+            })
+            .collect();
+        write_durably(&self.0.join("heads"), lines.as_bytes())
     }
 
     /// Where the last manifest of a source lies, named by the snapshot it belongs to.

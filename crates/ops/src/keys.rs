@@ -1,0 +1,158 @@
+//! Keys: slots listed, added and removed, writers exported, epochs rotated.
+
+use drover_crypt::hierarchy::{
+    Grant, HierarchyError, KdfParameters, Keyring, Object, Role, SlotInfo, UnlockSecret,
+    WriterCredential,
+};
+use drover_repo::{Repository, objects::Objects};
+use drover_types::{Timestamp, WriterId, clock};
+
+use crate::Error;
+
+/// A repository's keys, opened.
+pub struct KeySession {
+    /// The repository.
+    pub repository: Repository,
+    /// Everything below `keys/`.
+    pub keys: Vec<Object>,
+    /// What was opened.
+    pub keyring: Keyring,
+}
+
+/// A slot, with its label for those who may read it.
+#[derive(Clone, Debug)]
+pub struct ListedSlot {
+    /// What is known of it.
+    pub info: SlotInfo,
+    /// Its label.
+    pub label: Option<String>,
+    /// Whether it is the one that was opened.
+    pub current: bool,
+}
+
+/// A writer, as its grant says.
+#[derive(Clone, Debug)]
+pub struct ListedWriter {
+    /// Its id.
+    pub id: WriterId,
+    /// Its label.
+    pub label: String,
+    /// When it was granted.
+    pub issued: Timestamp,
+    /// The epoch it seals to.
+    pub epoch: u32,
+}
+
+fn not_owner(error: HierarchyError) -> Error {
+    match error {
+        HierarchyError::NotOwner => {
+            Error::NotAllowed("these keys may not do that: it takes the owner's")
+        }
+        HierarchyError::Parameters => {
+            Error::NotAllowed("the parameters of key derivation are out of bounds")
+        }
+        _ => Error::NotAllowed("a key of the repository does not open: it was changed"),
+    }
+}
+
+impl KeySession {
+    /// Opens the keys with a password or a key.
+    pub fn open(objects: Objects, secret: &UnlockSecret) -> Result<Self, Error> {
+        let repository = Repository::open(objects)?;
+        let keys = repository.keys()?;
+        let keyring = repository.unlock_with(&keys, secret)?;
+        Ok(Self { repository, keys, keyring })
+    }
+
+    fn put(&self, objects: &[Object]) -> Result<(), Error> {
+        for object in objects {
+            self.repository.objects().put_new(&object.name, object.bytes.clone().into())?;
+        }
+        Ok(())
+    }
+
+    /// All slots.
+    pub fn slots(&self) -> Result<Vec<ListedSlot>, Error> {
+        let slots = self.keyring.slots(&self.keys).map_err(drover_repo::RepositoryError::from)?;
+        Ok(slots
+            .into_iter()
+            .map(|info| ListedSlot {
+                label: self.keyring.label(&info, &self.keys).filter(|label| !label.is_empty()),
+                current: info == *self.keyring.slot(),
+                info,
+            })
+            .collect())
+    }
+
+    /// All writers whose grants open.
+    pub fn writers(&self) -> Vec<ListedWriter> {
+        self.keys
+            .iter()
+            .filter(|object| object.name.starts_with("keys/writer-"))
+            .filter_map(|object| {
+                let grant =
+                    Grant::decode_verified(&object.bytes, self.keyring.root_public()).ok()?;
+                let (_, label) = self.keyring.open_grant_with_label(&grant).ok()?;
+                let Grant { writer: id, issued, epoch, .. } = grant;
+                Some(ListedWriter { id, label, issued, epoch })
+            })
+            .collect()
+    }
+
+    /// Adds a slot.
+    pub fn add(
+        &self,
+        secret: &UnlockSecret,
+        role: Role,
+        label: &str,
+        kdf: KdfParameters,
+    ) -> Result<SlotInfo, Error> {
+        let (slot, objects) =
+            self.keyring.add_slot(secret, role, label, kdf, clock::now()).map_err(not_owner)?;
+        self.put(&objects)?;
+        Ok(slot)
+    }
+
+    /// Removes the slot whose id begins with `wanted`. The last slot of an owner stays.
+    pub fn remove(&self, wanted: &str) -> Result<SlotInfo, Error> {
+        if self.keyring.role() != Role::Owner {
+            return Err(not_owner(HierarchyError::NotOwner));
+        }
+        let slots = self.slots()?;
+        let mut fitting = slots.iter().filter(|s| !wanted.is_empty() && s.info.hex().starts_with(wanted));
+        let slot = match (fitting.next(), fitting.next()) {
+            (Some(slot), None) => slot.info.clone(),
+            (None, _) => return Err(Error::NoSuchPath(format!("key slot {wanted}"))),
+            _ => return Err(Error::NoSuchPath(format!("single key slot {wanted}: several begin so"))),
+        };
+        let owners = slots.iter().filter(|s| s.info.role == Role::Owner).count();
+        if slot.role == Role::Owner && owners == 1 {
+            return Err(Error::NotAllowed(
+                "this is the owner's last key slot: without it nobody could add another",
+            ));
+        }
+        for name in self.keyring.objects_of(&slot, &self.keys) {
+            self.repository.objects().delete(&name)?;
+        }
+        Ok(slot)
+    }
+
+    /// Makes a writer for another machine, with a domain of its own.
+    pub fn export_writer(&self, label: &str) -> Result<WriterCredential, Error> {
+        let (credential, grant) =
+            self.keyring.issue_writer(label, None, clock::now()).map_err(not_owner)?;
+        self.put(&[grant])?;
+        Ok(credential)
+    }
+
+    /// Begins a new epoch. Returns its number.
+    pub fn rotate(&self) -> Result<u32, Error> {
+        if self.keyring.role() != Role::Owner {
+            return Err(not_owner(HierarchyError::NotOwner));
+        }
+        let objects =
+            self.keyring.rotate(&self.keys).map_err(drover_repo::RepositoryError::from)?;
+        self.put(&objects)?;
+        Ok(self.keyring.newest_epoch() + 1)
+    }
+}

@@ -1,0 +1,302 @@
+//! verify: whether the repository is what its writers signed, and whether a tree is what a
+//! snapshot says.
+//!
+//! Packs come first: which are missing, have another length, or, where they are read back, do
+//! not hash, open or decompress to what they should. Then the manifests are walked, and every
+//! file that touches a damaged chunk is named.
+
+mod packs;
+mod tree;
+
+pub use tree::{Compared, compare_tree};
+
+use std::collections::{BTreeMap, HashSet};
+
+use drover_chunk::Decompressor;
+use drover_pack::FrameReader;
+use drover_repo::{CheckedSnapshot, ChunkIndex, ChunkReader, Tree, names, tree as stored};
+use drover_types::{
+    ChunkId, ChunkRef, Counter, Entry, Extent, Extents, Observer, Phase, RelativePath, WriterId,
+};
+
+use crate::{Cancel, Error, reading::ReaderSession};
+
+/// How a repository is verified.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyOptions {
+    /// Read packs back: all, or this part of them, between 0 and 1.
+    pub read_data: Option<f64>,
+    /// Chooses the sample.
+    pub seed: u64,
+    /// Only this snapshot; all where there is none.
+    pub snapshot: Option<drover_types::SnapshotId>,
+    /// Heads that must be there.
+    pub expected_heads: Vec<(WriterId, u64, [u8; 32])>,
+    /// Packs read at a time; 0 for one per core.
+    pub parallel: usize,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// What sort of thing: one word or two.
+    pub kind: String,
+    /// The object it shows at.
+    pub object: Option<String>,
+    /// The file it hurts.
+    pub path: Option<RelativePath>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What a verification came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is as it should be.
+    Verified,
+    /// Something is not.
+    Failed,
+    /// Something could not be looked at, and nothing else was found.
+    Incomplete,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug)]
+pub struct VerifyOutcome {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// How it was done, in words that claim no more.
+    pub method: String,
+    /// Entries, files and bytes of the snapshots, chunks and packs they name.
+    pub entries: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Their logical bytes.
+    pub bytes: u64,
+    /// Different chunks.
+    pub chunks: u64,
+    /// Packs.
+    pub packs: u64,
+    /// What is wrong.
+    pub problems: Vec<Finding>,
+    /// What could not be looked at.
+    pub unchecked: Vec<Finding>,
+}
+
+/// Verifies a repository.
+pub fn verify(
+    session: &mut ReaderSession,
+    options: &VerifyOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<VerifyOutcome, Error> {
+    observer.phase(Phase::CheckingStructure);
+    let index = session.load_index()?;
+    let session: &ReaderSession = session;
+    let mut problems: Vec<Finding> = session
+        .problems
+        .iter()
+        .chain(&ReaderSession::compare_heads(
+            &session.history,
+            &options.expected_heads,
+            "it was expected",
+        ))
+        .map(|p| Finding {
+            kind: p.kind.into(),
+            object: Some(p.object.clone()),
+            path: None,
+            message: p.message.clone(),
+        })
+        .collect();
+    let mut unchecked = Vec::new();
+    let reader = session.chunks(&index);
+
+    let mut damage = Damage::default();
+    packs::presence(session, &index, &mut damage, &mut unchecked)?;
+    let method = match options.read_data {
+        None => "acknowledged".to_owned(),
+        Some(part) => {
+            observer.phase(Phase::ReadingBack);
+            packs::read_back(
+                session, &index, &reader, part, options, &mut damage, &mut unchecked, observer,
+                cancel,
+            )?
+        }
+    };
+
+    observer.phase(Phase::CheckingStructure);
+    let mut walk = Walk {
+        session,
+        index: &index,
+        reader: &reader,
+        damage: &damage,
+        chunks: HashSet::new(),
+        hurt: BTreeMap::new(),
+        frames: FrameReader::new(Decompressor::new()),
+        observer,
+    };
+    let (mut entries, mut files, mut bytes) = (0, 0, 0);
+    let mut seen = HashSet::new();
+    let chosen = |s: &&CheckedSnapshot| options.snapshot.is_none_or(|id| s.id() == id);
+    for snapshot in session.history.snapshots.iter().filter(chosen) {
+        if cancel.is_set() {
+            return Err(Error::Interrupted);
+        }
+        let open = &snapshot.stored.open;
+        entries += open.entries;
+        files += open.files;
+        bytes += open.bytes;
+        seen = walk.snapshot(snapshot, seen, &mut problems);
+    }
+    let chunks = walk.chunks.len() as u64;
+    for (path, object, message) in walk.hurt.into_values() {
+        problems.push(Finding {
+            kind: "damaged file".into(),
+            object: Some(object),
+            path: Some(path),
+            message,
+        });
+    }
+    for (object, message) in damage.objects {
+        problems.push(Finding { kind: "pack".into(), object: Some(object), path: None, message });
+    }
+    problems.sort();
+    problems.dedup();
+    let verdict = match (problems.is_empty(), unchecked.is_empty()) {
+        (false, _) => Verdict::Failed,
+        (true, false) => Verdict::Incomplete,
+        (true, true) => Verdict::Verified,
+    };
+    let packs = session.history.packs.len() as u64;
+    Ok(VerifyOutcome {
+        verdict,
+        method,
+        entries,
+        files,
+        bytes,
+        chunks,
+        packs,
+        problems,
+        unchecked,
+    })
+}
+
+/// What is damaged.
+#[derive(Default)]
+struct Damage {
+    /// Packs none of whose chunks can be read, by their number in the index.
+    packs: HashSet<u32>,
+    /// Frames that cannot be read: pack and frame.
+    frames: HashSet<(u32, u32)>,
+    /// Objects, and what is wrong with them.
+    objects: BTreeMap<String, String>,
+}
+
+/// Walks manifests and finds what damage hurts.
+struct Walk<'v> {
+    session: &'v ReaderSession,
+    index: &'v ChunkIndex,
+    reader: &'v ChunkReader<'v>,
+    damage: &'v Damage,
+    chunks: HashSet<ChunkId>,
+    /// By path and object: the file, the object, the message.
+    hurt: BTreeMap<(Vec<u8>, String), (RelativePath, String, String)>,
+    frames: FrameReader,
+    observer: &'v dyn Observer,
+}
+
+impl Walk<'_> {
+    fn snapshot(
+        &mut self,
+        snapshot: &CheckedSnapshot,
+        seen: HashSet<ChunkId>,
+        problems: &mut Vec<Finding>,
+    ) -> HashSet<ChunkId> {
+        let manifest_problem = |message: String| Finding {
+            kind: "manifest".into(),
+            object: Some(snapshot.object()),
+            path: None,
+            message,
+        };
+        let keys = self.session.history.keys(snapshot).clone();
+        let opened =
+            Tree::open(self.reader, keys, &snapshot.details.manifest, RelativePath::root());
+        let mut tree = match opened {
+            Ok(tree) => tree.skipping(seen),
+            Err(error) => {
+                problems.push(manifest_problem(error.to_string()));
+                return seen;
+            }
+        };
+        while let Some(entry) = tree.next() {
+            match entry {
+                Ok(entry) => self.entry(&entry),
+                Err(error) => problems.push(manifest_problem(error.to_string())),
+            }
+        }
+        for chunk in &snapshot.details.exception_chunks {
+            if let Err(message) = self.chunk(chunk) {
+                problems.push(manifest_problem(message.1));
+            }
+        }
+        tree.into_seen()
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        self.observer.add(Counter::EntriesDone, 1);
+        let Some(content) = &entry.content else { return };
+        let lists = match &content.extents {
+            Extents::Inline(_) => None,
+            Extents::Lists { .. } => {
+                Some(stored::resolve(self.reader, content, &mut self.frames))
+            }
+        };
+        let extents = match (&content.extents, lists) {
+            (Extents::Inline(extents), _) => extents.clone(),
+            (_, Some(Ok(extents))) => extents,
+            (_, Some(Err(error))) => {
+                let message = error.to_string();
+                self.hurts(entry, "its list of extents".into(), message);
+                return;
+            }
+            (_, None) => return,
+        };
+        for extent in extents.iter() {
+            if let Extent::Chunk(chunk) = extent
+                && let Err((object, message)) = self.chunk(chunk)
+            {
+                self.hurts(entry, object, message);
+            }
+        }
+    }
+
+    fn hurts(&mut self, entry: &Entry, object: String, message: String) {
+        let key = (entry.path.as_bytes().to_vec(), object.clone());
+        self.hurt.entry(key).or_insert_with(|| (entry.path.clone(), object, message));
+    }
+
+    /// Whether some undamaged pack holds the chunk; else the object that should, and what is
+    /// wrong with it.
+    fn chunk(&mut self, chunk: &ChunkRef) -> Result<(), (String, String)> {
+        self.chunks.insert(chunk.id);
+        let mut failure = None;
+        for (pack, frame) in self.index.places(&chunk.id) {
+            let receipt = &self.index.packs()[pack as usize];
+            let entry = &receipt.entries[frame as usize];
+            let object = names::pack(&receipt.id);
+            if entry.plain_len != chunk.len {
+                failure.get_or_insert((object, "it has a chunk of another length".to_owned()));
+            } else if self.damage.packs.contains(&pack) {
+                let message = self.damage.objects.get(&object).cloned().unwrap_or_default();
+                failure.get_or_insert((object, message));
+            } else if self.damage.frames.contains(&(pack, frame)) {
+                failure.get_or_insert((object, format!("chunk {} is damaged", chunk.id)));
+            } else {
+                return Ok(());
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            ("no pack".into(), format!("chunk {} is in no pack that is there", chunk.id))
+        }))
+    }
+}

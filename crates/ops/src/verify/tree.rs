@@ -1,0 +1,317 @@
+//! A tree merged with a manifest: a landed target, or the source as it is now.
+
+use std::sync::{Mutex, atomic::{AtomicU64, Ordering}};
+
+use crossbeam_channel::bounded;
+use drover_chunk::FileHasher;
+use drover_repo::CheckedSnapshot;
+use drover_source::{ReadError, Source, WalkEvent, WalkOptions, target::{is_marker, is_temporary}};
+use drover_types::{
+    Counter, Entry, ExceptionKind, FileHash, Kind, Observer, Phase, RelativePath, SnapshotId,
+};
+
+use super::{Finding, Verdict, VerifyOutcome};
+use crate::{
+    Cancel, Error,
+    compare::{Comparison, FirstNames, differences},
+    merge::{Merged, Ordered, merge},
+    reading::ReaderSession,
+    sync::packer::lock,
+};
+
+/// What a snapshot is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// A restore: everything must be as the snapshot says.
+    Target,
+    /// The source, which lives on: what changed after the pass is no difference.
+    Source,
+}
+
+/// An entry of the snapshot, and what stands in its place.
+struct Pair {
+    expected: Entry,
+    found: Entry,
+}
+
+/// Compares the tree of `source` with `snapshot`: every attribute, and every file's bytes by
+/// their plain BLAKE3. Takes the meta key alone. Returns the outcome, and what changed since.
+pub fn compare_tree(
+    session: &mut ReaderSession,
+    snapshot: SnapshotId,
+    source: &dyn Source,
+    what: Compared,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(VerifyOutcome, Vec<(RelativePath, String)>), Error> {
+    let index = session.load_index()?;
+    let session: &ReaderSession = session;
+    let snapshot = session.find(&snapshot.to_hex(), None)?;
+    let reader = session.chunks(&index);
+    observer.phase(Phase::Comparing);
+    let check = Check {
+        source,
+        what,
+        snapshot,
+        observer,
+        problems: Mutex::default(),
+        unchecked: Mutex::default(),
+        changed: Mutex::default(),
+        bytes: AtomicU64::new(0),
+    };
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get());
+    let (pairs, for_workers) = bounded::<Pair>(256);
+    let counted = std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let for_workers = for_workers.clone();
+            let check = &check;
+            scope.spawn(move || {
+                let mut buffer = vec![0; 1 << 20];
+                for pair in for_workers {
+                    if !cancel.is_set() {
+                        check.pair(pair, &mut buffer, cancel);
+                    }
+                }
+            });
+        }
+        drop(for_workers);
+        check.merge(session, &reader, &pairs, cancel).inspect_err(|_| cancel.set())
+    });
+    let (entries, files) = counted?;
+    if cancel.is_set() {
+        return Err(Error::Interrupted);
+    }
+    let mut problems = check.problems.into_inner().unwrap_or_default();
+    let unchecked = check.unchecked.into_inner().unwrap_or_default();
+    let mut changed = check.changed.into_inner().unwrap_or_default();
+    problems.sort();
+    changed.sort();
+    let verdict = match (problems.is_empty(), unchecked.is_empty()) {
+        (false, _) => Verdict::Failed,
+        (true, false) => Verdict::Incomplete,
+        (true, true) => Verdict::Verified,
+    };
+    let outcome = VerifyOutcome {
+        verdict,
+        method: match what {
+            Compared::Target => "landed and hashed".into(),
+            Compared::Source => "source against snapshot".into(),
+        },
+        entries,
+        files,
+        bytes: check.bytes.into_inner(),
+        chunks: 0,
+        packs: 0,
+        problems,
+        unchecked,
+    };
+    Ok((outcome, changed))
+}
+
+struct Check<'c> {
+    source: &'c dyn Source,
+    what: Compared,
+    snapshot: &'c CheckedSnapshot,
+    observer: &'c dyn Observer,
+    problems: Mutex<Vec<Finding>>,
+    unchecked: Mutex<Vec<Finding>>,
+    changed: Mutex<Vec<(RelativePath, String)>>,
+    bytes: AtomicU64,
+}
+
+impl Check<'_> {
+    fn merge(
+        &self,
+        session: &ReaderSession,
+        reader: &drover_repo::ChunkReader<'_>,
+        pairs: &crossbeam_channel::Sender<Pair>,
+        cancel: &Cancel,
+    ) -> Result<(u64, u64), Error> {
+        let (mut entries, mut files) = (0, 0);
+        let mut first_names = FirstNames::default();
+        let expected = session
+            .tree(reader, self.snapshot, RelativePath::root())?
+            .map(|entry| entry.map_err(Error::from));
+        let skip = self.what == Compared::Target;
+        let found = self
+            .source
+            .walk(&WalkOptions::default())?
+            .filter(move |event| {
+                let path = Ordered::path(event);
+                let ours = is_marker(path) || is_temporary(path.name()) || path.as_bytes() == b"lost+found";
+                !(skip && ours)
+            })
+            .map(Ok::<WalkEvent, Error>);
+        // Below a directory that could not be listed, what is absent is not known to be missing.
+        let mut unknown: Option<RelativePath> = None;
+        for step in merge(expected, found) {
+            if cancel.is_set() {
+                return Err(Error::Interrupted);
+            }
+            match step? {
+                Merged::Both(expected, WalkEvent::Entry(mut found)) => {
+                    found.hard_link = first_names.first_of(&found);
+                    if !expected.path.is_root() {
+                        entries += 1;
+                    }
+                    files += u64::from(expected.kind == Kind::File);
+                    if !expected.stale {
+                        pairs.send(Pair { expected, found }).map_err(|_| Error::Interrupted)?;
+                    }
+                }
+                Merged::Left(expected) => {
+                    let within = |unknown: &RelativePath| expected.path.is_within(unknown);
+                    if !expected.path.is_root() {
+                        entries += 1;
+                    }
+                    if !unknown.as_ref().is_some_and(within) && !expected.stale {
+                        self.missing(expected.path);
+                    }
+                }
+                Merged::Right(WalkEvent::Entry(mut found)) => {
+                    found.hard_link = first_names.first_of(&found);
+                    self.extra(&found);
+                }
+                Merged::Right(WalkEvent::Problem { path, exception, .. })
+                | Merged::Both(_, WalkEvent::Problem { path, exception, .. }) => {
+                    lock(&self.unchecked).push(Finding {
+                        kind: exception.kind.to_string(),
+                        object: None,
+                        path: Some(path.clone()),
+                        message: exception.message,
+                    });
+                    unknown = Some(path);
+                }
+            }
+        }
+        Ok((entries, files))
+    }
+
+    fn problem(&self, kind: &str, path: RelativePath, message: String) {
+        lock(&self.problems).push(Finding {
+            kind: kind.into(),
+            object: None,
+            path: Some(path),
+            message,
+        });
+    }
+
+    fn missing(&self, path: RelativePath) {
+        match self.what {
+            Compared::Target => self.problem("missing", path, "it is not there".into()),
+            // Only a file's own name can tell when it went, and it is gone.
+            Compared::Source => lock(&self.changed).push((path, "removed".into())),
+        }
+    }
+
+    fn extra(&self, found: &Entry) {
+        let excepted =
+            self.snapshot.details.exceptions.iter().any(|exception| exception.path == found.path);
+        match self.what {
+            Compared::Target => {
+                self.problem("extra", found.path.clone(), "the snapshot does not have it".into());
+            }
+            Compared::Source if excepted => {}
+            Compared::Source if self.changed_since(found) => {
+                lock(&self.changed).push((found.path.clone(), "new".into()));
+            }
+            Compared::Source => {
+                let message = "it was there before the pass, and the snapshot does not have it";
+                self.problem("extra", found.path.clone(), message.into());
+            }
+        }
+    }
+
+    /// Whether an entry of the living source changed after the pass began.
+    fn changed_since(&self, found: &Entry) -> bool {
+        let started = self.snapshot.details.started;
+        found.attributes.mtime >= started || found.evidence.ctime.is_none_or(|c| c >= started)
+    }
+
+    fn pair(&self, pair: Pair, buffer: &mut [u8], cancel: &Cancel) {
+        let Pair { expected, mut found } = pair;
+        self.observer.add(Counter::EntriesDone, 1);
+        let mut hash = None;
+        let filled = match found.kind {
+            Kind::File => self.source.open(&found.path).and_then(|mut file| {
+                file.complete(&mut found.attributes)?;
+                if expected.kind == Kind::File {
+                    hash = Some(self.hash(&mut *file, buffer, cancel)?);
+                }
+                Ok(())
+            }),
+            _ => self.source.complete(&mut found),
+        };
+        if let Err(error) = filled {
+            return self.unreadable(error);
+        }
+        let mut messages: Vec<(&str, String)> =
+            differences(&expected, &found, Comparison { owners: true, extended: true })
+                .iter()
+                .map(|difference| ("metadata differs", difference.to_string()))
+                .collect();
+        if let (Some(content), Some((found_hash, size))) = (&expected.content, hash)
+            && (content.hash != found_hash || content.size != size)
+        {
+            let message = format!(
+                "BLAKE3 {found_hash} of {size} bytes instead of {} of {} bytes",
+                content.hash, content.size
+            );
+            messages.push(("content differs", message));
+        }
+        for (kind, message) in messages {
+            if self.what == Compared::Source && self.changed_since(&found) {
+                lock(&self.changed).push((found.path.clone(), message));
+            } else {
+                self.problem(kind, found.path.clone(), message);
+            }
+        }
+    }
+
+    fn unreadable(&self, error: ReadError) {
+        let exception: drover_types::Exception = error.into();
+        if exception.kind == ExceptionKind::Vanished && self.what == Compared::Source {
+            return lock(&self.changed).push((exception.path, "removed".into()));
+        }
+        lock(&self.unchecked).push(Finding {
+            kind: exception.kind.to_string(),
+            object: None,
+            path: Some(exception.path),
+            message: exception.message,
+        });
+    }
+
+    fn hash(
+        &self,
+        file: &mut dyn drover_source::SourceFile,
+        buffer: &mut [u8],
+        cancel: &Cancel,
+    ) -> Result<(FileHash, u64), ReadError> {
+        let mut hasher = FileHasher::new();
+        let size = file.stat()?.evidence.size;
+        let mut at = 0;
+        while let Some(data) = file.next_data(at)? {
+            hasher.update_zeros(data.start - at);
+            at = data.start;
+            while at < data.end && !cancel.is_set() {
+                let want = buffer.len().min((data.end - at) as usize);
+                let read = file.read_at(at, &mut buffer[..want])?;
+                if read == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..read]);
+                at += read as u64;
+                self.observer.add(Counter::BytesRead, read as u64);
+            }
+            if at < data.end {
+                break;
+            }
+        }
+        if at < size && file.next_data(at)?.is_none() {
+            hasher.update_zeros(size - at);
+            at = size;
+        }
+        self.bytes.fetch_add(at, Ordering::Relaxed);
+        Ok((hasher.finalize(), at))
+    }
+}
