@@ -260,12 +260,15 @@ impl Service {
                 () = tokio::time::sleep_until(deadline) => {}
             }
             let sent = progress.sent.load(Ordering::Acquire);
-            if sent == seen && !progress.is_paced.load(Ordering::Acquire) {
-                return Err(HttpFailure::Stalled(patience));
-            }
-            let waited = Duration::from_nanos(progress.waited_nanos.load(Ordering::Acquire));
-            if start.elapsed().saturating_sub(waited) > total {
-                return Err(HttpFailure::TooSlow(total));
+            // What waits for our own limit is neither stalled nor slow.
+            if !progress.is_paced.load(Ordering::Acquire) {
+                if sent == seen {
+                    return Err(HttpFailure::Stalled(patience));
+                }
+                let waited = Duration::from_nanos(progress.waited_nanos.load(Ordering::Acquire));
+                if start.elapsed().saturating_sub(waited) > total {
+                    return Err(HttpFailure::TooSlow(total));
+                }
             }
             seen = sent;
             patience = match sent == outgoing {

@@ -4,10 +4,13 @@
 //! they are not there, and fail where they must be (`CI=true` or
 //! `DROVER_TEST_SERVICES=required`).
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeMap,
     fs,
     hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
     os::unix::fs::PermissionsExt,
 };
 
@@ -294,8 +297,8 @@ async fn foreign_files_in_a_directory_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn the_bandwidth_limit_holds_in_both_directions() {
-    let mut options = StoreOptions::default();
-    options.bandwidth = std::num::NonZeroU64::new(1 << 20);
+    let mut options = options(&[]);
+    options.bandwidth = NonZeroU64::new(1 << 20);
     let store = Store::connect(&"memory:".parse().unwrap(), &options).await.unwrap();
     let start = tokio::time::Instant::now();
     store.put_new("x", Bytes::from(vec![1; 4 << 20])).await.unwrap();
