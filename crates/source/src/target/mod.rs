@@ -28,17 +28,14 @@ use std::{
         unix::fs::DirBuilderExt,
     },
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
-use drover_types::{Entry, Kind, RelativePath};
+use drover_types::{Entry, Kind, RelativePath, clock};
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Mode, linkat, makedev, mkdirat, mknodat, renameat, symlinkat,
-        syncfs, unlinkat,
+        AtFlags, CWD, Dir, FileType, Mode, linkat, makedev, mkdirat, mknodat, symlinkat, syncfs,
+        unlinkat,
     },
     io::{Errno, retry_on_intr},
 };
@@ -49,6 +46,7 @@ mod file;
 mod marker;
 mod object;
 mod parents;
+mod replace;
 #[cfg(test)]
 mod tests;
 
@@ -56,30 +54,14 @@ pub use attributes::{Owners, TargetOptions};
 pub use error::{Loss, Losses, TargetError, TargetErrorKind};
 pub use file::{Existing, NewFile};
 pub use marker::{MARKER, Marker};
+pub use replace::is_temporary;
 
 use attributes::{Known, Policy, set_flags};
 use object::{LOCKING, Object, Status, point_at, reopen, status_at, through_proc};
 use parents::{Parent, Parents, must_open_up};
+use replace::{Waiting, rename_over, unlock_at};
 
 use crate::beneath::Beneath;
-
-/// How many replacements wait for a sync before one is made for them.
-const WAITING: usize = if cfg!(test) { 64 } else { 4096 };
-
-/// What temporary names begin with; the process and a number follow.
-const TEMPORARY: &str = ".drover-new-";
-
-/// Whether a name is one that a target gives to a file that is to replace another. A restore that
-/// was killed leaves such files behind.
-pub fn is_temporary(name: &[u8]) -> bool {
-    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    name.strip_prefix(TEMPORARY.as_bytes()).is_some_and(|rest| {
-        let mut parts = rest.split(|&b| b == b'-');
-        parts.next().is_some_and(digits)
-            && parts.next().is_some_and(digits)
-            && parts.next().is_none()
-    })
-}
 
 /// Whether a path is the marker's. It is no part of the tree: walks of a target leave it out.
 pub fn is_marker(path: &RelativePath) -> bool {
@@ -107,16 +89,9 @@ struct Inner {
     failed: Mutex<Vec<TargetError>>,
     /// Held while waiting replacements are made.
     replacing: Mutex<()>,
+    /// Nanoseconds; tells the temporary names of this target from those of others.
+    opened_at: u128,
     next_temporary: AtomicU64,
-}
-
-/// A file under its temporary name.
-#[derive(Clone, Debug)]
-struct Waiting {
-    temporary: Box<[u8]>,
-    identity: (u64, u64),
-    /// Flags that would forbid the rename, set after it.
-    flags: u32,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -152,6 +127,7 @@ impl Target {
             waiting: Mutex::default(),
             failed: Mutex::default(),
             replacing: Mutex::default(),
+            opened_at: clock::now().as_nanos().unsigned_abs(),
             next_temporary: AtomicU64::new(0),
         })))
     }
@@ -262,9 +238,9 @@ impl Target {
             };
             self.note_made(entry, &status);
             self.0.note_device(&parent, &status).map_err(failed)?;
+            self.give_up_waiting(&parent, path);
             if *made_as != *name {
                 rename_over(&parent, &made_as, name).map_err(failed)?;
-                lock(&self.0.waiting).remove(path);
             }
             Ok(losses)
         };
@@ -339,9 +315,16 @@ impl Target {
             foreign_flags: opened.is_some(),
             stay_unlocked: lock(&self.0.waiting).contains_key(path),
         };
-        let losses = self.apply(object, entry, &status, known)?;
-        if let Some(waiting) = lock(&self.0.waiting).get_mut(path) {
-            waiting.flags = entry.attributes.flags & LOCKING;
+        let mut losses = self.apply(object, entry, &status, known)?;
+        if known.stay_unlocked {
+            let flags = entry.attributes.flags & LOCKING;
+            let mut waiting = lock(&self.0.waiting);
+            match waiting.get_mut(path) {
+                Some(waiting) => waiting.flags = flags,
+                // It took its place meanwhile.
+                None => set_flags(object, LOCKING, flags, &mut losses)
+                    .map_err(|(operation, errno)| TargetError::entry(path, operation, errno))?,
+            }
         }
         if status.kind == FileType::Directory {
             self.0.parents.forget(path);
@@ -361,9 +344,7 @@ impl Target {
         if path.is_root() {
             return Err(failed(Errno::BUSY));
         }
-        if let Some(waiting) = lock(&self.0.waiting).remove(path) {
-            let _ = unlinkat(parent.fd(), &waiting.temporary[..], AtFlags::empty());
-        }
+        self.give_up_waiting(&parent, path);
         let unlink = || match unlinkat(parent.fd(), name, AtFlags::empty()) {
             Err(Errno::ISDIR) => unlinkat(parent.fd(), name, AtFlags::REMOVEDIR),
             done => done,
@@ -471,30 +452,6 @@ impl Target {
     fn unlock(&self, fd: &OwnedFd, status: &Status) -> Result<u32, Errno> {
         Object::opened(&reopen(fd.as_fd(), status.kind)?).unlock()
     }
-
-    /// A temporary name that no other call of this process gets.
-    fn temporary(&self) -> Box<[u8]> {
-        let number = self.0.next_temporary.fetch_add(1, Ordering::Relaxed);
-        let process = rustix::process::getpid();
-        format!("{TEMPORARY}{}-{number}", process.as_raw_nonzero()).into_bytes().into()
-    }
-
-    /// Lets a temporary file wait for its place.
-    fn wait(&self, path: &RelativePath, waiting: Waiting) -> Result<(), TargetError> {
-        let (before, full) = {
-            let mut all = lock(&self.0.waiting);
-            let before = all.insert(path.clone(), waiting);
-            (before, all.len() >= WAITING)
-        };
-        if let Some(before) = before {
-            let (parent, _) = self.place(path, "replace")?;
-            let _ = unlinkat(parent.fd(), &before.temporary[..], AtFlags::empty());
-        }
-        if full {
-            self.0.replace_waiting()?;
-        }
-        Ok(())
-    }
 }
 
 impl Inner {
@@ -507,67 +464,6 @@ impl Inner {
         syncfs(self.beneath.root_fd()).map_err(failed)
     }
 
-    /// Makes what waits durable and lets it take its place.
-    fn replace_waiting(&self) -> Result<(), TargetError> {
-        let _one_at_a_time = lock(&self.replacing);
-        // Taken before the flush: what comes to wait during it may not be durable after it.
-        let mut batch: Vec<_> = lock(&self.waiting)
-            .iter()
-            .map(|(path, w)| (path.clone(), w.temporary.clone()))
-            .collect();
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.flush()?;
-        batch.sort_unstable();
-        for (path, temporary) in batch {
-            // Gone if it was removed or replaced again meanwhile; its flags may have changed.
-            let waiting = lock(&self.waiting).get(&path).cloned();
-            let Some(waiting) = waiting.filter(|w| w.temporary == temporary) else { continue };
-            let replaced = self.replace(&path, &waiting);
-            if replaced.as_ref().is_err_and(TargetError::is_fatal) {
-                return replaced;
-            }
-            lock(&self.waiting).remove(&path);
-            if let Err(error) = replaced {
-                if let Ok((parent, _)) = self.parents.of(&self.beneath, &path) {
-                    let _ = unlinkat(parent.fd(), &temporary[..], AtFlags::empty());
-                }
-                lock(&self.failed).push(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn replace(&self, path: &RelativePath, waiting: &Waiting) -> Result<(), TargetError> {
-        const WHAT: &str = "replace";
-        let failed = |errno| TargetError::entry(path, WHAT, errno);
-        let (parent, name) = self
-            .parents
-            .of(&self.beneath, path)
-            .map_err(|error| TargetError::io(path, WHAT, error))?;
-        rename_over(&parent, &waiting.temporary, name).map_err(failed)?;
-        if waiting.flags == 0 {
-            return Ok(());
-        }
-        let fd = point_at(parent.fd(), name).map_err(failed)?;
-        let status = Object::pointed(&fd).status().map_err(failed)?;
-        if status.identity != waiting.identity {
-            return Err(swapped(path, WHAT));
-        }
-        let opened = reopen(fd.as_fd(), status.kind).map_err(failed)?;
-        let mut losses = Losses::new();
-        set_flags(Object::opened(&opened), LOCKING, waiting.flags, &mut losses)
-            .map_err(|(operation, errno)| TargetError::entry(path, operation, errno))?;
-        match losses.pop() {
-            None => Ok(()),
-            Some(_) => {
-                let why = "it was replaced, but cannot be made immutable or append-only here";
-                Err(TargetError::because(path, WHAT, TargetErrorKind::Unsupported, why))
-            }
-        }
-    }
-
     /// Remembers a file system other than the root's that `parent` is on, so that a sync reaches
     /// it.
     fn note_device(&self, parent: &Parent, status: &Status) -> Result<(), Errno> {
@@ -578,40 +474,6 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-impl Drop for Inner {
-    /// Takes away what was to replace something and no sync came for.
-    fn drop(&mut self) {
-        for (path, waiting) in std::mem::take(&mut *lock(&self.waiting)) {
-            if let Ok((parent, _)) = self.parents.of(&self.beneath, &path) {
-                let _ = unlinkat(parent.fd(), &waiting.temporary[..], AtFlags::empty());
-            }
-        }
-    }
-}
-
-/// Renames within `parent` over what is there and no directory, even if that is immutable.
-fn rename_over(parent: &Parent, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-    let rename = || renameat(parent.fd(), from, parent.fd(), to);
-    match rename() {
-        Err(Errno::PERM) => {
-            unlock_at(parent, to)?;
-            rename()
-        }
-        done => done,
-    }
-}
-
-/// Takes the flags off that forbid changing `name`; `EPERM` if there are none.
-fn unlock_at(parent: &Parent, name: &[u8]) -> Result<(), Errno> {
-    let fd = point_at(parent.fd(), name)?;
-    let status = Object::pointed(&fd).status()?;
-    if !status.locked {
-        return Err(Errno::PERM);
-    }
-    Object::opened(&reopen(fd.as_fd(), status.kind)?).unlock()?;
-    Ok(())
 }
 
 /// Makes what is neither file nor directory, for this process alone.

@@ -371,7 +371,7 @@ fn a_target_that_is_dropped_takes_its_temporary_files_along() {
 fn many_replacements_do_not_wait_for_ever() {
     let directory = TempDir::new().unwrap();
     let target = Target::open(directory.path(), TargetOptions::default()).unwrap();
-    for n in 0..WAITING {
+    for n in 0..replace::WAITING {
         let entry = file(&n.to_string(), 0);
         target.replace_file(&entry).unwrap().finish(&entry).unwrap();
     }
