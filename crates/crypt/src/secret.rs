@@ -12,6 +12,9 @@ const COMMITMENT_CONTEXT: &str = "drover 2026-11 key commitment";
 pub struct Key([u8; 32]);
 
 impl Key {
+    /// Length in bytes.
+    pub const LEN: usize = 32;
+
     /// A fresh key.
     pub fn random() -> Self {
         Self(crate::random::array())

@@ -1,14 +1,15 @@
 //! Epochs: generations of the readers' keys, and the boxes that give them to slots.
 
-use drover_types::{RepositoryId, codec::{DecodeError, Decoder, Encoder}};
+use drover_types::{
+    RepositoryId,
+    codec::{DecodeError, Decoder, Encoder},
+};
 use zeroize::Zeroizing;
 
-use super::{HierarchyError, Object, Role, SlotInfo, begin, expect, sign, verified};
+use super::{HierarchyError, Object, Role, SlotInfo, begin, expect, sign, verified, wrap};
 use crate::{
-    aead::{Nonce, TAG_LEN, reference},
-    random,
     seal::ReaderSecret,
-    secret::{Key, commitment, commitment_matches, derive},
+    secret::{Key, derive},
     sign::{PublicKey, SigningKey},
 };
 
@@ -18,6 +19,9 @@ const EPOCH_CONTEXT: &str = "drover 2026-11 epoch";
 const BOX_CONTEXT: &str = "drover 2026-11 slot box";
 const BOX_KEY_CONTEXT: &str = "drover 2026-11 slot box key";
 const ESCROW_KEY_CONTEXT: &str = "drover 2026-11 escrow key";
+
+/// Bound on the sealed part of a box, in bytes; the longest is an owner's.
+const SEALED: usize = 7 * 32 + wrap::OVERHEAD;
 
 /// The secrets of one epoch, as far as a role has them.
 #[derive(Clone)]
@@ -82,36 +86,20 @@ impl EpochKeys {
             plain.raw(&root.seed()[..]);
             plain.raw(owner.as_bytes());
         }
-        let mut plain = Zeroizing::new(plain.finish());
+        let plain = Zeroizing::new(plain.finish());
 
-        let salt: [u8; 32] = random::array();
+        let salt = wrap::salt(&[slot_key.as_bytes(), &plain]);
         let mut e = begin(&BOX_MAGIC);
         e.raw(repository.as_bytes());
         e.u32(self.number);
         e.raw(&slot.id);
         e.u8(slot.role as u8);
         e.raw(&salt);
-        let key = derive(BOX_KEY_CONTEXT, &[slot_key.as_bytes(), e.as_bytes()]);
-        e.raw(&commitment(&key));
-        let tag = reference::Cipher::new(&key).seal_in_place(
-            Nonce::from_counter(0),
-            e.as_bytes(),
-            &mut plain,
-        );
-        let mut sealed = plain.to_vec();
-        sealed.extend_from_slice(&tag);
+        let header = e.as_bytes();
+        let sealed = wrap::wrap(&box_key(slot_key, header), header, &plain);
+        let escrow = wrap::wrap(&escrow_key(owner, header), header, slot_key.as_bytes());
         e.bytes(&sealed);
-
-        let key = derive(ESCROW_KEY_CONTEXT, &[owner.as_bytes(), &salt, &slot.id]);
-        e.raw(&commitment(&key));
-        let mut escrow = *slot_key.as_bytes();
-        let tag = reference::Cipher::new(&key).seal_in_place(
-            Nonce::from_counter(0),
-            &slot.id,
-            &mut escrow,
-        );
         e.raw(&escrow);
-        e.raw(&tag);
         let name = format!("keys/epoch-{}-{}", self.number, slot.hex());
         Ok(Object { name, bytes: sign(e, BOX_CONTEXT, root) })
     }
@@ -133,18 +121,14 @@ pub(super) fn decode_epoch(
     Ok(epoch)
 }
 
-/// A box as it is stored.
+/// A box as it is stored. Its signature is checked once it is open, by the root key inside.
 pub(super) struct SlotBox<'a> {
     pub number: u32,
     pub slot: [u8; 8],
     role: Role,
-    salt: [u8; 32],
-    before_commitment: &'a [u8],
     header: &'a [u8],
-    commitment: [u8; 32],
     sealed: &'a [u8],
-    escrow_commitment: [u8; 32],
-    escrow: [u8; 32 + TAG_LEN],
+    escrow: [u8; Key::LEN + wrap::OVERHEAD],
     bytes: &'a [u8],
 }
 
@@ -160,34 +144,19 @@ impl<'a> SlotBox<'a> {
         let number = d.u32()?;
         let slot = d.array()?;
         let role = Role::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown role"))?;
-        let salt = d.array()?;
-        let before_commitment = &bytes[..bytes.len() - d.rest().len()];
-        let commitment = d.array()?;
+        d.array::<32>()?;
         let header = &bytes[..bytes.len() - d.rest().len()];
-        let sealed = d.bytes(1024)?;
-        let (escrow_commitment, escrow) = (d.array()?, d.array()?);
+        let sealed = d.bytes(SEALED)?;
+        let escrow = d.array()?;
         d.array::<64>()?;
         d.end()?;
-        Ok(Self {
-            number,
-            slot,
-            role,
-            salt,
-            before_commitment,
-            header,
-            commitment,
-            sealed,
-            escrow_commitment,
-            escrow,
-            bytes,
-        })
+        Ok(Self { number, slot, role, header, sealed, escrow, bytes })
     }
 
     /// Opens the box with the slot's key, and checks by the root key inside that the root
     /// signed the box.
     pub(super) fn open(&self, slot_key: &Key) -> Result<EpochKeys, HierarchyError> {
-        let key = derive(BOX_KEY_CONTEXT, &[slot_key.as_bytes(), self.before_commitment]);
-        let plain = open(&key, &self.commitment, self.header, self.sealed)?;
+        let plain = wrap::unwrap(&box_key(slot_key, self.header), self.header, self.sealed)?;
         let mut d = Decoder::new(&plain);
         let root_public = PublicKey(d.array()?);
         let meta = ReaderSecret::from_parts(d.array()?, Key::from_bytes(d.array()?));
@@ -196,9 +165,7 @@ impl<'a> SlotBox<'a> {
             _ => Some(ReaderSecret::from_parts(d.array()?, Key::from_bytes(d.array()?))),
         };
         let (root, owner) = match self.role {
-            Role::Owner => {
-                (Some(Zeroizing::new(d.array()?)), Some(Key::from_bytes(d.array()?)))
-            }
+            Role::Owner => (Some(Zeroizing::new(d.array()?)), Some(Key::from_bytes(d.array()?))),
             _ => (None, None),
         };
         d.end()?;
@@ -206,30 +173,18 @@ impl<'a> SlotBox<'a> {
         Ok(EpochKeys { number: self.number, data, meta, owner, root, root_public })
     }
 
-    /// The slot's key, by the owner's key of this epoch.
-    pub(super) fn escrowed(&self, owner: &Key) -> Result<Key, HierarchyError> {
-        let key = derive(ESCROW_KEY_CONTEXT, &[owner.as_bytes(), &self.salt, &self.slot]);
-        let plain = open(&key, &self.escrow_commitment, &self.slot, &self.escrow)?;
-        let key: [u8; 32] =
-            plain.as_slice().try_into().map_err(|_| HierarchyError::Sealed)?;
-        Ok(Key::from_bytes(key))
+    /// The slot's key, by the owner's key of this epoch, where `root` signed the box.
+    pub(super) fn escrowed(&self, owner: &Key, root: &PublicKey) -> Result<Key, HierarchyError> {
+        verified(self.bytes, BOX_CONTEXT, root)?;
+        let key = wrap::unwrap(&escrow_key(owner, self.header), self.header, &self.escrow)?;
+        Key::from_slice(&key).ok_or(HierarchyError::Sealed)
     }
 }
 
-fn open(
-    key: &Key,
-    expected: &[u8; 32],
-    aad: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, HierarchyError> {
-    if !commitment_matches(key, expected) {
-        return Err(HierarchyError::Sealed);
-    }
-    let (ciphertext, tag) =
-        sealed.split_last_chunk::<TAG_LEN>().ok_or(HierarchyError::Sealed)?;
-    let mut plain = Zeroizing::new(ciphertext.to_vec());
-    reference::Cipher::new(key)
-        .open_in_place(Nonce::from_counter(0), aad, &mut plain, tag)
-        .map_err(|_| HierarchyError::Sealed)?;
-    Ok(plain)
+fn box_key(slot_key: &Key, header: &[u8]) -> Key {
+    derive(BOX_KEY_CONTEXT, &[slot_key.as_bytes(), header])
+}
+
+fn escrow_key(owner: &Key, header: &[u8]) -> Key {
+    derive(ESCROW_KEY_CONTEXT, &[owner.as_bytes(), header])
 }

@@ -1,6 +1,6 @@
 //! Making a repository's keys, opening them, and what an owner does with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_types::{PackClass, RepositoryId, Timestamp, WriterId};
 
@@ -96,17 +96,23 @@ pub fn unlock(
     let decoded = Config::decode(config).map_err(damaged("config"))?;
     let repository = decoded.repository;
     let mut first_damage = None;
-    for object in keys.iter().filter(|o| o.name.starts_with("keys/slot-")).take(SLOTS) {
-        let opened = Slot::decode(&object.bytes, repository)
-            .and_then(|slot| Ok(slot.open(secret)?.map(|key| (slot, key))));
+    let mut tried = 0;
+    for object in keys.iter().filter(|o| o.name.starts_with("keys/slot-")) {
+        let opened =
+            Slot::decode_verified(&object.bytes, repository, &decoded.root).and_then(|slot| {
+                if object.name != slot.info.object_name() {
+                    return Err(HierarchyError::OtherName);
+                }
+                // Each try may cost seconds and gigabytes, and the store chose how many there are.
+                tried += 1;
+                if tried > SLOTS {
+                    return Err(HierarchyError::TooManySlots);
+                }
+                Ok(slot.open(secret)?.map(|key| (slot, key)))
+            });
         match opened {
             Ok(None) => {}
-            Ok(Some((slot, key))) if object.name == slot.info.object_name() => {
-                return open_epochs(decoded, keys, object, slot, &key);
-            }
-            Ok(Some(_)) => {
-                first_damage = Some((object, HierarchyError::OtherRepository));
-            }
+            Ok(Some((slot, key))) => return open_epochs(decoded, keys, slot, &key),
             Err(error) => first_damage = first_damage.or(Some((object, error))),
         }
     }
@@ -123,7 +129,6 @@ pub fn unlock(
 fn open_epochs(
     config: Config,
     keys: &[Object],
-    slot_object: &Object,
     slot: Slot,
     slot_key: &Key,
 ) -> Result<Keyring, UnlockError> {
@@ -136,9 +141,9 @@ fn open_epochs(
             .and_then(|found| Ok((found.slot, found.open(slot_key)?)))
             .map_err(|error| damaged(object, error))?;
         let (id, epoch) = opened;
-        if id != slot.info.id || object.name != format!("keys/epoch-{}-{}", epoch.number, slot.info.hex())
-        {
-            return Err(damaged(object, HierarchyError::OtherRepository));
+        let name = format!("keys/epoch-{}-{}", epoch.number, slot.info.hex());
+        if id != slot.info.id || object.name != name {
+            return Err(damaged(object, HierarchyError::OtherName));
         }
         if epoch.root_public != config.root {
             let object = Object { name: "config".into(), bytes: Vec::new() };
@@ -146,23 +151,26 @@ fn open_epochs(
         }
         epochs.insert(epoch.number, epoch);
     }
-    Slot::verify(&slot_object.bytes, &config.root).map_err(|error| damaged(slot_object, error))?;
-    // Every epoch that the root signed must open, and its public keys must be those opened.
+    // Every epoch that the root signed must open, and its public keys must be those opened. A box
+    // without an epoch is what an interrupted rotation left: nobody may seal to it.
+    let mut finished = BTreeSet::new();
     for object in keys.iter().filter(|object| epoch_number(&object.name).is_some()) {
         let (number, data, meta) = decode_epoch(&object.bytes, repository, &config.root)
             .map_err(|error| damaged(object, error))?;
         let missing = || UnlockError::Missing(format!("keys/epoch-{number}-{}", slot.info.hex()));
         let epoch = epochs.get(&number).ok_or_else(missing)?;
         let data_fits = epoch.data.as_ref().is_none_or(|s| *s.public().key() == data);
-        if epoch_number(&object.name) != Some(number)
-            || !data_fits
-            || *epoch.meta.public().key() != meta
-        {
-            return Err(damaged(object, HierarchyError::OtherRepository));
+        if epoch_number(&object.name) != Some(number) {
+            return Err(damaged(object, HierarchyError::OtherName));
         }
+        if !data_fits || *epoch.meta.public().key() != meta {
+            return Err(damaged(object, HierarchyError::Sealed));
+        }
+        finished.insert(number);
     }
+    epochs.retain(|number, _| finished.contains(number));
     let Some(newest) = epochs.values().next_back() else {
-        return Err(UnlockError::Missing(format!("keys/epoch-1-{}", slot.info.hex())));
+        return Err(UnlockError::Missing("keys/epoch-1".into()));
     };
     let root = newest.root.as_ref().map(|seed| SigningKey::from_seed(seed));
     Ok(Keyring {
@@ -185,6 +193,11 @@ fn epoch_number(name: &str) -> Option<u32> {
     name.strip_prefix("keys/epoch-")?.parse().ok()
 }
 
+/// The number in the name of an epoch or of a box.
+fn number_used(name: &str) -> Option<u32> {
+    name.strip_prefix("keys/epoch-")?.split('-').next()?.parse().ok()
+}
+
 impl Keyring {
     /// Which repository.
     pub fn repository(&self) -> RepositoryId {
@@ -204,6 +217,16 @@ impl Keyring {
     /// The key that everything is signed with.
     pub fn root_public(&self) -> &PublicKey {
         &self.root_public
+    }
+
+    /// Whether the root's key is among these: whether they may issue, revoke, add and rotate.
+    pub fn can_sign(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// The numbers of the epochs that these keys open, in order.
+    pub fn epochs(&self) -> impl Iterator<Item = u32> {
+        self.epochs.keys().copied()
     }
 
     /// Number of the newest epoch.
@@ -328,34 +351,46 @@ impl Keyring {
         keys.iter()
             .filter(|object| object.name.starts_with("keys/slot-"))
             .map(|object| {
-                Slot::verify(&object.bytes, &self.root_public)
-                    .and_then(|()| Slot::decode(&object.bytes, self.repository))
+                self.slot_in(object)
                     .map(|slot| slot.info)
                     .map_err(|error| UnlockError::Damaged { object: object.name.clone(), error })
             })
             .collect()
     }
 
+    fn slot_in(&self, object: &Object) -> Result<Slot, HierarchyError> {
+        let slot = Slot::decode_verified(&object.bytes, self.repository, &self.root_public)?;
+        if slot.info.object_name() == object.name {
+            Ok(slot)
+        } else {
+            Err(HierarchyError::OtherName)
+        }
+    }
+
     /// The label of a slot, for an owner.
     pub fn label(&self, slot: &SlotInfo, keys: &[Object]) -> Option<String> {
         let object = keys.iter().find(|object| object.name == slot.object_name())?;
-        let stored = Slot::decode(&object.bytes, self.repository).ok()?;
-        stored.label(&self.slot_key(slot, keys).ok()?)
+        let stored = self.slot_in(object).ok()?;
+        stored.label(&self.slot_key(slot, keys).ok()?).ok()
     }
 
-    /// A slot's key, by the escrow of the newest epoch that has a box for it.
+    /// A slot's key, by the escrow in its box of the newest epoch. A box of an earlier epoch does
+    /// not do: whoever was removed may have put his back.
     fn slot_key(&self, slot: &SlotInfo, keys: &[Object]) -> Result<Key, HierarchyError> {
-        for epoch in self.epochs.values().rev() {
-            let name = format!("keys/epoch-{}-{}", epoch.number, slot.hex());
-            if let Some(object) = keys.iter().find(|object| object.name == name) {
-                let owner = epoch.owner.as_ref().ok_or(HierarchyError::NotOwner)?;
-                return SlotBox::decode(&object.bytes, self.repository)?.escrowed(owner);
-            }
+        let epoch = self.newest();
+        let owner = epoch.owner.as_ref().ok_or(HierarchyError::NotOwner)?;
+        let name = format!("keys/epoch-{}-{}", epoch.number, slot.hex());
+        let object = keys.iter().find(|object| object.name == name);
+        let found = SlotBox::decode(&object.ok_or(HierarchyError::NoBox)?.bytes, self.repository)?;
+        if (found.number, found.slot) != (epoch.number, slot.id) {
+            return Err(HierarchyError::OtherName);
         }
-        Err(HierarchyError::Sealed)
+        found.escrowed(owner, &self.root_public)
     }
 
-    /// The objects that go when a slot is removed: its boxes first.
+    /// The objects that go when a slot is removed, in this order: the slot, then its boxes.
+    ///
+    /// Whoever held it keeps the keys he has seen; only [`Self::rotate`] takes later ones from him.
     pub fn objects_of(&self, slot: &SlotInfo, keys: &[Object]) -> Vec<String> {
         let mut names: Vec<String> = keys
             .iter()
@@ -366,22 +401,29 @@ impl Keyring {
         names
     }
 
-    /// Makes a new epoch, with fresh keys for both readers and the owner, for every slot that is
-    /// in `keys`. What was sealed before stays open to whoever has the earlier keys.
-    pub fn rotate(&self, keys: &[Object]) -> Result<Vec<Object>, UnlockError> {
-        let not_owner = |error| UnlockError::Damaged { object: "keys/".into(), error };
-        let root = self.root().map_err(not_owner)?;
-        let epoch = EpochKeys::generate(self.newest_epoch() + 1, root);
+    /// Makes a new epoch for `slots`, with fresh keys for both readers and the owner. What was
+    /// sealed before stays open to whoever has the earlier keys, and writers seal to the earlier
+    /// epoch until they are issued anew. Store the objects in this order.
+    ///
+    /// `slots` is what the owner wants to remain, not whatever the store lists: a removed slot can
+    /// be put back by whoever kept a copy. `keys` is everything below `keys/`.
+    pub fn rotate(&self, slots: &[SlotInfo], keys: &[Object]) -> Result<Vec<Object>, UnlockError> {
+        let damaged = |object: String| move |error| UnlockError::Damaged { object, error };
+        let root = self.root().map_err(damaged("keys/".into()))?;
+        // A number is never used twice, not even that of a rotation that was interrupted.
+        let used = keys.iter().filter_map(|object| number_used(&object.name));
+        let last = used.fold(self.newest_epoch(), u32::max);
+        let number = last.checked_add(1).ok_or(HierarchyError::OtherName);
+        let epoch =
+            EpochKeys::generate(number.map_err(damaged(format!("keys/epoch-{last}")))?, root);
         let mut objects = Vec::new();
-        for slot in self.slots(keys)? {
+        for slot in slots {
             let made = self
-                .slot_key(&slot, keys)
-                .and_then(|key| epoch.box_for(self.repository, &slot, &key, root));
-            objects.push(made.map_err(|error| UnlockError::Damaged {
-                object: slot.object_name(),
-                error,
-            })?);
+                .slot_key(slot, keys)
+                .and_then(|key| epoch.box_for(self.repository, slot, &key, root));
+            objects.push(made.map_err(damaged(slot.object_name()))?);
         }
+        // The epoch comes last: one that is there has all its boxes.
         objects.push(epoch.object(self.repository, root));
         Ok(objects)
     }

@@ -16,6 +16,7 @@ mod config;
 mod epoch;
 mod keyring;
 mod slot;
+mod wrap;
 mod writer;
 
 pub use config::Config;
@@ -59,9 +60,21 @@ pub enum HierarchyError {
     /// It belongs elsewhere.
     #[error("it belongs to another repository")]
     OtherRepository,
+    /// Its content is that of another object.
+    #[error("its content belongs under another name")]
+    OtherName,
+    /// More slots than are tried.
+    #[error("there are more slots than are tried")]
+    TooManySlots,
+    /// A slot that is not part of the newest epoch.
+    #[error("it has no box in the newest epoch")]
+    NoBox,
     /// These keys may not do that.
     #[error("these keys may not do that: it takes the owner's")]
     NotOwner,
+    /// Anyone could guess it: an empty passphrase, or a key file that is too short.
+    #[error("{0}")]
+    WeakSecret(&'static str),
     /// A key derivation outside of the allowed bounds.
     #[error("its parameters of key derivation are out of bounds")]
     Parameters,

@@ -7,20 +7,25 @@ use drover_types::{RepositoryId, Timestamp, codec::DecodeError};
 use x25519_dalek::{PublicKey as X25519Public, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::{HierarchyError, Object, begin, expect, sign, verified};
+use super::{
+    HierarchyError, Object, begin, expect, sign, verified,
+    wrap::{self, UnwrapError},
+};
 use crate::{
-    aead::{Nonce, TAG_LEN, reference},
     random,
-    secret::{Key, commitment, commitment_matches, derive},
+    secret::{Key, derive},
     sign::{PublicKey, SigningKey},
 };
 
 const MAGIC: [u8; 8] = *b"DRVRSLOT";
 const CONTEXT: &str = "drover 2026-11 slot";
 const KEY_CONTEXT: &str = "drover 2026-11 slot wrapping key";
+const ID_CONTEXT: &str = "drover 2026-11 slot id";
 const LABEL_CONTEXT: &str = "drover 2026-11 slot label key";
 /// Longest label, in bytes.
 const LABEL: usize = 256;
+/// Least length of a key file, in bytes: nothing makes guessing it dear.
+const KEY_FILE: usize = 32;
 const MIB: u32 = 1024;
 
 /// What a slot may open.
@@ -56,7 +61,7 @@ impl Role {
 pub enum SlotKind {
     /// A passphrase, by Argon2id.
     Passphrase = 0,
-    /// The bytes of a file that hold at least 32 bytes of randomness.
+    /// The bytes of a file with at least 32 bytes of randomness.
     KeyFile = 1,
     /// The secret of an X25519 identity.
     Identity = 2,
@@ -132,6 +137,21 @@ impl UnlockSecret {
     }
 }
 
+impl UnlockSecret {
+    /// Refuses, for a new slot, what anyone could guess.
+    fn check_strength(&self) -> Result<(), HierarchyError> {
+        match self {
+            UnlockSecret::Passphrase(bytes) if bytes.is_empty() => {
+                Err(HierarchyError::WeakSecret("the passphrase is empty"))
+            }
+            UnlockSecret::KeyFile(bytes) if bytes.len() < KEY_FILE => {
+                Err(HierarchyError::WeakSecret("the key file has less than 32 bytes"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What is known of a slot without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotInfo {
@@ -157,7 +177,8 @@ impl SlotInfo {
     }
 }
 
-/// A slot as it is stored. Everything before `wrapped` is its header, bound to the wrapped key.
+/// A slot as it is stored, signed by the root. Everything before `wrapped` is its header, bound to
+/// the wrapped key.
 pub(super) struct Slot {
     pub info: SlotInfo,
     kdf: KdfParameters,
@@ -166,9 +187,8 @@ pub(super) struct Slot {
     recipient: [u8; 32],
     /// The ephemeral key of the exchange with the recipient, or zeros.
     ephemeral: [u8; 32],
-    commitment: [u8; 32],
     header: Vec<u8>,
-    wrapped: [u8; 32 + TAG_LEN],
+    wrapped: [u8; Key::LEN + wrap::OVERHEAD],
     label: Vec<u8>,
 }
 
@@ -184,14 +204,15 @@ pub(super) fn create(
     repository: RepositoryId,
     secret: &NewSecret<'_>,
     role: Role,
-    label: &str,
+    label_text: &str,
     kdf: KdfParameters,
     created: Timestamp,
     slot_key: &Key,
     root: &SigningKey,
 ) -> Result<(SlotInfo, Object), HierarchyError> {
     let kdf = kdf.check()?;
-    let salt = random::array();
+    let label = &label_text.as_bytes()[..label_text.floor_char_boundary(LABEL)];
+    let salt = wrap::salt(&[slot_key.as_bytes(), repository.as_bytes(), &[role as u8], label]);
     let (kind, recipient, ephemeral, wrapping) = match secret {
         NewSecret::Secret(UnlockSecret::Identity(secret)) => {
             let public = X25519Public::from(&StaticSecret::from(**secret)).to_bytes();
@@ -199,7 +220,7 @@ pub(super) fn create(
                 repository,
                 &NewSecret::Recipient(public),
                 role,
-                label,
+                label_text,
                 kdf,
                 created,
                 slot_key,
@@ -207,6 +228,7 @@ pub(super) fn create(
             );
         }
         NewSecret::Secret(secret) => {
+            secret.check_strength()?;
             let wrapping = wrapping_key(secret, kdf, &salt)?;
             (secret.kind(), [0; 32], [0; 32], wrapping)
         }
@@ -217,7 +239,9 @@ pub(super) fn create(
             (SlotKind::Identity, *recipient, public, wrapping)
         }
     };
-    let info = SlotInfo { id: random::array(), kind, role, created };
+    let id = derive(ID_CONTEXT, &[&salt]);
+    let id = *id.as_bytes().first_chunk().expect("32 bytes have a first eight");
+    let info = SlotInfo { id, kind, role, created };
     let mut e = begin(&MAGIC);
     e.raw(repository.as_bytes());
     e.raw(&info.id);
@@ -231,27 +255,23 @@ pub(super) fn create(
     e.raw(&salt);
     e.raw(&recipient);
     e.raw(&ephemeral);
-    e.raw(&commitment(&wrapping));
-    let mut wrapped = *slot_key.as_bytes();
-    let cipher = reference::Cipher::new(&wrapping);
-    let tag = cipher.seal_in_place(Nonce::from_counter(0), e.as_bytes(), &mut wrapped);
+    let wrapped = wrap::wrap(&wrapping, e.as_bytes(), slot_key.as_bytes());
     e.raw(&wrapped);
-    e.raw(&tag);
-    let label = label.as_bytes();
-    let mut sealed = label[..label.len().min(LABEL)].to_vec();
-    let key = derive(LABEL_CONTEXT, &[slot_key.as_bytes()]);
-    let cipher = reference::Cipher::new(&key);
-    let tag = cipher.seal_in_place(Nonce::from_counter(0), &info.id, &mut sealed);
-    sealed.extend_from_slice(&tag);
-    e.bytes(&sealed);
+    e.bytes(&wrap::wrap(&label_key(slot_key, &salt), &info.id, label));
     let object = Object { name: info.object_name(), bytes: sign(e, CONTEXT, root) };
     Ok((info, object))
 }
 
 impl Slot {
-    /// Reads a slot. Its signature is checked once the root is known: [`Slot::verify`].
-    pub(super) fn decode(bytes: &[u8], repository: RepositoryId) -> Result<Self, HierarchyError> {
-        let mut d = expect(bytes, &MAGIC)?;
+    /// Reads a slot and checks that `root` signed it, so that nothing dear is computed for, and no
+    /// secret is tried on, a slot that was changed.
+    pub(super) fn decode_verified(
+        bytes: &[u8],
+        repository: RepositoryId,
+        root: &PublicKey,
+    ) -> Result<Self, HierarchyError> {
+        let body = verified(bytes, CONTEXT, root)?;
+        let mut d = expect(body, &MAGIC)?;
         if RepositoryId(d.array()?) != repository {
             return Err(HierarchyError::OtherRepository);
         }
@@ -263,24 +283,16 @@ impl Slot {
             _ => return Err(DecodeError::Invalid("unknown kind of slot").into()),
         };
         let role = Role::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown role"))?;
-        let created = Timestamp::new(d.signed()?, d.varint32()?)
-            .ok_or(DecodeError::Invalid("not a time"))?;
-        let kdf =
-            KdfParameters { memory: d.u32()?, time: d.u32()?, lanes: d.u32()? }.check()?;
-        let (salt, recipient, ephemeral, commitment) =
-            (d.array()?, d.array()?, d.array()?, d.array()?);
-        let header = bytes[..bytes.len() - d.rest().len()].to_vec();
+        let created =
+            Timestamp::new(d.signed()?, d.varint32()?).ok_or(DecodeError::Invalid("not a time"))?;
+        let kdf = KdfParameters { memory: d.u32()?, time: d.u32()?, lanes: d.u32()? }.check()?;
+        let (salt, recipient, ephemeral) = (d.array()?, d.array()?, d.array()?);
+        let header = body[..body.len() - d.rest().len()].to_vec();
         let wrapped = d.array()?;
-        let label = d.bytes(LABEL + TAG_LEN)?.to_vec();
-        d.array::<64>()?;
+        let label = d.bytes(LABEL + wrap::OVERHEAD)?.to_vec();
         d.end()?;
         let info = SlotInfo { id, kind, role, created };
-        Ok(Self { info, kdf, salt, recipient, ephemeral, commitment, header, wrapped, label })
-    }
-
-    /// Checks the root's signature.
-    pub(super) fn verify(bytes: &[u8], root: &PublicKey) -> Result<(), HierarchyError> {
-        verified(bytes, CONTEXT, root).map(|_| ())
+        Ok(Self { info, kdf, salt, recipient, ephemeral, header, wrapped, label })
     }
 
     /// The slot's key, where `secret` opens it; `None` where it does not.
@@ -298,29 +310,22 @@ impl Slot {
             }
             secret => wrapping_key(secret, self.kdf, &self.salt)?,
         };
-        if !commitment_matches(&wrapping, &self.commitment) {
-            return Ok(None);
+        match wrap::unwrap(&wrapping, &self.header, &self.wrapped) {
+            Ok(key) => Key::from_slice(&key).map(Some).ok_or(HierarchyError::Sealed),
+            Err(UnwrapError::OtherKey) => Ok(None),
+            Err(UnwrapError::Changed) => Err(HierarchyError::Sealed),
         }
-        let (ciphertext, tag) =
-            self.wrapped.split_last_chunk::<TAG_LEN>().expect("it has 48 bytes");
-        let mut key = Zeroizing::new([0; 32]);
-        key.copy_from_slice(ciphertext);
-        reference::Cipher::new(&wrapping)
-            .open_in_place(Nonce::from_counter(0), &self.header, &mut key[..], tag)
-            .map_err(|_| HierarchyError::Sealed)?;
-        Ok(Some(Key::from_bytes(*key)))
     }
 
     /// The slot's label, by its key.
-    pub(super) fn label(&self, slot_key: &Key) -> Option<String> {
-        let (ciphertext, tag) = self.label.split_last_chunk::<TAG_LEN>()?;
-        let mut label = ciphertext.to_vec();
-        let key = derive(LABEL_CONTEXT, &[slot_key.as_bytes()]);
-        reference::Cipher::new(&key)
-            .open_in_place(Nonce::from_counter(0), &self.info.id, &mut label, tag)
-            .ok()?;
-        String::from_utf8(label).ok()
+    pub(super) fn label(&self, slot_key: &Key) -> Result<String, HierarchyError> {
+        let label = wrap::unwrap(&label_key(slot_key, &self.salt), &self.info.id, &self.label)?;
+        Ok(String::from_utf8_lossy(&label).into_owned())
     }
+}
+
+fn label_key(slot_key: &Key, salt: &[u8; 32]) -> Key {
+    derive(LABEL_CONTEXT, &[slot_key.as_bytes(), salt])
 }
 
 fn wrapping_key(

@@ -55,7 +55,8 @@ fn roles_have_what_they_may_have() {
     assert!(auditor.reader_secret(PackClass::Meta, 1).is_some());
     for keyring in [&reader, &auditor] {
         assert!(keyring.issue_writer("w", None, NOW).is_err());
-        assert!(keyring.rotate(&objects).is_err());
+        assert!(!keyring.can_sign());
+        assert!(keyring.rotate(&owner.slots(&objects).unwrap(), &objects).is_err());
     }
     let slots = owner.slots(&objects).unwrap();
     assert_eq!(slots.len(), 3);
@@ -70,7 +71,8 @@ fn an_identity_opens_a_slot_made_for_its_public_key() {
     let public = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(secret));
     let (_, added) = owner.add_recipient(public.to_bytes(), Role::Reader, "", NOW).unwrap();
     objects.extend(added);
-    let opened = unlock(&config, &objects, &UnlockSecret::Identity(Zeroizing::new(secret))).unwrap();
+    let opened =
+        unlock(&config, &objects, &UnlockSecret::Identity(Zeroizing::new(secret))).unwrap();
     assert!(same_keys(&owner, &opened, 1));
     let other = unlock(&config, &objects, &UnlockSecret::Identity(Zeroizing::new([8; 32])));
     assert!(matches!(other, Err(UnlockError::WrongSecret("identity"))));
@@ -89,7 +91,7 @@ fn rotation_reaches_the_slots_that_remain_and_not_those_removed() {
     let gone = owner.objects_of(removed.slot(), &objects);
     assert_eq!(gone.len(), 2);
     objects.retain(|object| !gone.contains(&object.name));
-    objects.extend(owner.rotate(&objects).unwrap());
+    objects.extend(owner.rotate(&owner.slots(&objects).unwrap(), &objects).unwrap());
 
     let reader = unlock(&config, &objects, &key_file(2)).unwrap();
     let owner = unlock(&config, &objects, &key_file(1)).unwrap();
@@ -116,27 +118,209 @@ fn a_writer_proves_its_grant_and_readers_learn_its_domain() {
     assert_eq!(revocation.last_sequence, 7);
 }
 
+/// Bits, lengths and places: whatever happens to an object, the error names that object.
 #[test]
-fn any_flipped_bit_of_any_object_is_found() {
-    let (config, objects, owner) = made();
+fn a_changed_object_is_named() {
+    let (config, mut objects, owner) = made();
+    let (_, added) =
+        owner.add_slot(&key_file(2), Role::Reader, "x", KdfParameters::minimum(), NOW).unwrap();
+    objects.extend(added);
+    let opened = unlock(&config, &objects, &key_file(1)).unwrap();
+    let own = opened.slot().hex();
+
+    let of_the_other_slot =
+        |name: &str| !name.contains(&own) && name != "config" && name != "keys/epoch-1";
+    let named = |config: &[u8], objects: &[Object], expected: &str, what: &str| {
+        match unlock(config, objects, &key_file(1)) {
+            Err(UnlockError::Damaged { object, .. }) => assert_eq!(object, expected, "{what}"),
+            Err(error) => panic!("{expected}, {what}: {error}"),
+            // What only the other slot needs is not looked at.
+            Ok(_) => assert!(of_the_other_slot(expected), "{expected}, {what}: not noticed"),
+        }
+    };
     for bit in 0..config.len() * 8 {
         let mut bent = config.clone();
         bent[bit / 8] ^= 1 << (bit % 8);
-        assert!(unlock(&bent, &objects, &key_file(1)).is_err(), "config bit {bit}");
+        named(&bent, &objects, "config", &format!("bit {bit}"));
+    }
+    for len in 0..config.len() {
+        named(&config[..len], &objects, "config", &format!("length {len}"));
     }
     for at in 0..objects.len() {
-        for bit in 0..objects[at].bytes.len() * 8 {
+        let (name, len) = (objects[at].name.clone(), objects[at].bytes.len());
+        for bit in 0..len * 8 {
             let mut bent = objects.clone();
             bent[at].bytes[bit / 8] ^= 1 << (bit % 8);
-            let opened = unlock(&config, &bent, &key_file(1));
-            assert!(opened.is_err(), "{} bit {bit}", objects[at].name);
+            named(&config, &bent, &name, &format!("bit {bit}"));
+        }
+        for len in 0..len {
+            let mut bent = objects.clone();
+            bent[at].bytes.truncate(len);
+            named(&config, &bent, &name, &format!("length {len}"));
+        }
+        for other in (0..objects.len()).filter(|other| *other != at) {
+            let mut bent = objects.clone();
+            bent[at].bytes = objects[other].bytes.clone();
+            named(&config, &bent, &name, &format!("the bytes of {}", objects[other].name));
         }
     }
-    let (credential, _) = owner.issue_writer("w", None, NOW).unwrap();
+}
+
+#[test]
+fn every_bit_of_a_grant_a_revocation_and_a_credential_counts() {
+    let (_, _, owner) = made();
+    let (credential, grant) = owner.issue_writer("w", None, NOW).unwrap();
+    let revocation = owner.revoke(credential.writer_id(), 7).unwrap();
+    let root = owner.root_public();
+    for bit in 0..grant.bytes.len() * 8 {
+        let mut bent = grant.bytes.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        assert!(Grant::decode_verified(&bent, root).is_err());
+    }
+    for bit in 0..revocation.bytes.len() * 8 {
+        let mut bent = revocation.bytes.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        assert!(Revocation::decode_verified(&bent, root).is_err());
+    }
+    // A root-signed object is of one sort.
+    assert!(Grant::decode_verified(&revocation.bytes, root).is_err());
+    assert!(Revocation::decode_verified(&grant.bytes, root).is_err());
+
     let bytes = credential.encode();
-    let mut bent = bytes.to_vec();
-    bent[50] ^= 1;
-    assert!(WriterCredential::decode(&bent).is_err());
+    for len in 0..bytes.len() {
+        assert!(WriterCredential::decode(&bytes[..len]).is_err());
+    }
+    // Seed, root and grant, and the domain at the end, are bound to each other; the readers'
+    // keys between them are only as good as the file's permissions.
+    let readers = bytes.len() - 32 - 4 * 32..bytes.len() - 32;
+    for at in (0..bytes.len()).filter(|at| !readers.contains(at)) {
+        let mut bent = bytes.to_vec();
+        bent[at] ^= 1;
+        assert!(WriterCredential::decode(&bent).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_damaged_passphrase_slot_is_not_a_wrong_password() {
+    let (mut objects, _) =
+        create_repository(&password("p"), KdfParameters::minimum(), NOW).unwrap();
+    let config = objects.pop().unwrap().bytes;
+    let slot = objects.iter_mut().find(|o| o.name.starts_with("keys/slot-")).unwrap();
+    let name = slot.name.clone();
+    slot.bytes[80] ^= 1;
+    match unlock(&config, &objects, &password("p")) {
+        Err(UnlockError::Damaged { object, error: HierarchyError::Signature }) => {
+            assert_eq!(object, name);
+        }
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+#[test]
+fn an_interrupted_rotation_changes_nothing_and_its_number_is_not_used_again() {
+    let (config, mut objects, owner) = made();
+    let (_, added) =
+        owner.add_slot(&key_file(2), Role::Reader, "", KdfParameters::minimum(), NOW).unwrap();
+    objects.extend(added);
+    let slots = owner.slots(&objects).unwrap();
+    let rotated = owner.rotate(&slots, &objects).unwrap();
+    assert_eq!(rotated.last().unwrap().name, "keys/epoch-2");
+    for stored in 0..rotated.len() {
+        let mut partly = objects.clone();
+        partly.extend_from_slice(&rotated[..stored]);
+        for byte in [1, 2] {
+            assert_eq!(unlock(&config, &partly, &key_file(byte)).unwrap().newest_epoch(), 1);
+        }
+        let owner = unlock(&config, &partly, &key_file(1)).unwrap();
+        let again = owner.rotate(&slots, &partly).unwrap();
+        assert_eq!(again.last().unwrap().name == "keys/epoch-2", stored == 0);
+        partly.extend(again);
+        let newest = unlock(&config, &partly, &key_file(2)).unwrap().newest_epoch();
+        assert_eq!(newest, if stored == 0 { 2 } else { 3 });
+    }
+}
+
+#[test]
+fn a_removed_slot_that_is_put_back_gets_no_later_keys() {
+    let (config, mut objects, owner) = made();
+    let (removed, added) =
+        owner.add_slot(&key_file(2), Role::Reader, "", KdfParameters::minimum(), NOW).unwrap();
+    let remaining = owner.slots(&objects).unwrap();
+    // Put back before the rotation: the owner's list decides, not the store's.
+    objects.extend(added);
+    objects.extend(owner.rotate(&remaining, &objects).unwrap());
+    assert!(matches!(unlock(&config, &objects, &key_file(2)), Err(UnlockError::Missing(_))));
+    // Put back afterwards, and listed by mistake: it has no box to be escrowed from.
+    let owner = unlock(&config, &objects, &key_file(1)).unwrap();
+    let error = owner.rotate(&[removed], &objects).unwrap_err();
+    assert!(matches!(error, UnlockError::Damaged { error: HierarchyError::NoBox, .. }));
+}
+
+#[test]
+fn a_re_signed_slot_under_another_root_opens_nothing() {
+    // Whoever has the bucket makes a root of his own, signs a config of the same repository and
+    // the victim's slot with it, and waits for the password.
+    let (config, objects, _) = made();
+    let forger = crate::sign::SigningKey::generate();
+    let resign = |bytes: &[u8], context, key_at: Option<usize>| {
+        let mut body = bytes[..bytes.len() - 64].to_vec();
+        if let Some(at) = key_at {
+            body[at..at + 32].copy_from_slice(&forger.public().0);
+        }
+        let signature = forger.sign(context, &body);
+        body.extend_from_slice(&signature.0);
+        body
+    };
+    let config = resign(&config, "drover 2026-11 config", Some(26));
+    let objects: Vec<Object> = objects
+        .into_iter()
+        .map(|Object { name, bytes }| {
+            let context = match name.matches('-').count() {
+                2 => "drover 2026-11 slot box",
+                _ if name.contains("slot") => "drover 2026-11 slot",
+                _ => "drover 2026-11 epoch",
+            };
+            Object { bytes: resign(&bytes, context, None), name }
+        })
+        .collect();
+    assert!(Config::decode(&config).is_ok());
+    assert!(matches!(
+        unlock(&config, &objects, &key_file(1)),
+        Err(UnlockError::Damaged { error: HierarchyError::Signature, .. })
+    ));
+}
+
+#[test]
+fn a_dead_generator_gives_different_secrets_different_keys() {
+    let (_, _, owner) = made();
+    crate::random::with_constant(0, || {
+        let add = |label: &str, role| {
+            let (info, objects) =
+                owner.add_slot(&key_file(2), role, label, KdfParameters::minimum(), NOW).unwrap();
+            (info.id, objects.iter().map(|o| o.bytes.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(add("one", Role::Reader), add("one", Role::Reader));
+        assert_ne!(add("one", Role::Reader).0, add("two", Role::Reader).0);
+        assert_ne!(add("one", Role::Reader).0, add("one", Role::Auditor).0);
+    });
+}
+
+#[test]
+fn what_anyone_could_guess_makes_no_slot() {
+    for secret in [password(""), UnlockSecret::KeyFile(Zeroizing::new(vec![7; 31]))] {
+        let refused = create_repository(&secret, KdfParameters::minimum(), NOW);
+        assert!(matches!(refused, Err(HierarchyError::WeakSecret(_))));
+    }
+}
+
+#[test]
+fn a_long_label_is_cut_between_characters() {
+    let (_, mut objects, owner) = made();
+    let label = "ä".repeat(200) + "x";
+    let (info, added) =
+        owner.add_slot(&key_file(2), Role::Reader, &label, KdfParameters::minimum(), NOW).unwrap();
+    objects.extend(added);
+    assert_eq!(owner.label(&info, &objects), Some("ä".repeat(128)));
 }
 
 #[test]

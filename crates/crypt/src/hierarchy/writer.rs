@@ -21,6 +21,10 @@ const GRANT_CONTEXT: &str = "drover 2026-11 grant";
 const REVOCATION_CONTEXT: &str = "drover 2026-11 revocation";
 /// Longest label, in bytes.
 const LABEL: usize = 256;
+/// Bound on the sealed part of a grant, in bytes: the domain's secret, the label and its length.
+const SEALED: usize = 32 + 2 + LABEL + seal::SEAL_OVERHEAD;
+/// Bound on a grant within a credential, in bytes.
+const GRANT: usize = 1024;
 
 /// The root's word that a writer may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct Grant {
     pub epoch: u32,
     /// When it was given.
     pub issued: Timestamp,
+    /// How many bytes stand before the sealed part and its length: what the seal is bound to.
+    open_len: usize,
     sealed: Vec<u8>,
     bytes: Vec<u8>,
 }
@@ -63,7 +69,7 @@ impl Grant {
         e.varint(issued.nanos.into());
         let mut plain = Encoder::new();
         plain.raw(domain.as_bytes());
-        plain.bytes(&label.as_bytes()[..label.len().min(LABEL)]);
+        plain.bytes(&label.as_bytes()[..label.floor_char_boundary(LABEL)]);
         let plain = Zeroizing::new(plain.finish());
         let sealed = seal::seal(meta, e.as_bytes(), &plain);
         e.bytes(&sealed);
@@ -75,18 +81,19 @@ impl Grant {
     pub fn decode_verified(bytes: &[u8], root: &PublicKey) -> Result<Self, HierarchyError> {
         let body = verified(bytes, GRANT_CONTEXT, root)?;
         let mut d = expect(body, &GRANT_MAGIC)?;
-        let grant = Self {
-            repository: RepositoryId(d.array()?),
-            writer: WriterId(d.array()?),
-            public_key: PublicKey(d.array()?),
-            domain: DomainId(d.array()?),
-            epoch: d.u32()?,
-            issued: Timestamp::new(d.signed()?, d.varint32()?)
-                .ok_or(DecodeError::Invalid("not a time"))?,
-            sealed: d.bytes(1024)?.to_vec(),
-            bytes: bytes.to_vec(),
-        };
+        let repository = RepositoryId(d.array()?);
+        let writer = WriterId(d.array()?);
+        let public_key = PublicKey(d.array()?);
+        let domain = DomainId(d.array()?);
+        let epoch = d.u32()?;
+        let issued =
+            Timestamp::new(d.signed()?, d.varint32()?).ok_or(DecodeError::Invalid("not a time"))?;
+        let open_len = body.len() - d.rest().len();
+        let sealed = d.bytes(SEALED)?.to_vec();
         d.end()?;
+        let bytes = bytes.to_vec();
+        let grant =
+            Self { repository, writer, public_key, domain, epoch, issued, open_len, sealed, bytes };
         if grant.public_key.writer_id() != grant.writer {
             return Err(DecodeError::Invalid("a writer's id is not that of its key").into());
         }
@@ -98,13 +105,7 @@ impl Grant {
         &self,
         meta: &ReaderSecret,
     ) -> Result<(DomainSecret, String), HierarchyError> {
-        let sealed_at = self.bytes.len() - 64 - self.sealed.len();
-        // The info is what stands before the sealed part and its length.
-        let mut info_len = sealed_at - 1;
-        if self.sealed.len() >= 0x80 {
-            info_len -= 1;
-        }
-        let plain = seal::open(meta, &self.bytes[..info_len], &self.sealed)
+        let plain = seal::open(meta, &self.bytes[..self.open_len], &self.sealed)
             .map_err(|_| HierarchyError::Sealed)?;
         let mut d = Decoder::new(&plain);
         let secret = DomainSecret::from_bytes(d.array()?);
@@ -163,6 +164,12 @@ impl Revocation {
     }
 }
 
+impl std::fmt::Debug for WriterCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WriterCredential({})", self.grant.writer)
+    }
+}
+
 /// What a machine needs to write to one repository. It opens nothing, not even what it wrote.
 #[derive(Clone)]
 pub struct WriterCredential {
@@ -208,7 +215,7 @@ impl WriterCredential {
         let seed = Zeroizing::new(d.array()?);
         let key = SigningKey::from_seed(&seed);
         let root = PublicKey(d.array()?);
-        let grant = Grant::decode_verified(d.bytes(4096)?, &root)?;
+        let grant = Grant::decode_verified(d.bytes(GRANT)?, &root)?;
         let mut reader = || -> Result<ReaderPublic, HierarchyError> {
             ReaderPublic::new(d.array()?, Key::from_bytes(d.array()?))
                 .map_err(|_| HierarchyError::Sealed)
