@@ -390,7 +390,8 @@ impl Keyring {
 
     /// The objects that go when a slot is removed, in this order: the slot, then its boxes.
     ///
-    /// Whoever held it keeps the keys he has seen; only [`Self::rotate`] takes later ones from him.
+    /// Whoever held it keeps the keys he has seen; only a rotation without it
+    /// ([`Self::rotate_for`]) keeps later ones from him.
     pub fn objects_of(&self, slot: &SlotInfo, keys: &[Object]) -> Vec<String> {
         let mut names: Vec<String> = keys
             .iter()
@@ -401,13 +402,25 @@ impl Keyring {
         names
     }
 
+    /// [`Self::rotate_for`] every slot in `keys`. A slot that has no box in the newest epoch is an
+    /// error that names it: it was removed and put back, or lost its box.
+    pub fn rotate(&self, keys: &[Object]) -> Result<Vec<Object>, UnlockError> {
+        self.rotate_for(&self.slots(keys)?, keys)
+    }
+
     /// Makes a new epoch for `slots`, with fresh keys for both readers and the owner. What was
     /// sealed before stays open to whoever has the earlier keys, and writers seal to the earlier
-    /// epoch until they are issued anew. Store the objects in this order.
+    /// epoch until they are issued anew. Store the objects in this order; the last one's name has
+    /// the epoch's number.
     ///
-    /// `slots` is what the owner wants to remain, not whatever the store lists: a removed slot can
-    /// be put back by whoever kept a copy. `keys` is everything below `keys/`.
-    pub fn rotate(&self, slots: &[SlotInfo], keys: &[Object]) -> Result<Vec<Object>, UnlockError> {
+    /// After a removal, `slots` must be what the owner wants to remain, not what the store lists:
+    /// whoever kept a copy of a removed slot can put it back until the next epoch exists. `keys`
+    /// is everything below `keys/`.
+    pub fn rotate_for(
+        &self,
+        slots: &[SlotInfo],
+        keys: &[Object],
+    ) -> Result<Vec<Object>, UnlockError> {
         let damaged = |object: String| move |error| UnlockError::Damaged { object, error };
         let root = self.root().map_err(damaged("keys/".into()))?;
         // A number is never used twice, not even that of a rotation that was interrupted.

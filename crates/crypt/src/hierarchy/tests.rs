@@ -56,7 +56,7 @@ fn roles_have_what_they_may_have() {
     for keyring in [&reader, &auditor] {
         assert!(keyring.issue_writer("w", None, NOW).is_err());
         assert!(!keyring.can_sign());
-        assert!(keyring.rotate(&owner.slots(&objects).unwrap(), &objects).is_err());
+        assert!(keyring.rotate_for(&owner.slots(&objects).unwrap(), &objects).is_err());
     }
     let slots = owner.slots(&objects).unwrap();
     assert_eq!(slots.len(), 3);
@@ -91,7 +91,7 @@ fn rotation_reaches_the_slots_that_remain_and_not_those_removed() {
     let gone = owner.objects_of(removed.slot(), &objects);
     assert_eq!(gone.len(), 2);
     objects.retain(|object| !gone.contains(&object.name));
-    objects.extend(owner.rotate(&owner.slots(&objects).unwrap(), &objects).unwrap());
+    objects.extend(owner.rotate(&objects).unwrap());
 
     let reader = unlock(&config, &objects, &key_file(2)).unwrap();
     let owner = unlock(&config, &objects, &key_file(1)).unwrap();
@@ -223,7 +223,7 @@ fn an_interrupted_rotation_changes_nothing_and_its_number_is_not_used_again() {
         owner.add_slot(&key_file(2), Role::Reader, "", KdfParameters::minimum(), NOW).unwrap();
     objects.extend(added);
     let slots = owner.slots(&objects).unwrap();
-    let rotated = owner.rotate(&slots, &objects).unwrap();
+    let rotated = owner.rotate(&objects).unwrap();
     assert_eq!(rotated.last().unwrap().name, "keys/epoch-2");
     for stored in 0..rotated.len() {
         let mut partly = objects.clone();
@@ -232,7 +232,7 @@ fn an_interrupted_rotation_changes_nothing_and_its_number_is_not_used_again() {
             assert_eq!(unlock(&config, &partly, &key_file(byte)).unwrap().newest_epoch(), 1);
         }
         let owner = unlock(&config, &partly, &key_file(1)).unwrap();
-        let again = owner.rotate(&slots, &partly).unwrap();
+        let again = owner.rotate_for(&slots, &partly).unwrap();
         assert_eq!(again.last().unwrap().name == "keys/epoch-2", stored == 0);
         partly.extend(again);
         let newest = unlock(&config, &partly, &key_file(2)).unwrap().newest_epoch();
@@ -248,12 +248,13 @@ fn a_removed_slot_that_is_put_back_gets_no_later_keys() {
     let remaining = owner.slots(&objects).unwrap();
     // Put back before the rotation: the owner's list decides, not the store's.
     objects.extend(added);
-    objects.extend(owner.rotate(&remaining, &objects).unwrap());
+    objects.extend(owner.rotate_for(&remaining, &objects).unwrap());
     assert!(matches!(unlock(&config, &objects, &key_file(2)), Err(UnlockError::Missing(_))));
     // Put back afterwards, and listed by mistake: it has no box to be escrowed from.
     let owner = unlock(&config, &objects, &key_file(1)).unwrap();
-    let error = owner.rotate(&[removed], &objects).unwrap_err();
+    let error = owner.rotate_for(&[removed], &objects).unwrap_err();
     assert!(matches!(error, UnlockError::Damaged { error: HierarchyError::NoBox, .. }));
+    assert!(owner.rotate(&objects).is_err());
 }
 
 #[test]
