@@ -182,6 +182,35 @@ mod tests {
     }
 
     #[test]
+    fn what_the_system_says_becomes_what_people_can_act_upon() {
+        let error = |code| {
+            let source = Box::new(io::Error::from_raw_os_error(code));
+            store_error("x", object_store::Error::Generic { store: "x", source })
+        };
+        // ENOENT, EIO, EACCES, ENOSPC, EDQUOT, EROFS as Linux numbers them.
+        assert!(matches!(error(2), StoreError::NotFound { .. }));
+        assert!(matches!(error(5), StoreError::Io { .. }));
+        assert!(matches!(error(13), StoreError::Denied { .. }));
+        assert!(matches!(error(28), StoreError::NoSpace { .. }));
+        assert!(matches!(error(122), StoreError::NoSpace { .. }));
+        assert!(matches!(error(30), StoreError::ReadOnly { .. }));
+        // Each of these needs a person: none is tried again.
+        assert!([2, 5, 13, 28, 122, 30].iter().all(|code| !error(*code).is_transient()));
+    }
+
+    #[test]
+    fn a_file_system_without_hard_links_is_no_denial() {
+        let failure = |code| {
+            let source = Box::new(io::Error::from_raw_os_error(code));
+            put_failure("x", object_store::Error::Generic { store: "x", source })
+        };
+        for code in [EPERM, ENOSYS, EOPNOTSUPP] {
+            assert!(matches!(failure(code), PutFailure::Unsupported(_)), "{code}");
+        }
+        assert!(matches!(failure(13), PutFailure::Other(StoreError::Denied { .. })));
+    }
+
+    #[test]
     fn statuses_become_what_people_can_act_upon() {
         let error = |status, code: &str| refusal(status, code, None)("x".to_owned(), None);
         assert!(matches!(error(403, "AccessDenied"), StoreError::Denied { .. }));
