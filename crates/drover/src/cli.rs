@@ -64,6 +64,9 @@ pub struct Global {
     /// Read the password from what a shell command prints
     #[arg(long, global = true, value_name = "COMMAND", help_heading = "State and keys")]
     pub password_command: Option<OsString>,
+    /// Open the repository with a key file instead of a password
+    #[arg(long, global = true, value_name = "FILE", help_heading = "State and keys")]
+    pub key_file: Option<PathBuf>,
     /// Who runs this, for the audit log
     #[arg(long, global = true, value_name = "NAME", help_heading = "State and keys")]
     pub operator: Option<String>,
@@ -95,6 +98,26 @@ macro_rules! verbs {
 }
 
 verbs! {
+    /// Make a new repository and its keys
+    Init(verb::init::InitArgs) = "init",
+    /// Take one pass over the sources; leaves a snapshot of each
+    Sync(verb::sync::SyncArgs) = "sync",
+    /// Check that what is in the cloud is what was on the server
+    Verify(verb::verify::VerifyArgs) = "verify",
+    /// Put a snapshot, or a part of it, back on a file system
+    Restore(verb::restore::RestoreArgs) = "restore",
+    /// List what passes left
+    Snapshots(verb::snapshots::SnapshotsArgs) = "snapshots",
+    /// List what is in a snapshot
+    Ls(verb::ls::LsArgs) = "ls",
+    /// Show what changed from one snapshot to another
+    Diff(verb::diff::DiffArgs) = "diff",
+    /// Print a file of a snapshot
+    Cat(verb::cat::CatArgs) = "cat",
+    /// Manage who can open the repository, and who can write to it
+    Key(verb::key::KeyArgs) = "key",
+    /// Show or check the tamper-evident audit log
+    Log(verb::log::LogArgs) = "log",
     /// Render a report again
     Report(verb::report::ReportArgs) = "report",
     /// Print a completion script for a shell

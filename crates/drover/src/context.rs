@@ -2,12 +2,15 @@
 
 use std::{cell::RefCell, env, path::PathBuf};
 
+use drover_crypt::hierarchy::UnlockSecret;
+use drover_ops::Cancel;
 use drover_report::Text;
 
 use crate::{
     cli::Global,
     error::Error,
-    password::{Password, PasswordError, PasswordSources},
+    interrupt,
+    password::{self, Password, PasswordError, PasswordSources},
     progress::Progress,
 };
 
@@ -17,33 +20,50 @@ pub struct Context<'g> {
     pub global: &'g Global,
     /// Receives what the libraries report.
     pub progress: Progress,
+    /// Set when someone asks to stop.
+    pub cancel: Cancel,
     passwords: PasswordSources,
     /// A password is asked for once, however often it is needed.
     known: RefCell<Option<Password>>,
 }
 
 impl<'g> Context<'g> {
-    /// Reads the environment.
+    /// Reads the environment, and catches signals from now on.
     pub fn new(global: &'g Global) -> Result<Self, Error> {
         let passwords =
             PasswordSources::new(global.password_file.clone(), global.password_command.clone());
+        let cancel = Cancel::new();
+        interrupt::install(&cancel.flag()).map_err(Error::Signals)?;
         let progress = Progress::start(global.progress);
-        Ok(Self { global, progress, passwords, known: RefCell::default() })
+        Ok(Self { global, progress, cancel, passwords, known: RefCell::default() })
     }
 
-    /// The repository's password.
-    pub fn password(&self) -> Result<Password, PasswordError> {
+    /// What opens the repository: the key file, else the password.
+    pub fn secret(&self) -> Result<UnlockSecret, PasswordError> {
+        if let Some(path) = &self.global.key_file {
+            return Ok(UnlockSecret::KeyFile(password::key_file(path)?));
+        }
         if let Some(known) = self.known.borrow().as_ref() {
-            return Ok(known.clone());
+            return Ok(UnlockSecret::Passphrase(known.clone()));
         }
         let password = self.ask("Password", false)?;
         *self.known.borrow_mut() = Some(password.clone());
-        Ok(password)
+        Ok(UnlockSecret::Passphrase(password))
     }
 
-    /// A password for a new repository.
-    pub fn new_password(&self) -> Result<Password, PasswordError> {
-        self.ask("Password for the new repository", true)
+    /// What shall open a new repository.
+    pub fn new_secret(&self) -> Result<UnlockSecret, PasswordError> {
+        match &self.global.key_file {
+            Some(path) => Ok(UnlockSecret::KeyFile(password::key_file(path)?)),
+            None => self.ask("Password for the new repository", true).map(UnlockSecret::Passphrase),
+        }
+    }
+
+    /// Asks on the terminal for a new password.
+    pub fn prompt(&self, prompt: &str) -> Result<Password, PasswordError> {
+        self.progress.pause(|| {
+            PasswordSources::default().password(prompt, true, &|line| self.progress.warn(line))
+        })
     }
 
     fn ask(&self, prompt: &str, confirm: bool) -> Result<Password, PasswordError> {

@@ -3,7 +3,12 @@
 
 use std::{io, path::PathBuf};
 
+use drover_crypt::hierarchy::UnlockError;
+use drover_plan::PlanError;
+use drover_repo::{RepositoryError, state::StateError};
 use drover_report::{Failure, ParseError, Text};
+use drover_source::target::TargetErrorKind;
+use drover_store::StoreError;
 
 use crate::{interrupt, output::shown, password::PasswordError};
 
@@ -11,6 +16,8 @@ use crate::{interrupt, output::shown, password::PasswordError};
 const FAILED: u8 = 1;
 /// The command line or the plan is wrong in itself.
 const USAGE: u8 = 2;
+/// No repository there.
+const NO_REPOSITORY: u8 = 10;
 /// Wrong or missing password or key.
 const PASSWORD: u8 = 12;
 
@@ -23,6 +30,30 @@ pub enum Error {
     /// No home, and no state directory given.
     #[error("there is no place for the state: neither HOME nor DROVER_STATE_DIR is set")]
     NoStateDir,
+    /// The current directory is gone.
+    #[error("cannot find out the current directory: {0}")]
+    WorkingDirectory(io::Error),
+    /// The system gives no threads.
+    #[error("cannot start threads: {0}")]
+    Threads(io::Error),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(io::Error),
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Nothing there.
+    #[error("there is no repository at {0}")]
+    NoRepository(String),
+    /// One is there already.
+    #[error("there is a repository at {0} already")]
+    AlreadyThere(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A verb.
+    #[error(transparent)]
+    Ops(drover_ops::Error),
     /// Password.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -52,6 +83,15 @@ pub enum Error {
     OutputClosed,
 }
 
+impl From<drover_ops::Error> for Error {
+    fn from(error: drover_ops::Error) -> Self {
+        match error {
+            drover_ops::Error::Output(error) => Self::output(error),
+            error => Self::Ops(error),
+        }
+    }
+}
+
 /// Kind, what to do about it, exit code.
 type Advice = (&'static str, &'static str, u8);
 
@@ -70,10 +110,34 @@ impl Error {
         Failure { kind: kind.into(), message: message(self), remedy: remedy.into(), exit }
     }
 
+    /// Whether someone asked to stop.
+    pub fn is_interruption(&self) -> bool {
+        self.advice().2 == interrupt::EXIT
+    }
+
     fn advice(&self) -> Advice {
         match self {
             Self::Usage(_) => ("command-line", "drover --help shows what there is.", USAGE),
             Self::NoStateDir => ("no-state-directory", "Give one with --state-dir.", FAILED),
+            Self::WorkingDirectory(_) | Self::Threads(_) | Self::Signals(_) => {
+                ("system", "Look at the limits and the state of this machine.", FAILED)
+            }
+            Self::Plan(PlanError::Read { .. }) => {
+                ("plan", "Check the plan's path and permissions.", USAGE)
+            }
+            Self::Plan(_) => ("plan", "Correct the plan at this place.", USAGE),
+            Self::NoRepository(_) => (
+                "no-repository",
+                "Check the URL and the prefix, or make a repository there with drover init.",
+                NO_REPOSITORY,
+            ),
+            Self::AlreadyThere(_) => (
+                "repository-exists",
+                "Use it as it is, or choose another place for the new one.",
+                FAILED,
+            ),
+            Self::Store(error) => store(error),
+            Self::Ops(error) => ops(error),
             Self::Password(error) => password(error),
             Self::File { .. } => ("file", "Check that it is there, and its permissions.", FAILED),
             Self::Report { .. } => {
@@ -84,6 +148,135 @@ impl Error {
             }
         }
     }
+}
+
+fn ops(error: &drover_ops::Error) -> Advice {
+    use drover_ops::Error;
+    match error {
+        Error::Store(error) => store(error),
+        Error::State(error) => state(error),
+        Error::Repository(error) => repository(error),
+        Error::Chunk(drover_repo::ChunkError::Store(error)) => store(error),
+        Error::Tree(drover_repo::TreeError::Chunk(drover_repo::ChunkError::Store(error))) => {
+            store(error)
+        }
+        Error::Index(_)
+        | Error::Snapshot(_)
+        | Error::Tree(_)
+        | Error::Chunk(_)
+        | Error::Log(_)
+        | Error::Decode { .. } => (
+            "damaged",
+            "Verify the repository to see how far the damage goes; the source, if it still stands, \
+             can be synced again.",
+            FAILED,
+        ),
+        Error::Pack(_) => (
+            "self-check",
+            "Memory or processor of this machine may be failing: test them before going on.",
+            FAILED,
+        ),
+        Error::Source(_) => ("source", "Check the source's path, mount and permissions.", FAILED),
+        Error::Target(error) => match error.kind() {
+            TargetErrorKind::Full | TargetErrorKind::Quota => {
+                ("target-full", "Make room, then run it again: it goes on.", FAILED)
+            }
+            TargetErrorKind::ReadOnly => {
+                ("target-read-only", "Mount the target for writing.", FAILED)
+            }
+            _ => ("target", "Check the target's path, mount and permissions.", FAILED),
+        },
+        Error::SuspectSource { .. } => (
+            "suspect-source",
+            "Check that the right file system is mounted there. If it is meant to be so, give \
+             --allow-empty.",
+            FAILED,
+        ),
+        Error::NoCredential => (
+            "no-credential",
+            "Give the password once: the state then keeps a credential.",
+            PASSWORD,
+        ),
+        Error::NotAllowed(_) => {
+            ("not-allowed", "Use a key with the right that it takes.", PASSWORD)
+        }
+        Error::NoSuchSnapshot(_) => {
+            ("no-such-snapshot", "drover snapshots lists what there is.", FAILED)
+        }
+        Error::NoSuchPath(_) => ("no-such-path", "drover ls lists what there is.", FAILED),
+        Error::TargetNotEmpty(_) => (
+            "target-not-empty",
+            "Choose an empty directory. If what is there may be replaced, give --overwrite.",
+            FAILED,
+        ),
+        Error::History(_) => (
+            "history",
+            "The repository may have been set back or swapped: find out before trusting it.",
+            FAILED,
+        ),
+        Error::Interrupted | Error::Stopped => (
+            "interrupted",
+            "What was done is kept: run the same command again, and it goes on.",
+            interrupt::EXIT,
+        ),
+        _ => ("failed", "", FAILED),
+    }
+}
+
+fn repository(error: &RepositoryError) -> Advice {
+    match error {
+        RepositoryError::Store(error) => store(error),
+        RepositoryError::NoRepository => (
+            "no-repository",
+            "Check the URL, or make a repository with drover init.",
+            NO_REPOSITORY,
+        ),
+        RepositoryError::AlreadyThere => ("repository-exists", "Choose another place.", FAILED),
+        RepositoryError::Unlock(UnlockError::WrongSecret(_)) => (
+            "wrong-password",
+            "Check the password, and that this is the repository it belongs to.",
+            PASSWORD,
+        ),
+        RepositoryError::OtherRepository => (
+            "other-repository",
+            "Someone may have replaced the repository: find out before going on. If it is meant to \
+             be so, use another --state-dir.",
+            PASSWORD,
+        ),
+        _ => ("damaged", "Restore the damaged object from a copy of the bucket.", FAILED),
+    }
+}
+
+fn state(error: &StateError) -> Advice {
+    match error {
+        StateError::InUse(_) => {
+            ("in-use", "Wait until the other one has ended, or use another --state-dir.", FAILED)
+        }
+        StateError::Io { .. } => {
+            ("state", "Check room and permissions of the state directory.", FAILED)
+        }
+        _ => ("state", "Move the state directory aside: it can be made again.", FAILED),
+    }
+}
+
+fn store(error: &StoreError) -> Advice {
+    let (kind, exit) = match error {
+        StoreError::NotFound { .. } => ("not-found", FAILED),
+        StoreError::NoContainer { .. } => ("no-bucket", NO_REPOSITORY),
+        StoreError::Conflict { .. } => ("conflict", FAILED),
+        StoreError::Denied { .. } => ("denied", FAILED),
+        StoreError::Unauthenticated { .. } => ("credentials", FAILED),
+        StoreError::NoSpace { .. } => ("no-space", FAILED),
+        StoreError::ReadOnly { .. } => ("read-only", FAILED),
+        StoreError::BadUrl { .. }
+        | StoreError::BadOption { .. }
+        | StoreError::InsecureHttp { .. } => ("command-line", USAGE),
+        StoreError::Unreachable { .. } | StoreError::Untrusted { .. } => ("unreachable", FAILED),
+        StoreError::TooLarge { .. } | StoreError::WrongLength { .. } => ("damaged", FAILED),
+        error if error.is_transient() => ("network", FAILED),
+        _ => ("store", FAILED),
+    };
+    (kind, error.remedy(), exit)
 }
 
 fn password(error: &PasswordError) -> Advice {

@@ -11,7 +11,9 @@ mod error;
 mod interrupt;
 mod output;
 mod password;
+mod place;
 mod progress;
+mod reading;
 mod verb;
 
 use std::{
@@ -24,7 +26,7 @@ use std::{
 use clap::Parser;
 use drover_report::{Document, Failure};
 
-use crate::{cli::Cli, context::Context, error::Error, output::Answer};
+use crate::{cli::Cli, context::Context, error::Error};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().collect();
@@ -67,11 +69,18 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
             .find(|verb| arguments.iter().skip(1).any(|argument| argument == **verb))
             .copied()
             .unwrap_or("drover");
+        // Up to the usage: what is wrong, and on lines of their own the arguments it is about.
         let lines = text.to_string();
-        let message = lines.lines().next().unwrap_or_default();
+        let lines: Vec<_> = lines
+            .lines()
+            .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let message = lines.join(" ");
         let failure = Failure {
             kind: "command-line".into(),
-            message: message.strip_prefix("error: ").unwrap_or(message).into(),
+            message: message.strip_prefix("error: ").unwrap_or(&message).into(),
             remedy: "drover --help shows what there is.".into(),
             exit: 2,
         };

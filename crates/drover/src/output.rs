@@ -16,8 +16,8 @@ use crate::{cli::Global, error::Error, progress::ProgressMode};
 pub enum Answer {
     /// A report, and the exit code where the report itself is no failure.
     Report(Box<Document>, u8),
-    /// Everything is printed already.
-    Printed(u8),
+    /// Its output is on stdout already, up to what went wrong on the way.
+    Listed(Option<Failure>),
 }
 
 impl Answer {
@@ -41,7 +41,11 @@ impl Answer {
 /// Prints what `verb` came to, and says with which code to exit.
 pub fn finish(global: &Global, verb: &'static str, result: Result<Answer, Error>) -> u8 {
     let (document, exit) = match result {
-        Ok(Answer::Printed(exit)) => return exit,
+        Ok(Answer::Listed(None)) => return 0,
+        Ok(Answer::Listed(Some(failure))) => {
+            complain(&failure);
+            return failure.exit;
+        }
         Ok(Answer::Report(document, exit)) => (*document, exit),
         // Whoever read the output has had enough.
         Err(Error::OutputClosed) => return 0,

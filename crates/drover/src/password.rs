@@ -122,6 +122,17 @@ pub fn from_file(path: &Path, warn: &dyn Fn(&str)) -> Result<Password, PasswordE
     bounded(password)
 }
 
+/// The whole content of a key file.
+pub fn key_file(path: &Path) -> Result<Password, PasswordError> {
+    let fail = |source| PasswordError::File { path: path.to_owned(), source };
+    let key = File::open(path).and_then(read_bounded).map_err(fail)?;
+    match key.len() as u64 {
+        0 => Err(PasswordError::Empty),
+        n if n > LONGEST => Err(PasswordError::TooLong),
+        _ => Ok(key),
+    }
+}
+
 fn from_command(command: &OsStr) -> Result<Password, PasswordError> {
     let mut child = Command::new("/bin/sh")
         .arg("-c")

@@ -200,7 +200,9 @@ impl Document {
                 page.verdict = "failed".to_owned();
                 page.tone = Tone::Bad;
             }
-            page.explanation = format!("{} {}", error.message, page.explanation).trim().to_owned();
+            let stop = if error.message.as_str().ends_with(['.', ':']) { "" } else { "." };
+            page.explanation = format!("{}{stop} {}", error.message, page.explanation);
+            page.explanation.truncate(page.explanation.trim_end().len());
             if !error.remedy.is_empty() {
                 page.next.insert(0, error.remedy.to_string());
             }

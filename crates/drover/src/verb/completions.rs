@@ -28,6 +28,6 @@ impl CompletionsArgs {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "drover", &mut script);
         output::to_stdout(&script)?;
-        Ok(Answer::Printed(0))
+        Ok(Answer::Listed(None))
     }
 }

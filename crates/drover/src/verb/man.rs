@@ -34,6 +34,6 @@ impl ManArgs {
             .render(&mut page)
             .map_err(Error::output)?;
         output::to_stdout(&page)?;
-        Ok(Answer::Printed(0))
+        Ok(Answer::Listed(None))
     }
 }

@@ -1,5 +1,15 @@
 //! One file for each verb: its arguments, and what it does with them.
 
+pub mod cat;
 pub mod completions;
+pub mod diff;
+pub mod init;
+pub mod key;
+pub mod log;
+pub mod ls;
 pub mod man;
 pub mod report;
+pub mod restore;
+pub mod snapshots;
+pub mod sync;
+pub mod verify;

@@ -44,7 +44,7 @@ impl ReportArgs {
             // The page is all that was asked for; stdout stays as it is.
             Some(path) if !context.global.json => {
                 output::write_html(path, &document)?;
-                Ok(Answer::Printed(0))
+                Ok(Answer::Listed(None))
             }
             _ => Ok(Answer::Report(Box::new(document), 0)),
         }

@@ -16,6 +16,10 @@ pub struct SlotItem {
     pub role: Text,
     /// When it was made.
     pub created: Text,
+    /// What it was called when it was made; may be empty.
+    pub label: Text,
+    /// Whether it is the one that opened the repository just now.
+    pub current: bool,
 }
 
 /// A machine that may write.
@@ -26,23 +30,10 @@ pub struct WriterItem {
     pub id: Text,
     /// What it was called when it was made.
     pub label: Text,
-    /// Writers of one dedup domain share chunks.
-    pub domain: Text,
     /// When it was made.
     pub issued: Text,
-    /// The number of the last snapshot that counts, where it was revoked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revoked_after: Option<u64>,
-}
-
-/// A generation of the readers' keys.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct EpochItem {
-    /// Its number, from 1.
-    pub number: u32,
-    /// When it began.
-    pub created: Text,
+    /// The generation of the readers' keys that it seals to.
+    pub epoch: u32,
 }
 
 /// The keys of a repository, after what was done.
@@ -63,8 +54,8 @@ pub struct KeyReport {
     pub slots: Vec<SlotItem>,
     /// Machines that may write.
     pub writers: Vec<WriterItem>,
-    /// Generations of the readers' keys.
-    pub epochs: Vec<EpochItem>,
+    /// The newest generation of the readers' keys, from 1; 0 where it was not looked up.
+    pub epoch: u32,
 }
 
 impl KeyReport {
@@ -102,31 +93,32 @@ impl KeyReport {
             ),
             _ => {}
         }
+        if self.epoch > 0 {
+            page.fact("Epoch", self.epoch.to_string());
+        }
         let row = |s: &SlotItem| {
-            vec![s.id.to_string(), s.kind.to_string(), s.role.to_string(), s.created.to_string()]
-        };
-        page.table(table(
-            "Ways in",
-            vec!["id", "kind", "role", "created"],
-            self.slots.iter().map(row).collect(),
-        ));
-        let row = |w: &WriterItem| {
-            let revoked = w.revoked_after.map(|n| format!("after {n}")).unwrap_or_default();
             vec![
-                w.id.to_string(),
-                w.label.to_string(),
-                format::short_id(w.domain.as_str()).to_owned(),
-                w.issued.to_string(),
-                revoked,
+                s.id.to_string(),
+                s.kind.to_string(),
+                s.role.to_string(),
+                s.created.to_string(),
+                s.label.to_string(),
+                if s.current { "this one" } else { "" }.to_owned(),
             ]
         };
         page.table(table(
+            "Ways in",
+            vec!["id", "kind", "role", "created", "label", "used"],
+            self.slots.iter().map(row).collect(),
+        ));
+        let row = |w: &WriterItem| {
+            vec![w.id.to_string(), w.label.to_string(), w.issued.to_string(), w.epoch.to_string()]
+        };
+        page.table(table(
             "Writers",
-            vec!["id", "label", "domain", "issued", "revoked"],
+            vec!["id", "label", "issued", "epoch"],
             self.writers.iter().map(row).collect(),
         ));
-        let row = |e: &EpochItem| vec![e.number.to_string(), e.created.to_string()];
-        page.table(table("Epochs", vec!["number", "begun"], self.epochs.iter().map(row).collect()));
         page
     }
 }

@@ -98,6 +98,9 @@ pub struct VerifyReport {
     pub verdict: Verdict,
     /// How strong it is: `acknowledged`, `read back`, `landed and hashed`.
     pub method: Text,
+    /// What chose the sample, where only a part was read back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// What was compared with the snapshot, where a source or a target was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compared: Option<Text>,
@@ -142,6 +145,7 @@ impl VerifyReport {
                 .to_owned(),
         };
         page.fact("Method", self.method.to_string());
+        page.fact("Seed of the sample", self.seed.map(|seed| seed.to_string()).unwrap_or_default());
         page.fact("Repository", self.repository.to_string());
         page.fact("Compared with", self.compared.as_ref().map(Text::to_string).unwrap_or_default());
         page.fact("Entries", format::count(t.entries));
@@ -231,10 +235,14 @@ fn meaning(method: &str) -> String {
             "Every pack was read back from the store, decrypted and hashed, and every file \
              is made of exactly these bytes."
         }
+        "source against snapshot" => {
+            "The source as it is now was compared with the snapshot, and every file's bytes were \
+             hashed; what changed after the pass is listed and is no difference."
+        }
         "landed and hashed" => {
             "Every entry was compared with the snapshot, and every file's bytes were hashed."
         }
-        _ => "",
+        _ => "A sample of the packs was read back, decrypted and hashed; of the others it is known that they are there.",
     }
     .to_owned()
 }

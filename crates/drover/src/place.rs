@@ -1,0 +1,234 @@
+//! Which repository, source and target: from a plan, or from the command line.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use drover_plan::{Location, Plan, Rate};
+use drover_repo::{RepositoryError, objects::Objects};
+use drover_report::Text;
+use drover_store::{Store, StoreOptions, StoreUrl};
+use drover_types::RelativePath;
+
+use crate::error::Error;
+
+/// A repository and the way to it.
+#[derive(Debug, Args)]
+pub struct RepositoryArgs {
+    /// The repository: a directory, or s3://, az://, gs:// with bucket and prefix
+    #[arg(long = "repo", value_name = "URL")]
+    repo: Option<OsString>,
+    /// The most that is sent and received, such as "20 MiB/s"
+    #[arg(long, value_name = "RATE", help_heading = "Storage")]
+    bandwidth: Option<Rate>,
+    /// The most requests at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Storage")]
+    parallel: Option<u16>,
+    /// The service's URL, where it is not the provider's own
+    #[arg(long, value_name = "URL", help_heading = "Storage")]
+    endpoint: Option<String>,
+    /// Certificate authorities (PEM) to trust beside the system's
+    #[arg(long, value_name = "FILE", help_heading = "Storage")]
+    ca_file: Option<PathBuf>,
+    /// Allow plain http to another machine
+    #[arg(long, help_heading = "Storage")]
+    allow_http: bool,
+}
+
+/// A repository that was named, by a plan or by its URL.
+pub struct Place {
+    /// Where it is.
+    pub url: StoreUrl,
+    /// The plan that named it.
+    pub plan: Option<Plan>,
+    options: StoreOptions,
+}
+
+impl RepositoryArgs {
+    /// Finds out which repository is meant. Without `--repo`, the first of `positionals` is a
+    /// plan, and is taken away from them.
+    pub fn place(&self, positionals: &mut Vec<OsString>) -> Result<Place, Error> {
+        let mut options = StoreOptions::from_env(
+            env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+        );
+        options.allow_http = self.allow_http;
+        if self.endpoint.is_some() {
+            options.endpoint.clone_from(&self.endpoint);
+        }
+        options.ca_file.clone_from(&self.ca_file);
+        let (location, plan) = match &self.repo {
+            Some(repo) => (location(repo, "--repo")?, None),
+            None if positionals.is_empty() => {
+                let message = "which repository? Give a plan file, or --repo URL";
+                return Err(Error::Usage(message.to_owned()));
+            }
+            None => {
+                let plan = Plan::load(Path::new(&positionals.remove(0)))?;
+                options.bandwidth = plan.limits.upload.map(Rate::bytes_per_second);
+                if let Some(parallel) = plan.limits.parallel {
+                    options.concurrency_max = parallel;
+                }
+                (plan.repository.url.clone(), Some(plan))
+            }
+        };
+        if let Some(rate) = self.bandwidth {
+            options.bandwidth = Some(rate.bytes_per_second());
+        }
+        if let Some(parallel) = self.parallel {
+            options.concurrency_max = usize::from(parallel);
+        }
+        let url = match location {
+            Location::Directory(path) => StoreUrl::from(path.as_path()),
+            Location::Cloud(url) => url.parse()?,
+        };
+        Ok(Place { url, plan, options })
+    }
+}
+
+impl Place {
+    /// The URL as reports have it.
+    pub fn text(&self) -> Text {
+        Text::from(self.url.to_string())
+    }
+
+    /// Opens the store; `create` makes the directory of a local one.
+    pub fn connect(&self, create: bool) -> Result<Objects, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("store")
+            .enable_all()
+            .build()
+            .map_err(Error::Threads)?;
+        let store = runtime.block_on(async {
+            match create {
+                true => Store::create(&self.url, &self.options).await,
+                false => Store::connect(&self.url, &self.options).await,
+            }
+        });
+        match store {
+            Ok(store) => Ok(Objects::new(store, Arc::new(runtime))),
+            Err(error) if error.is_not_found() => Err(Error::NoRepository(self.url.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The error with the repository's URL where it lacks it.
+    pub fn explain(&self, error: drover_ops::Error) -> Error {
+        let url = || self.url.to_string();
+        match error {
+            drover_ops::Error::Repository(RepositoryError::NoRepository) => {
+                Error::NoRepository(url())
+            }
+            drover_ops::Error::Repository(RepositoryError::AlreadyThere) => {
+                Error::AlreadyThere(url())
+            }
+            error => error.into(),
+        }
+    }
+}
+
+/// A path or URL of the command line; `what` is what it was given for.
+pub fn location(text: &OsStr, what: &str) -> Result<Location, Error> {
+    let base = env::current_dir().map_err(Error::WorkingDirectory)?;
+    match text.to_str() {
+        Some(text) => {
+            Location::parse(text, &base).map_err(|error| Error::Usage(format!("{what}: {error}")))
+        }
+        // A URL is text; whatever is not can only be a path.
+        None => Ok(Location::Directory(base.join(text))),
+    }
+}
+
+/// A directory of the command line.
+pub fn directory(text: &OsStr, what: &'static str) -> Result<PathBuf, Error> {
+    match location(text, what)? {
+        Location::Directory(path) => Ok(path),
+        Location::Cloud(_) => {
+            Err(Error::Usage(format!("{what} must be a directory, not a bucket")))
+        }
+    }
+}
+
+/// What `SNAPSHOT[:PATH]` names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SnapshotPath {
+    /// `latest`, or the beginning of an id.
+    pub snapshot: String,
+    /// The path below the source's root; the root where none is given.
+    pub path: RelativePath,
+}
+
+impl SnapshotPath {
+    /// Reads it. A path may be written as reports print it, with `\xNN` for a byte.
+    pub fn parse(text: &OsStr) -> Result<Self, Error> {
+        let bytes = text.as_bytes();
+        let (snapshot, path) = match bytes.iter().position(|&b| b == b':') {
+            Some(colon) => (&bytes[..colon], &bytes[colon + 1..]),
+            None => (bytes, &b""[..]),
+        };
+        let mut path = unescape(path);
+        path.drain(..path.iter().take_while(|&&b| b == b'/').count());
+        path.truncate(path.len() - path.iter().rev().take_while(|&&b| b == b'/').count());
+        let path = RelativePath::new(path).map_err(|error| {
+            let shown = drover_types::path::escape(bytes);
+            Error::Usage(format!("{shown} is not SNAPSHOT:PATH: {error}"))
+        })?;
+        let snapshot = match snapshot {
+            b"" => "latest".to_owned(),
+            snapshot => drover_types::path::escape(snapshot),
+        };
+        Ok(Self { snapshot, path })
+    }
+}
+
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        let byte = match rest {
+            [b'\\', b'x', high, low, ..] => hex(*high).zip(hex(*low)).map(|(h, l)| h << 4 | l),
+            _ => None,
+        };
+        out.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &rest[4..] } else { tail };
+    }
+    out
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> (String, Vec<u8>) {
+        let parsed = SnapshotPath::parse(OsStr::new(text)).unwrap();
+        (parsed.snapshot, parsed.path.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_snapshot_and_a_path_as_they_are_printed() {
+        assert_eq!(parse("latest"), ("latest".into(), b"".to_vec()));
+        assert_eq!(parse("ab12:a/b c"), ("ab12".into(), b"a/b c".to_vec()));
+        assert_eq!(parse(":/a/"), ("latest".into(), b"a".to_vec()));
+        assert_eq!(parse("x:a:b"), ("x".into(), b"a:b".to_vec()));
+        assert_eq!(parse(r"x:\xffa\x5cx41\q\x4"), ("x".into(), b"\xffa\\x41\\q\\x4".to_vec()));
+        assert!(SnapshotPath::parse(OsStr::new("x:a/../b")).is_err());
+        assert!(SnapshotPath::parse(OsStr::new(r"x:a\x00")).is_err());
+    }
+
+    #[test]
+    fn unescaping_undoes_escaping() {
+        for bytes in [&b"a\\b"[..], b"\\x41", b"\xff\xfe", "x\u{202e}y".as_bytes(), b"\\\\x5c"] {
+            assert_eq!(unescape(drover_types::path::escape(bytes).as_bytes()), bytes);
+        }
+    }
+}

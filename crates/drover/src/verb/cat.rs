@@ -1,0 +1,48 @@
+//! `drover cat`: a file's bytes.
+
+use std::{ffi::OsString, io};
+
+use clap::Args;
+use drover_ops::inspect;
+
+use crate::{
+    context::Context,
+    error::Error,
+    output::Answer,
+    place::{RepositoryArgs, SnapshotPath},
+    reading::{self, SourceArg},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  drover cat plan.toml latest:export/patients.csv | head
+  drover cat --repo s3://clinic-archive/server1 5f3a91:db/dump.sql.gz > dump.sql.gz";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CatArgs {
+    /// A plan file, unless --repo is given; then a snapshot, and the path of a file in it
+    #[arg(value_name = "PLAN] [SNAPSHOT:PATH", num_args = 1..=2, required = true)]
+    positionals: Vec<OsString>,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    #[command(flatten)]
+    source: SourceArg,
+}
+
+impl CatArgs {
+    pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
+        context.no_document("cat")?;
+        let place = self.repository.place(&mut self.positionals)?;
+        let [wanted] = self.positionals.as_slice() else {
+            return Err(Error::Usage("which file? SNAPSHOT:PATH".to_owned()));
+        };
+        let wanted = SnapshotPath::parse(wanted)?;
+        let mut session = reading::open(&place, context)?;
+        let snapshot = session.find(&wanted.snapshot, self.source.source.as_deref())?.id();
+        context.progress.finish();
+        let mut out = io::stdout().lock();
+        inspect::cat(&mut session, snapshot, &wanted.path, &mut out, &context.cancel)?;
+        Ok(Answer::Listed(None))
+    }
+}

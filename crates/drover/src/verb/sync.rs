@@ -1,0 +1,247 @@
+//! `drover sync`: one pass, which leaves a snapshot of each source.
+
+use std::{
+    cell::RefCell,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use clap::Args;
+use drover_crypt::hierarchy::WriterCredential;
+use drover_ops::{SyncOptions, SyncOutcome, WriterSession};
+use drover_plan::Location;
+use drover_repo::state::StateFolder;
+use drover_report::{
+    ExceptionItem, Failure, SyncBytes, SyncEntries, SyncReport, SyncRequests, SyncSource, Text,
+};
+use drover_source::LocalSource;
+
+use crate::{
+    context::Context,
+    error::Error,
+    output::Answer,
+    password,
+    place::{self, Place, RepositoryArgs},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  Everything that a plan names, or one source of it:
+    drover sync plan.toml
+    drover sync plan.toml --source pacs
+
+  A directory, without a plan; the same again sends only what changed:
+    drover sync --repo s3://clinic-archive/server1 --source /srv/pacs
+
+  By night, from a timer:
+    drover sync plan.toml --json --progress none > /var/log/drover/last.json";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SyncArgs {
+    /// A plan file, instead of --repo and --source
+    plan: Option<OsString>,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// A directory, or the name of a source in the plan; may be given several times
+    #[arg(long = "source", value_name = "URL | NAME")]
+    sources: Vec<OsString>,
+    /// Accept a source that is empty or on another file system, where the last pass saw entries
+    #[arg(long)]
+    allow_empty: bool,
+    /// Do not enter what is mounted below the source's root
+    #[arg(long)]
+    one_file_system: bool,
+    /// Read every file again, whatever its times say
+    #[arg(long)]
+    reread: bool,
+    /// Take this machine's right to write from a file that `drover key export-writer` made
+    #[arg(long, value_name = "FILE")]
+    credential: Option<PathBuf>,
+}
+
+/// A source and how to read it.
+struct Planned {
+    root: PathBuf,
+    options: SyncOptions,
+}
+
+impl SyncArgs {
+    pub fn run(self, context: &Context) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
+        let planned = self.planned(&place, context)?;
+        if let Some(file) = &self.credential {
+            import(file, &place, context)?;
+        }
+        let session = open(&place, context)?;
+        let mut done = Vec::new();
+        let mut failed: Option<Failure> = None;
+        for source in &planned {
+            match pass(&session, source, context) {
+                Ok(outcome) => done.push(outcome),
+                Err(error) if planned.len() == 1 => return Err(error),
+                // The other sources are taken all the same.
+                Err(error) => {
+                    let interrupted = error.is_interruption();
+                    let failure = error.failure();
+                    let root = crate::output::shown(&source.root);
+                    context.progress.warn(&format!("{root}: {}", failure.message));
+                    done.push(SyncSource { source: Text::from(root), ..SyncSource::default() });
+                    failed.get_or_insert(failure);
+                    if interrupted {
+                        break;
+                    }
+                }
+            }
+        }
+        let mut report = SyncReport::new(place.text(), done, started.elapsed().as_secs_f64());
+        report.warnings = context.warnings();
+        let exceptions = report.has_exceptions();
+        Ok(match failed {
+            Some(failure) => Answer::failed(report, failure),
+            None => Answer::with_exceptions(report, exceptions),
+        })
+    }
+
+    fn planned(&self, place: &Place, context: &Context) -> Result<Vec<Planned>, Error> {
+        let options = SyncOptions {
+            allow_empty: self.allow_empty,
+            one_file_system: self.one_file_system,
+            reread: self.reread,
+            operator: context.operator(),
+            ..SyncOptions::default()
+        };
+        let Some(plan) = &place.plan else {
+            if self.sources.is_empty() {
+                let message = "which source? Give a directory with --source, or a plan file";
+                return Err(Error::Usage(message.to_owned()));
+            }
+            let planned = |source: &OsString| {
+                let root = place::directory(source, "--source")?;
+                Ok(Planned { root, options: options.clone() })
+            };
+            return self.sources.iter().map(planned).collect();
+        };
+        let chosen = match self.sources.as_slice() {
+            [] => plan.sources.iter().collect(),
+            names => names
+                .iter()
+                .map(|name| {
+                    name.to_str().and_then(|name| plan.source(name)).ok_or_else(|| {
+                        let shown = name.display();
+                        Error::Usage(format!("the plan has no source called {shown}"))
+                    })
+                })
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        chosen
+            .into_iter()
+            .map(|source| match &source.url {
+                Location::Directory(root) => Ok(Planned {
+                    root: root.clone(),
+                    options: SyncOptions {
+                        name: Some(source.name.to_string()),
+                        allow_empty: options.allow_empty || source.allow_empty,
+                        one_file_system: options.one_file_system || source.one_file_system,
+                        ..options.clone()
+                    },
+                }),
+                Location::Cloud(url) => {
+                    Err(Error::Usage(format!("{url}: a source must be a directory")))
+                }
+            })
+            .collect()
+    }
+}
+
+/// Opens the repository for writing; a password is asked for only where the state holds no
+/// credential.
+pub fn open(place: &Place, context: &Context) -> Result<WriterSession, Error> {
+    let refused = RefCell::new(None);
+    let ask = || match context.secret() {
+        Ok(secret) => Ok(Some(secret)),
+        Err(error) => {
+            *refused.borrow_mut() = Some(error);
+            Ok(None)
+        }
+    };
+    let objects = place.connect(false)?;
+    let state = context.state_dir()?;
+    WriterSession::open(objects, &place.url.to_string(), &state, &ask, &context.progress).map_err(
+        |error| match refused.take() {
+            // Why there was no password says more than that there was none.
+            Some(reason) => Error::Password(reason),
+            None => place.explain(error),
+        },
+    )
+}
+
+/// Puts an exported credential into the state, where passes look for it.
+fn import(file: &Path, place: &Place, context: &Context) -> Result<(), Error> {
+    let bytes = password::key_file(file)?;
+    let credential = WriterCredential::decode(&bytes).map_err(|error| {
+        let shown = crate::output::shown(file);
+        Error::Usage(format!("{shown} is no credential of a writer: {error}"))
+    })?;
+    let state = context.state_dir()?;
+    let folder =
+        StateFolder::create(&state, credential.repository()).map_err(drover_ops::Error::from)?;
+    match folder.credential().map_err(drover_ops::Error::from)? {
+        Some(known) if *known == *bytes => Ok(()),
+        Some(_) => Err(Error::Usage(
+            "this machine's state has another credential for this repository already".to_owned(),
+        )),
+        None => {
+            folder.store_credential(&bytes).map_err(drover_ops::Error::from)?;
+            let location = folder.remember_location(&place.url.to_string());
+            Ok(location.map_err(drover_ops::Error::from)?)
+        }
+    }
+}
+
+fn pass(
+    session: &WriterSession,
+    planned: &Planned,
+    context: &Context,
+) -> Result<SyncSource, Error> {
+    let started = Instant::now();
+    let source = LocalSource::open(&planned.root).map_err(drover_ops::Error::from)?;
+    let outcome =
+        drover_ops::sync(session, &source, &planned.options, &context.progress, &context.cancel)?;
+    Ok(item(&outcome, started.elapsed().as_secs_f64()))
+}
+
+/// A pass as reports have it.
+pub fn item(outcome: &SyncOutcome, seconds: f64) -> SyncSource {
+    let counts = &outcome.counts;
+    SyncSource {
+        source: Text::from(outcome.source.as_str()),
+        snapshot: Some(Text::from(outcome.snapshot.to_string())),
+        parent: outcome.parent.map(|parent| Text::from(parent.to_string())),
+        entries: SyncEntries {
+            total: counts.total(),
+            new: counts.new,
+            changed: counts.changed,
+            metadata: counts.metadata,
+            unchanged: counts.unchanged,
+            removed: counts.removed,
+        },
+        bytes: SyncBytes {
+            source: counts.bytes,
+            read: outcome.read,
+            new: outcome.new,
+            stored: outcome.stored,
+            uploaded: outcome.usage.bytes_sent,
+        },
+        requests: SyncRequests {
+            put: outcome.usage.put,
+            get: outcome.usage.get,
+            head: outcome.usage.head,
+            list: outcome.usage.list,
+        },
+        exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
+        seconds,
+    }
+}
