@@ -129,8 +129,6 @@ pub fn restore(
         for error in target.sync()? {
             run.failed(error)?;
         }
-        target.write_marker(&Marker::complete(repository, snapshot.source()))?;
-        target.sync()?;
     }
     outcome.written += run.written.into_inner();
     outcome.bytes_written = run.bytes.into_inner();
@@ -235,7 +233,8 @@ impl<'r> Restore<'r> {
         if self.cancel.is_set() {
             return Err(Error::Interrupted);
         }
-        self.finish(later, &mut outcome)?;
+        let complete = Marker::complete(session.repository.id(), snapshot.source());
+        self.finish(later, &complete, &mut outcome)?;
         Ok(outcome)
     }
 
@@ -547,7 +546,12 @@ impl<'r> Restore<'r> {
     }
 
     /// Everything that waits until the files are there.
-    fn finish(&self, later: Later, outcome: &mut RestoreOutcome) -> Result<(), Error> {
+    fn finish(
+        &self,
+        later: Later,
+        complete: &Marker,
+        outcome: &mut RestoreOutcome,
+    ) -> Result<(), Error> {
         outcome.removed = later.removals.len() as u64;
         let Some(target) = self.target else {
             outcome.written += (later.symlinks.len() + later.links.len()) as u64;
@@ -599,6 +603,9 @@ impl<'r> Restore<'r> {
         for error in target.sync()? {
             self.failed(error)?;
         }
+        // Every content is durable now. The mark changes the root's time, so it comes before the
+        // directories get theirs.
+        target.write_marker(complete)?;
         for entry in later.directories.iter().rev() {
             match target.set_attributes(entry) {
                 Ok(losses) => self.lost(&entry.path, losses),
