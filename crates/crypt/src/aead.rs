@@ -5,7 +5,7 @@
 //! and hands each [`Nonce`] out once.
 //!
 //! The bytes are the same whichever implementation makes them. [`Cipher`] is for bulk and uses
-//! ring, about twice as fast or better (`docs/decisions/0002-bulk-cipher.md`); [`reference::Cipher`] is pure
+//! ring, two to three times as fast (`docs/decisions/0002-bulk-cipher.md`); [`reference::Cipher`] is pure
 //! Rust, overwrites its key when dropped, and serves the small things. Tests hold the two against
 //! each other.
 //!

@@ -123,3 +123,5 @@ fn verified<'a>(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
