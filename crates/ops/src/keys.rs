@@ -51,6 +51,9 @@ fn not_owner(error: HierarchyError) -> Error {
         HierarchyError::Parameters => {
             Error::NotAllowed("the parameters of key derivation are out of bounds")
         }
+        HierarchyError::WeakSecret(_) => Error::NotAllowed(
+            "the new secret is too weak: a passphrase must not be empty, a key file must have at least 32 bytes",
+        ),
         _ => Error::NotAllowed("a key of the repository does not open: it was changed"),
     }
 }
@@ -153,6 +156,7 @@ impl KeySession {
         let objects =
             self.keyring.rotate(&self.keys).map_err(drover_repo::RepositoryError::from)?;
         self.put(&objects)?;
-        Ok(self.keyring.newest_epoch() + 1)
+        let number = |name: &str| name.strip_prefix("keys/epoch-")?.split('-').next()?.parse().ok();
+        Ok(objects.last().and_then(|object| number(&object.name)).unwrap_or_default())
     }
 }

@@ -177,9 +177,10 @@ impl ChunkIndex {
 /// Whether a signed snapshot of the writer that the pack names lists it, with its length.
 fn is_listed(pack: &PackReceipt, history: &History) -> bool {
     let identity = &pack.header.identity;
-    history.packs.get(&pack.id).is_some_and(|(listed, writer)| {
+    history.packs.get(&pack.id).is_some_and(|(listed, writers)| {
+        let writer = &identity.writer;
         listed.len == pack.len
-            && *writer == identity.writer
+            && writers.contains(writer)
             && history.writers.get(writer).is_some_and(|w| w.domain == identity.domain)
     })
 }

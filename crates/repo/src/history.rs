@@ -5,7 +5,7 @@
 //! of the one before and the tree of all packs up to it. What does not fit is a [`Problem`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -89,8 +89,9 @@ pub struct History {
     pub domains: HashMap<DomainId, Arc<DomainKeys>>,
     /// By writer and number; of a fork, both.
     pub snapshots: Vec<CheckedSnapshot>,
-    /// Every pack that a signed snapshot lists, and its writer.
-    pub packs: BTreeMap<PackId, (ListedPack, WriterId)>,
+    /// Every pack that a signed snapshot lists, and the writers who list it: one, unless somebody
+    /// lists what another wrote.
+    pub packs: BTreeMap<PackId, (ListedPack, BTreeSet<WriterId>)>,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
 }
@@ -281,7 +282,8 @@ impl History {
                 }
             }
             for pack in packs {
-                self.packs.entry(pack.id).or_insert((pack, open.writer));
+                let listed = self.packs.entry(pack.id).or_insert((pack, BTreeSet::new()));
+                listed.1.insert(open.writer);
             }
             chain = Some((open.writer, open.sequence, snapshot.id().0, open.packs.clone()));
         }

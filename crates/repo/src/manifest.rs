@@ -74,6 +74,7 @@ pub struct ManifestWriter<'k> {
     leaves: merkle::Frontier,
     block_first: Option<RelativePath>,
     list: Vec<BlockRef>,
+    list_bytes: usize,
     lists: Vec<ListRef>,
     roots: merkle::Frontier,
     entries: u64,
@@ -89,6 +90,7 @@ impl<'k> ManifestWriter<'k> {
             leaves: merkle::Frontier::new(),
             block_first: None,
             list: Vec::new(),
+            list_bytes: 0,
             lists: Vec::new(),
             roots: merkle::Frontier::new(),
             entries: 0,
@@ -130,10 +132,12 @@ impl<'k> ManifestWriter<'k> {
         let root = self.leaves.root();
         self.roots.push(merkle::plain_leaf(&root));
         let first = self.block_first.take().expect("a block that ends has a first entry");
+        let first_len = first.as_bytes().len();
         self.list.push(BlockRef { first, chunk, entries: self.block_entries, root });
         self.leaves = merkle::Frontier::new();
         self.block_entries = 0;
-        if end_list || self.list.len() >= 4096 {
+        self.list_bytes += first_len + 80;
+        if end_list || self.list_bytes >= BLOCK_BYTES {
             self.end_list(sink)?;
         }
         Ok(())
@@ -147,6 +151,7 @@ impl<'k> ManifestWriter<'k> {
         let chunk = sink.put(ChunkKind::ManifestList, &encode_list(&self.list))?;
         self.lists.push(ListRef { first, chunk, entries });
         self.list.clear();
+        self.list_bytes = 0;
         Ok(())
     }
 

@@ -22,8 +22,10 @@ const MAGIC: [u8; 8] = *b"DRVRSNAP";
 const VERSION: u8 = 1;
 const SUITE: u8 = 1;
 const SIGN_CONTEXT: &str = "drover 2026-11 snapshot";
-/// Exceptions beyond this many are stored as chunks.
-pub const INLINE_EXCEPTIONS: usize = 1000;
+/// Exceptions that take more bytes than this are stored as chunks.
+pub const INLINE_EXCEPTION_BYTES: usize = 256 << 10;
+/// A chunk of exceptions ends when it has this many bytes.
+pub const EXCEPTION_CHUNK_BYTES: usize = 1 << 20;
 
 /// The open part of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -206,6 +206,9 @@ impl WriterCredential {
             e.raw(reader.psk().as_bytes());
         }
         e.raw(self.domain.as_bytes());
+        // A damaged reader's key would seal every pack to nobody, and nothing would show it.
+        let check = blake3::hash(e.as_bytes());
+        e.raw(check.as_bytes());
         Zeroizing::new(e.finish())
     }
 
@@ -222,6 +225,10 @@ impl WriterCredential {
         };
         let (data, meta) = (reader()?, reader()?);
         let domain = DomainSecret::from_bytes(d.array()?);
+        let covered = &bytes[..bytes.len() - d.rest().len()];
+        if d.array()? != *blake3::hash(covered).as_bytes() {
+            return Err(DecodeError::Invalid("it is damaged: its checksum does not hold").into());
+        }
         d.end()?;
         if key.public() != grant.public_key || domain.id() != grant.domain {
             return Err(DecodeError::Invalid("its parts do not belong together").into());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use drover_crypt::domain::DomainKeys;
 use drover_repo::{
     manifest::{ChunkSink, ManifestRoot, ManifestWriter},
-    snapshot::{self, INLINE_EXCEPTIONS},
+    snapshot::{self, EXCEPTION_CHUNK_BYTES, INLINE_EXCEPTION_BYTES},
     state::{TapeRecord, TapeWriter},
 };
 use drover_types::{
@@ -204,12 +204,20 @@ pub(crate) struct Collected<'s> {
 impl Collected<'_> {
     /// Stores exceptions as chunks where they are too many for the snapshot itself.
     pub(crate) fn store_exceptions(&mut self) -> Result<(), Error> {
-        if self.exceptions.len() <= INLINE_EXCEPTIONS {
+        let whole = snapshot::encode_exceptions(&self.exceptions);
+        if whole.len() <= INLINE_EXCEPTION_BYTES {
             return Ok(());
         }
-        for part in self.exceptions.chunks(INLINE_EXCEPTIONS) {
-            let plain = snapshot::encode_exceptions(part);
+        let mut from = 0;
+        while from < self.exceptions.len() {
+            let mut to = from + 1;
+            let mut plain = snapshot::encode_exceptions(&self.exceptions[from..to]);
+            while to < self.exceptions.len() && plain.len() < EXCEPTION_CHUNK_BYTES {
+                plain.extend(snapshot::encode_exceptions(&self.exceptions[to..to + 1]));
+                to += 1;
+            }
             self.exception_chunks.push(self.sink.put(ChunkKind::Exceptions, &plain)?);
+            from = to;
         }
         Ok(())
     }

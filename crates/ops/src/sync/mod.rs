@@ -10,7 +10,7 @@ pub(crate) mod worker;
 
 pub use collector::EntryCounts;
 
-use drover_crypt::{domain::DomainKeys, merkle::Frontier};
+use drover_crypt::merkle::Frontier;
 use drover_pack::{PackIdentity, Session};
 use drover_repo::{
     index, log, names,
@@ -193,7 +193,7 @@ pub fn sync(
 
     observer.phase(Phase::Committing);
     let parent = last.as_ref().map(|last| last.snapshot);
-    let pass = Pass { session, keys: &keys, name: &name, source_id, parent, started, options };
+    let pass = Pass { session, name: &name, source_id, parent, started, options };
     let (snapshot, ended, finished) = pass.commit(finished, &description)?;
     Ok(SyncOutcome {
         source: name,
@@ -229,7 +229,6 @@ fn suspect(name: &str, why: &'static str, entries: u64) -> Error {
 /// The end of a pass.
 struct Pass<'s> {
     session: &'s WriterSession,
-    keys: &'s DomainKeys,
     name: &'s str,
     source_id: SourceId,
     parent: Option<SnapshotId>,
@@ -328,7 +327,6 @@ impl Pass<'_> {
         };
         let bytes = snapshot::encode(&open, &details, meta, credential.signing_key());
         let id = snapshot::id_of(&bytes);
-        finished.tape.finish(&session.folder.manifest(source_id, id))?;
         let commit = Commit {
             objects: vec![
                 (names::log(&open.writer, record.sequence, &log_hash), log_bytes),
@@ -354,13 +352,13 @@ impl Pass<'_> {
             listed: packs.len() as u64,
         };
         session.database.begin_commit(&commit)?;
+        finished.tape.finish(&session.folder.manifest(source_id, id))?;
         for (name, bytes) in &commit.objects {
             session.objects.put_new(name, bytes.clone().into())?;
         }
         session.database.finish_commit(&commit)?;
         session.folder.remove_other_manifests(source_id, id);
         session.folder.remove_checkpoints(source_id);
-        let _ = self.keys;
         let Finished { exceptions, new, stored, .. } = finished;
         Ok((id, ended, Summary { counts, exceptions, new, stored }))
     }
