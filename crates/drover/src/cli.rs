@@ -118,6 +118,8 @@ verbs! {
     Key(verb::key::KeyArgs) = "key",
     /// Show or check the tamper-evident audit log
     Log(verb::log::LogArgs) = "log",
+    /// Migrate a made-up clinic end to end on this machine
+    Demo(verb::demo::DemoArgs) = "demo",
     /// Render a report again
     Report(verb::report::ReportArgs) = "report",
     /// Print a completion script for a shell

@@ -10,7 +10,7 @@ use drover_report::{Failure, ParseError, Text};
 use drover_source::target::TargetErrorKind;
 use drover_store::StoreError;
 
-use crate::{interrupt, output::shown, password::PasswordError};
+use crate::{demo::PlayError, interrupt, output::shown, password::PasswordError};
 
 /// Failed.
 const FAILED: u8 = 1;
@@ -75,12 +75,26 @@ pub enum Error {
         /// Why.
         source: ParseError,
     },
+    /// The demo turned out otherwise than told.
+    #[error(transparent)]
+    Demo(PlayError),
     /// Standard output does not take it.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     /// Whoever read standard output is gone.
     #[error("standard output was closed")]
     OutputClosed,
+}
+
+impl From<PlayError> for Error {
+    fn from(error: PlayError) -> Self {
+        match error {
+            PlayError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                Self::OutputClosed
+            }
+            error => Self::Demo(error),
+        }
+    }
 }
 
 impl From<drover_ops::Error> for Error {
@@ -143,6 +157,10 @@ impl Error {
             Self::Report { .. } => {
                 ("not-a-report", "Give a file that a verb wrote with --json.", FAILED)
             }
+            Self::Demo(PlayError::Exit { got: interrupt::EXIT, .. }) => {
+                ("interrupted", "Run it again in another directory.", interrupt::EXIT)
+            }
+            Self::Demo(_) => ("demo", "Run it again in an empty directory.", FAILED),
             Self::Output(_) | Self::OutputClosed => {
                 ("output", "Check where standard output goes.", FAILED)
             }

@@ -7,6 +7,7 @@
 
 mod cli;
 mod context;
+mod demo;
 mod error;
 mod interrupt;
 mod output;

@@ -25,8 +25,9 @@ pub struct Difference {
 }
 
 /// What differs between the trees at `left` and `right`, roots included: names, kinds, content,
-/// permissions, owners, times of change, links, extended attributes.
-pub fn differences(left: &Path, right: &Path) -> io::Result<Vec<Difference>> {
+/// permissions, owners, times of change, links, extended attributes. `left_out`, a name in the
+/// root, is not looked at.
+pub fn differences(left: &Path, right: &Path, left_out: &str) -> io::Result<Vec<Difference>> {
     let mut differences = Vec::new();
     let mut pending = vec![PathBuf::new()];
     while let Some(path) = pending.pop() {
@@ -43,7 +44,8 @@ pub fn differences(left: &Path, right: &Path) -> io::Result<Vec<Difference>> {
             found.push("kind");
         } else if meta_a.is_dir() {
             let names: BTreeSet<OsString> = names(&a)?.into_iter().chain(names(&b)?).collect();
-            pending.extend(names.into_iter().rev().map(|name| path.join(name)));
+            let paths = names.into_iter().rev().map(|name| path.join(name));
+            pending.extend(paths.filter(|path| path != Path::new(left_out)));
         } else if meta_a.is_symlink() {
             if at(&a, fs::read_link(&a))? != at(&b, fs::read_link(&b))? {
                 found.push("target of the link");

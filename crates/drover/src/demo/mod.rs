@@ -6,8 +6,9 @@
 //! as a working day does, breaks the repository on purpose, and compares what comes back by means
 //! that share no code with the rest of drover.
 //!
-//! `make_clinic → (init, sync) → one_day_later → (sync, verify) → Damage → (verify) → repair →
-//! (restore) → differences`; [`story::STEPS`] has the same order, with what is said at each step.
+//! [`play`] goes through it, as [`story::STEPS`] tells it: `make_clinic → (init, sync) →
+//! one_day_later → (sync, verify) → Damage → (verify) → repair → (restore) → differences`. Who
+//! calls it brings a [`Stage`], which shows the steps and runs drover.
 
 mod clinic;
 mod compare;
@@ -17,14 +18,13 @@ mod documents;
 mod draw;
 mod hl7;
 mod people;
-pub mod story;
+mod play;
+mod story;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use self::{
-    clinic::{make_clinic, one_day_later},
-    compare::differences,
-    damage::Damage,
-    tree::Summary,
+    play::{PlayError, Stage, play},
+    story::{Places, Step},
 };

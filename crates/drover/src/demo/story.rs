@@ -1,17 +1,20 @@
 //! What the demo does and says, step by step, as data.
 //!
-//! The verb goes through [`STEPS`], says title, explanation and command of each, does what
+//! Whoever plays it goes through [`STEPS`], says title, explanation and command of each, does what
 //! [`Action`] names, and holds the outcome against [`Step::exit`]: a demo that turns out otherwise
 //! has failed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use super::damage::Damage;
 
 /// What is done at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Write the clinic, the password file, and nothing else.
+    /// Write the clinic and the password file.
     MakeClinic,
     /// `drover init`
     Init,
@@ -65,6 +68,19 @@ impl Step {
                 _ => return None,
             })
         })
+    }
+
+    /// What drover is given here, its own name left out; `None` where the step is no command of
+    /// drover.
+    pub fn arguments(&self, places: &Places) -> Option<Vec<OsString>> {
+        let words = self.command.strip_prefix("drover ")?.split(' ');
+        let filled = words.map(|word| match word {
+            "{clinic}" => places.clinic().into_os_string(),
+            "{repository}" => places.repository().into_os_string(),
+            "{restored}" => places.restored().into_os_string(),
+            _ => word.into(),
+        });
+        Some(filled.collect())
     }
 
     /// The explanation with the places filled in.
@@ -210,10 +226,11 @@ extended attributes, and each file is checked against its hash on the way.",
     Step {
         action: Action::Compare,
         title: "Is it the same?",
-        command: "diff -r --no-dereference {clinic} {restored}",
+        command: "diff -r --no-dereference --exclude=.drover-restore {clinic} {restored}",
         explanation: "\
 Both trees are compared file by file, by means that share nothing with the restore. There must \
-be no difference.",
+be no difference, but for the mark .drover-restore, by which a later restore knows that this \
+directory may be brought up to date.",
         exit: 0,
     },
     Step {

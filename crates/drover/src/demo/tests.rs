@@ -5,7 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{story::*, *};
+use super::{
+    clinic::{make_clinic, one_day_later},
+    compare::differences,
+    damage::Damage,
+    story::*,
+    tree::Summary,
+    *,
+};
 
 /// A temporary directory, and clinics in it.
 struct Bench(tempfile::TempDir);
@@ -36,19 +43,6 @@ fn entries(root: &Path) -> Vec<PathBuf> {
         at += 1;
     }
     found
-}
-
-#[test]
-fn the_same_seed_makes_the_same_days() {
-    let bench = Bench::new();
-    let (a, first) = bench.clinic("a", 7);
-    let (b, second) = bench.clinic("b", 7);
-    assert_eq!(first, second);
-    assert_eq!(differences(&a, &b).unwrap(), []);
-    for _ in 0..2 {
-        assert_eq!(one_day_later(&a).unwrap(), one_day_later(&b).unwrap());
-        assert_eq!(differences(&a, &b).unwrap(), []);
-    }
 }
 
 #[test]
@@ -249,6 +243,7 @@ fn every_sort_of_difference_is_seen() {
     fs::set_permissions(a.join("mode"), fs::Permissions::from_mode(0o644)).unwrap();
     fs::hard_link(b.join("links"), b.join("right")).unwrap();
     fs::write(a.join("left"), "").unwrap();
+    fs::write(a.join("left out"), "").unwrap();
     fs::remove_file(b.join("kind")).unwrap();
     fs::create_dir(b.join("kind")).unwrap();
     fs::remove_file(b.join("target")).unwrap();
@@ -263,11 +258,12 @@ fn every_sort_of_difference_is_seen() {
         .set_times(time.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1)))
         .unwrap();
 
-    let found = differences(&a, &b).unwrap();
+    let found = differences(&a, &b, "left out").unwrap();
     let of = |name: &str| -> Vec<&str> {
         let here = found.iter().filter(|difference| difference.path == Path::new(name));
         here.map(|difference| difference.what).collect()
     };
+    assert!(of("left out").is_empty());
     assert_eq!(of("content"), ["content"]);
     assert_eq!(of("size"), ["content"]);
     assert_eq!(of("mode"), ["permissions"]);
@@ -323,10 +319,100 @@ fn every_step_can_be_typed() {
     assert_eq!(typed(Action::Init), "drover init --repo /tmp/d/repository");
     assert!(typed(Action::Damage).starts_with("printf '\\376' | dd of="));
     assert!(typed(Action::Repair).starts_with("printf '\\001' | dd of="));
+    // What is shown is what is run.
+    for step in STEPS {
+        let places = Places { dir: "/tmp/d".into() };
+        let command = step.command(&places, Some(&damage));
+        let run: Option<Vec<_>> = step.arguments(&places).map(|arguments| {
+            arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect()
+        });
+        assert_eq!(run.map(|run| run.join(" ")).as_deref(), command.strip_prefix("drover "));
+    }
     // The one step that is to fail is the check between damage and repair.
     let failing: Vec<_> = STEPS.iter().filter(|step| step.exit != 0).collect();
     assert_eq!(failing.len(), 1);
     let at = STEPS.iter().position(|step| step.exit == 4).unwrap();
     let around = [at - 1, at, at + 1].map(|at| STEPS[at].action);
     assert_eq!(around, [Action::Damage, Action::Verify, Action::Repair]);
+}
+
+/// Stands in for drover: a sync copies the clinic, a verify compares packs with their copies, a
+/// restore copies back.
+#[derive(Default)]
+struct Rehearsal {
+    begun: Vec<String>,
+    outcomes: Vec<String>,
+    pack: Vec<u8>,
+    /// Whether a verify sees damage.
+    sound: bool,
+}
+
+impl Stage for Rehearsal {
+    fn begin(
+        &mut self,
+        number: usize,
+        step: &Step,
+        explanation: &str,
+        _: &str,
+    ) -> std::io::Result<()> {
+        assert!(!explanation.contains('{'));
+        self.begun.push(format!("{number} {}", step.title));
+        Ok(())
+    }
+
+    fn drover(&mut self, places: &Places, arguments: &[std::ffi::OsString]) -> std::io::Result<u8> {
+        let pack = places.repository().join("packs/ab/cd");
+        match arguments[0].to_str().unwrap() {
+            "init" => fs::create_dir_all(pack.parent().unwrap())?,
+            "sync" => {
+                self.pack = fs::read(places.clinic().join("database/practice.db"))?[..999].into();
+                fs::write(pack, &self.pack)?;
+            }
+            "verify" if self.sound && fs::read(pack)? != self.pack => return Ok(4),
+            "verify" => {}
+            "restore" => {
+                let copied = std::process::Command::new("cp")
+                    .args(["-a", "--sparse=always"])
+                    .args([places.clinic(), places.restored()])
+                    .status()?;
+                assert!(copied.success());
+            }
+            other => panic!("{other}"),
+        }
+        Ok(0)
+    }
+
+    fn outcome(&mut self, text: &str) -> std::io::Result<()> {
+        self.outcomes.push(text.to_owned());
+        Ok(())
+    }
+}
+
+// One test for both, since each clinic takes its time to make.
+#[test]
+fn the_story_is_played_as_far_as_it_is_true_and_the_same_seed_makes_the_same_days() {
+    let bench = Bench::new();
+    let places = Places { dir: bench.path("demo") };
+    let mut stage = Rehearsal { sound: true, ..Rehearsal::default() };
+    play(&places, 11, &mut stage).unwrap();
+    assert_eq!(stage.begun.len(), STEPS.len());
+    assert_eq!(stage.outcomes.len(), 5);
+    assert!(stage.outcomes[4].starts_with("No difference"));
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(places.dir.clone()), mode(places.password())), (0o700, 0o600));
+
+    // Not over what is there.
+    let error = play(&places, 11, &mut stage).unwrap_err();
+    assert!(matches!(error, PlayError::Io { .. }), "{error}");
+
+    // A verify that sees no damage is no success.
+    let blind = Places { dir: bench.path("blind") };
+    let error = play(&blind, 11, &mut Rehearsal::default()).unwrap_err();
+    assert!(matches!(error, PlayError::Exit { expected: 4, got: 0, .. }), "{error}");
+
+    // Both have seen the same day, and see the same next one.
+    let (a, b) = (places.clinic(), blind.clinic());
+    assert_eq!(differences(&a, &b, "left out").unwrap(), []);
+    assert_eq!(one_day_later(&a).unwrap(), one_day_later(&b).unwrap());
+    assert_eq!(differences(&a, &b, "left out").unwrap(), []);
 }

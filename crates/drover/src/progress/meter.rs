@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_steady_pace_gives_the_time_that_is_left_and_the_slower_decides() {
         let mut meter = Meter::default();
-        for second in 0..=60 {
+        for second in 0u32..=60 {
             meter
                 .update(f64::from(second), &done(u64::from(second) * 10, u64::from(second) * 1000));
         }
@@ -115,7 +115,7 @@ mod tests {
         meter.update(0.0, &done(0, 0));
         meter.update(100.0, &done(0, 0));
         assert_eq!(meter.left(&done(0, 0), Some((5, 5))), None);
-        for second in 101..=200 {
+        for second in 101u32..=200 {
             meter.update(f64::from(second), &done(0, u64::from(second - 100) * 500));
         }
         let left = meter.left(&done(0, 50_000), Some((0, 100_000))).unwrap();

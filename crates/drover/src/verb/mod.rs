@@ -2,6 +2,7 @@
 
 pub mod cat;
 pub mod completions;
+pub mod demo;
 pub mod diff;
 pub mod init;
 pub mod key;
