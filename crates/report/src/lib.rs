@@ -17,7 +17,6 @@ mod text;
 
 pub use document::{
     Body, Document, Failure, ParseError,
-    demo::DemoReport,
     diff::{ChangeItem, DiffReport, DiffTotals},
     exception::{ExceptionItem, PathText},
     init::InitReport,

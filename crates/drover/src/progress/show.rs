@@ -44,6 +44,8 @@ impl Show {
     ) {
         match self.mode {
             ProgressMode::Bar => self.draw(phase, counts, total, meter),
+            // Before anything is counted there is nothing to tell.
+            ProgressMode::Plain if counts.entries + counts.bytes == 0 => {}
             ProgressMode::Plain => {
                 let line = line(phase, counts, total, meter);
                 if line != self.last_line {
