@@ -15,6 +15,7 @@ use drover_crypt::{
     merkle::Frontier,
     sign::PublicKey,
 };
+use drover_store::StoreError;
 use drover_types::{DomainId, PackClass, PackId, SnapshotId, SourceId, WriterId, limits};
 
 use crate::{
@@ -175,6 +176,12 @@ impl History {
                     self.problem("snapshot", name, "it was listed and is not there");
                     continue;
                 }
+                // Whoever can write to the store can put anything here: it must not keep
+                // anyone from the rest.
+                Err(error @ StoreError::TooLarge { .. }) => {
+                    self.problem("snapshot", name, error.to_string());
+                    continue;
+                }
                 body => body?,
             };
             match self.check_snapshot(name, body.to_vec(), keyring) {
@@ -261,13 +268,13 @@ impl History {
                     let (sequence, id) = (*sequence, *id);
                     if open.sequence == sequence {
                         self.problem("fork", &object, format!("the writer has two snapshots numbered {sequence}: its state was cloned or restored"));
-                    } else if open.sequence != sequence + 1 {
+                    } else if open.sequence - 1 != sequence {
                         let missing = format!("the snapshots {} to {} before it are missing", sequence + 1, open.sequence - 1);
                         self.problem("missing snapshot", &object, missing);
                     } else if open.previous != id {
                         self.problem("chain", &object, "it does not follow the snapshot before it");
                     }
-                    (open.sequence == sequence + 1 && open.previous == id).then(|| tree.clone())
+                    (open.sequence.checked_sub(1) == Some(sequence) && open.previous == id).then(|| tree.clone())
                 }
                 _ if open.sequence == 1 => Some(Frontier::new()),
                 _ => {

@@ -117,6 +117,8 @@ impl Repository {
         names
             .into_iter()
             .zip(bodies)
+            // What is larger than any key is none, and must not keep the owner from the others.
+            .filter(|(_, body)| !matches!(body, Err(StoreError::TooLarge { .. })))
             .map(|(name, body)| Ok(Object { name, bytes: body?.to_vec() }))
             .collect()
     }

@@ -577,7 +577,7 @@ fn encode_partial(partial: &Partial) -> Vec<u8> {
     for number in [v.device, v.inode, v.links.into(), v.size, v.allocated] {
         e.varint(number);
     }
-    e.u8(v.ctime.is_some().into());
+    e.u8(u8::from(v.ctime.is_some()) | u8::from(v.racy) << 1);
     record::encode_time(v.ctime.unwrap_or_default(), &mut e);
     record::encode_time(partial.mtime, &mut e);
     e.varint(partial.extents.len() as u64);
@@ -600,9 +600,10 @@ fn decode_partial(bytes: &[u8]) -> Result<Partial, DecodeError> {
         allocated: d.varint()?,
         ..Evidence::default()
     };
-    let has_ctime = d.u8()? == 1;
+    let flags = d.u8()?;
     let ctime = record::decode_time(&mut d)?;
-    evidence.ctime = has_ctime.then_some(ctime);
+    evidence.ctime = (flags & 1 != 0).then_some(ctime);
+    evidence.racy = flags & 2 != 0;
     let mtime = record::decode_time(&mut d)?;
     let count = d.length(d.rest().len() / 2)?;
     let extents = (0..count).map(|_| record::decode_extent(&mut d)).collect::<Result<_, _>>()?;
@@ -612,4 +613,24 @@ fn decode_partial(bytes: &[u8]) -> Result<Partial, DecodeError> {
         .collect::<Result<_, DecodeError>>()?;
     d.end()?;
     Ok(Partial { evidence, mtime, extents, places })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_a_file_has_come_is_kept_with_all_its_evidence() {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::with_backend(backend).unwrap();
+        let source = SourceId([1; 16]);
+        for (racy, ctime) in [(false, None), (true, None), (true, Some(Timestamp::default()))] {
+            let evidence = Evidence { racy, ctime, size: 9, ..Evidence::default() };
+            let places = vec![(1, vec![1, 2, 3])];
+            let extents = vec![Extent::Hole(7)];
+            let partial = Partial { evidence, mtime: Timestamp::default(), extents, places };
+            database.set_partial(source, b"a", Some(&partial)).unwrap();
+            assert_eq!(database.partial(source, b"a").unwrap(), Some(partial));
+        }
+    }
 }
