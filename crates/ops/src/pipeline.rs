@@ -80,6 +80,7 @@ pub(crate) struct Stages<'s> {
     pub workers: usize,
     pub level: i32,
     pub self_check: bool,
+    pub reread: bool,
     pub observer: &'s dyn Observer,
     pub cancel: &'s Cancel,
 }
@@ -140,6 +141,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         level: stages.level,
         observer,
         cancel,
+        reread: stages.reread,
     };
     let sink = MetaSink::new(&packer, Compressor::new(stages.level));
     let mut collector = Collector::new(keys, observer, sink, stages.tape);

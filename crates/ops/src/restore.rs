@@ -85,6 +85,7 @@ pub fn restore(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<RestoreOutcome, Error> {
+    let cancel = &cancel.nested();
     let index = session.load_index()?;
     let session: &ReaderSession = session;
     let snapshot = session.find(&snapshot.to_hex(), None)?;
@@ -185,8 +186,11 @@ impl<'r> Restore<'r> {
         let (ahead, to_fetch) = bounded::<u32>(4);
         let first_error: Mutex<Option<Error>> = Mutex::new(None);
         let fail = |error: Error| {
+            // Who only saw that another stopped has nothing to say.
+            if !matches!(error, Error::Stopped) {
+                lock(&first_error).get_or_insert(error);
+            }
             self.cancel.set();
-            lock(&first_error).get_or_insert(error);
         };
         let distributed = std::thread::scope(|scope| {
             for _ in 0..2 {

@@ -125,6 +125,12 @@ impl WriterSession {
         let bytes = self.objects.get(&name, limits::SMALL_OBJECT)?;
         let stored = drover_repo::snapshot::StoredSnapshot::decode(bytes.to_vec())?;
         stored.verify(&self.credential.public_key())?;
+        let open = &stored.open;
+        if name != names::snapshot(&open.writer, open.sequence, &stored.id) {
+            return Err(Error::History(format!(
+                "{name} holds another snapshot of this writer: the store was changed"
+            )));
+        }
         self.database.set_head(&drover_repo::state::Head {
             sequence: stored.open.sequence,
             snapshot: stored.id.0,
@@ -138,12 +144,7 @@ impl WriterSession {
     /// Completes what a killed run began: a commit that was kept is sent again, byte for byte;
     /// a pack that was on its way is adopted where it arrived, and forgotten where it did not.
     fn finish_earlier_run(&self, observer: &dyn Observer) -> Result<(), Error> {
-        if let Some(commit) = self.database.pending_commit()? {
-            for (name, bytes) in &commit.objects {
-                self.objects.put_new(name, bytes.clone().into())?;
-            }
-            self.database.finish_commit(&commit)?;
-        }
+        self.finish_pending_commit()?;
         for receipt in self.database.intents()? {
             let arrived = match self.arrived(&receipt) {
                 Err(StoreError::Denied { .. }) => {
@@ -159,6 +160,19 @@ impl WriterSession {
             }
         }
         Ok(())
+    }
+
+    /// Sends a commit that was kept and not seen acknowledged: the same bytes, so that the
+    /// history does not fork where they had arrived.
+    pub(crate) fn finish_pending_commit(&self) -> Result<(), Error> {
+        let Some(commit) = self.database.pending_commit()? else { return Ok(()) };
+        if let Some((id, source)) = &commit.source {
+            self.folder.complete_manifest(*id, source.snapshot)?;
+        }
+        for (name, bytes) in &commit.objects {
+            self.objects.put_new(name, bytes.clone().into())?;
+        }
+        Ok(self.database.finish_commit(&commit)?)
     }
 
     fn arrived(&self, receipt: &drover_pack::PackReceipt) -> Result<bool, StoreError> {

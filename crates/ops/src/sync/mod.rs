@@ -103,9 +103,12 @@ pub fn sync(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<SyncOutcome, Error> {
+    let cancel = &cancel.nested();
     let started = clock::now();
     let usage_before = session.objects.usage();
     let reading = CountingObserver { inner: observer, read: Default::default() };
+    // An earlier pass of this session may have sent its snapshot without learning that it arrived.
+    session.finish_pending_commit()?;
     let keys = session.credential.domain_keys();
     let description = source.description();
     let name = options.name.clone().unwrap_or_else(|| {
@@ -183,6 +186,7 @@ pub fn sync(
         workers,
         level: options.compression_level,
         self_check: options.self_check,
+        reread: options.reread,
         observer: &reading,
         cancel,
     };
@@ -351,8 +355,11 @@ impl Pass<'_> {
             )),
             listed: packs.len() as u64,
         };
+        // Whole before the commit, in its place after: a kill between the two leaves a tape that
+        // `finish_pending_commit` puts there.
+        let tape = finished.tape.end()?;
         session.database.begin_commit(&commit)?;
-        finished.tape.finish(&session.folder.manifest(source_id, id))?;
+        tape.move_to(&session.folder.manifest(source_id, id))?;
         for (name, bytes) in &commit.objects {
             session.objects.put_new(name, bytes.clone().into())?;
         }

@@ -44,6 +44,8 @@ pub(crate) struct ReadContext<'s> {
     pub level: i32,
     pub observer: &'s dyn Observer,
     pub cancel: &'s Cancel,
+    /// Trust no evidence: begin every file at its beginning.
+    pub reread: bool,
 }
 
 /// Why a file is not in this pass.
@@ -87,6 +89,8 @@ impl ReadContext<'_> {
             if unchanged(&before, &after) && content.size == after.evidence.size {
                 entry.attributes = attributes;
                 entry.evidence = after.evidence;
+                // A change within the tick of the first look left no trace in the second.
+                entry.evidence.racy |= before.evidence.racy;
                 entry.content = Some(content);
                 return Ok(entry);
             }
@@ -254,6 +258,9 @@ impl ReadContext<'_> {
 
     /// Where an earlier run came to in this file, as far as the store acknowledged it.
     fn resume(&self, entry: &Entry, stat: &Stat) -> Result<Progress, Error> {
+        if self.reread {
+            return Ok(Progress::default());
+        }
         let Some(partial) = self.database.partial(self.source_id, entry.path.as_bytes())? else {
             return Ok(Progress::default());
         };

@@ -190,7 +190,9 @@ impl<'s> Steps<'s> {
                 None => unreachable!("it was there a line above"),
             });
         }
-        if let Some(record) = self.checkpoints.at(&entry.path)
+        // What an unfinished run kept may itself rest on evidence alone.
+        if !self.reread
+            && let Some(record) = self.checkpoints.at(&entry.path)
             && holds(&record.entry, &entry)
             && record.entry.hard_link == entry.hard_link
             && self.content_is_stored(&record.entry)?

@@ -109,8 +109,13 @@ impl Uploader<'_> {
                             false => self.send(pack, &waiting),
                         };
                         if let Err(error) = result {
+                            // The error itself before those that only follow from it.
+                            let mut failed = lock(&failed);
+                            match &*failed {
+                                Some(known) if !matches!(known, Error::Stopped) => {}
+                                _ => *failed = Some(error),
+                            }
                             self.cancel.set();
-                            lock(&failed).get_or_insert(error);
                         }
                     }
                 });

@@ -90,6 +90,7 @@ pub fn verify(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<VerifyOutcome, Error> {
+    let cancel = &cancel.nested();
     observer.phase(Phase::CheckingStructure);
     let index = session.load_index()?;
     let session: &ReaderSession = session;

@@ -44,6 +44,7 @@ pub fn compare_tree(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<(VerifyOutcome, Vec<(RelativePath, String)>), Error> {
+    let cancel = &cancel.nested();
     let index = session.load_index()?;
     let session: &ReaderSession = session;
     let snapshot = session.find(&snapshot.to_hex(), None)?;
@@ -75,7 +76,10 @@ pub fn compare_tree(
             });
         }
         drop(for_workers);
-        check.merge(session, &reader, &pairs, cancel).inspect_err(|_| cancel.set())
+        let merged = check.merge(session, &reader, &pairs, cancel).inspect_err(|_| cancel.set());
+        // The workers end when nothing more can come.
+        drop(pairs);
+        merged
     });
     let (entries, files) = counted?;
     if cancel.is_set() {
@@ -155,7 +159,7 @@ impl Check<'_> {
                         entries += 1;
                     }
                     files += u64::from(expected.kind == Kind::File);
-                    if !expected.stale {
+                    if self.counts(&expected) {
                         pairs.send(Pair { expected, found }).map_err(|_| Error::Interrupted)?;
                     }
                 }
@@ -164,7 +168,7 @@ impl Check<'_> {
                     if !expected.path.is_root() {
                         entries += 1;
                     }
-                    if !unknown.as_ref().is_some_and(within) && !expected.stale {
+                    if !unknown.as_ref().is_some_and(within) && self.counts(&expected) {
                         self.missing(expected.path);
                     }
                 }
@@ -185,6 +189,12 @@ impl Check<'_> {
             }
         }
         Ok((entries, files))
+    }
+
+    /// Whether this entry must be as the snapshot says. A restore lands stale entries too; the
+    /// source could not be read there, and may have moved on.
+    fn counts(&self, expected: &Entry) -> bool {
+        self.what == Compared::Target || !expected.stale
     }
 
     fn problem(&self, kind: &str, path: RelativePath, message: String) {

@@ -23,7 +23,7 @@ use drover_types::{PackId, RepositoryId, SnapshotId, SourceId, WriterId, codec::
 
 pub use database::{Commit, Database, Head, Partial, SourceRecord};
 pub use filter::Filter;
-pub use tape::{TapeReader, TapeRecord, TapeWriter};
+pub use tape::{EndedTape, TapeReader, TapeRecord, TapeWriter};
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +195,22 @@ impl StateFolder {
     /// Where the last manifest of a source lies, named by the snapshot it belongs to.
     pub fn manifest(&self, source: SourceId, snapshot: SnapshotId) -> PathBuf {
         self.0.join(format!("manifest-{source}-{}", &snapshot.to_hex()[..16]))
+    }
+
+    /// Puts the tape of a pass that was killed while it committed `snapshot` in its place: it is
+    /// the newest checkpoint, and whole.
+    pub fn complete_manifest(
+        &self,
+        source: SourceId,
+        snapshot: SnapshotId,
+    ) -> Result<(), StateError> {
+        let place = self.manifest(source, snapshot);
+        if place.exists() {
+            return Ok(());
+        }
+        let Some((_, path)) = self.checkpoints(source).into_iter().next() else { return Ok(()) };
+        fs::rename(&path, &place).map_err(StateError::io(&place))?;
+        sync_folder(&place)
     }
 
     /// Removes every manifest of `source` but the one of `keep`.

@@ -83,7 +83,12 @@ impl TapeWriter {
     }
 
     /// Ends the tape, makes it durable and moves it to `place`.
-    pub fn finish(mut self, place: &Path) -> Result<(), StateError> {
+    pub fn finish(self, place: &Path) -> Result<(), StateError> {
+        self.end()?.move_to(place)
+    }
+
+    /// Ends the tape and makes it durable where it is.
+    pub fn end(mut self) -> Result<EndedTape, StateError> {
         self.flush()?;
         self.batch.varint(self.entries);
         self.write(KIND_END)?;
@@ -92,6 +97,19 @@ impl TapeWriter {
             .into_inner()
             .map_err(|e| StateError::io(&self.path)(e.into_error()))?;
         file.sync_all().map_err(StateError::io(&self.path))?;
+        sync_folder(&self.path)?;
+        Ok(EndedTape { path: self.path })
+    }
+}
+
+/// A tape that is whole and durable.
+pub struct EndedTape {
+    path: PathBuf,
+}
+
+impl EndedTape {
+    /// Moves it to `place`.
+    pub fn move_to(self, place: &Path) -> Result<(), StateError> {
         fs::rename(&self.path, place).map_err(StateError::io(place))?;
         sync_folder(place)
     }
