@@ -6,7 +6,7 @@ mod common;
 use std::{fs, ops::Range, os::unix::fs::PermissionsExt};
 
 use common::{World, noise};
-use drover_ops::{Cancel, Compared, Error, SyncOptions, Verdict, compare_tree, sync};
+use drover_ops::{Cancel, Compared, Error, SyncOptions, Verdict, WriterSession, compare_tree, sync};
 use drover_source::{
     LocalSource, ReadError, Source, SourceDescription, SourceError, SourceFile, Stat, Walk,
     WalkEvent, WalkOptions,
@@ -196,4 +196,60 @@ fn junk_beside_snapshots_and_keys_keeps_nobody_from_the_rest() {
     world.restore(snapshot, "restored");
     assert_eq!(fs::read(world.path("restored/a")).unwrap(), b"one");
     assert_eq!(world.verify(false).verdict, Verdict::Failed);
+}
+
+#[test]
+fn a_pass_killed_while_it_committed_leaves_its_manifest_to_the_next() {
+    let world = World::new();
+    for name in ["a", "b", "c"] {
+        fs::write(world.source().join(name), name.repeat(1000)).unwrap();
+    }
+    let options = SyncOptions::default();
+    let pass = |session: &WriterSession| {
+        sync(session, &calm(&world, false), &options, &Silent, &Cancel::new())
+    };
+    let session = world.session();
+    let folder = world.repository().join("snapshots");
+    fs::write(&folder, "in the way").unwrap();
+    assert!(matches!(pass(&session), Err(Error::Store(_))));
+    fs::remove_file(&folder).unwrap();
+    // As if it had been killed before the manifest was put in its place.
+    let pending = session.database.pending_commit().unwrap().unwrap();
+    let (source, record) = pending.source.unwrap();
+    let place = session.folder.next_checkpoint(source);
+    fs::rename(session.folder.manifest(source, record.snapshot), place).unwrap();
+    drop(session);
+
+    let next = pass(&world.session()).unwrap();
+    assert_eq!((next.parent, next.read), (Some(record.snapshot), 0));
+    assert_eq!(next.counts.unchanged, 3);
+    assert_eq!(world.reader().problems, []);
+}
+
+#[test]
+fn damaged_state_is_set_aside_and_the_history_goes_on() {
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [Damage; 5] = [
+        |bytes| bytes.clear(),
+        |bytes| bytes.truncate(100),
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes.fill(0x5a),
+        |bytes| bytes.iter_mut().skip(4096).for_each(|byte| *byte = 0),
+    ];
+    for (number, damage) in damages.iter().enumerate() {
+        let world = World::new();
+        fs::write(world.source().join("a"), noise(1, 5000)).unwrap();
+        world.sync();
+        let path = world.session().folder.path().join("state.redb");
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+
+        let next = world.sync();
+        world.restore(next.snapshot, "restored");
+        let reader = world.reader();
+        assert_eq!(reader.problems, [], "damage {number}");
+        assert_eq!(reader.history.snapshots.len(), 2);
+        assert_eq!(world.verify(true).verdict, Verdict::Verified);
+    }
 }

@@ -119,7 +119,7 @@ impl Database {
         let damaged = |message: String| StateError::Damaged { path: path.to_owned(), message };
         let db = redb::Builder::new().set_cache_size(CACHE).create(path).map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => StateError::InUse(path.to_owned()),
-            redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
+            redb::DatabaseError::Storage(redb::StorageError::Io(source)) if !is_cut(&source) => {
                 StateError::Io { path: path.to_owned(), source }
             }
             other => damaged(other.to_string()),
@@ -160,7 +160,14 @@ impl Database {
 
     fn error(&self, error: redb::Error) -> StateError {
         match error {
-            redb::Error::Io(source) => StateError::Io { path: self.path.clone(), source },
+            redb::Error::Io(source) if !is_cut(&source) => {
+                StateError::Io { path: self.path.clone(), source }
+            }
+            // The disk was full, say: what was committed before is whole.
+            redb::Error::PreviousIo => StateError::Io {
+                path: self.path.clone(),
+                source: std::io::Error::other("an earlier access failed"),
+            },
             other => {
                 StateError::Damaged { path: self.path.clone(), message: other.to_string() }
             }
@@ -409,6 +416,11 @@ impl Database {
             Ok(())
         })
     }
+}
+
+/// Whether the system read what was asked for, and it is no database, or not all of one.
+fn is_cut(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
 }
 
 fn insert_pack(

@@ -128,7 +128,20 @@ impl StateFolder {
     /// Opens the database. A damaged one is set aside under another name, and `true` says so.
     pub fn open_database(&self) -> Result<(Database, bool), StateError> {
         let path = self.0.join("state.redb");
-        match Database::open(&path) {
+        // What every run needs is read at once, so that damage there is found here. The database
+        // trusts its file, and panics over pages that a loss of power left as zeros.
+        let open = || {
+            let database = Database::open(&path)?;
+            database.head()?;
+            database.pending_commit()?;
+            database.intents()?;
+            Ok(database)
+        };
+        let opened = std::panic::catch_unwind(open).unwrap_or_else(|_| {
+            let message = "its pages make no sense".into();
+            Err(StateError::Damaged { path: path.clone(), message })
+        });
+        match opened {
             Err(e) if e.is_damage() => {
                 self.set_aside()?;
                 Ok((Database::open(&path)?, true))
