@@ -153,9 +153,10 @@ pub fn exceptions(
     let mut frames = FrameReader::new(Decompressor::new());
     for chunk in &snapshot.details.exception_chunks {
         let plain = reader.read_vec(chunk, ChunkKind::Exceptions, &mut frames)?;
-        all.extend(drover_repo::snapshot::decode_exceptions(&plain).map_err(|source| {
-            Error::Decode { what: "a list of exceptions".into(), source }
-        })?);
+        all.extend(
+            drover_repo::snapshot::decode_exceptions(&plain)
+                .map_err(|source| Error::Decode { what: "a list of exceptions".into(), source })?,
+        );
     }
     let _ = session;
     Ok(all)
@@ -185,7 +186,8 @@ pub fn log(session: &ReaderSession) -> Result<(Vec<(StoredRecord, Action)>, Vec<
             .filter(|before| before.open.writer == record.open.writer);
         let (sequence, hash) = before.map_or((0, [0; 32]), |b| (b.open.sequence, b.hash));
         if record.open.sequence != sequence + 1 || record.open.previous != hash {
-            let message = "it does not follow the record before it: records are missing, or there is a fork";
+            let message =
+                "it does not follow the record before it: records are missing, or there is a fork";
             problems.push(Problem::new("log", name, message));
         }
         records.push((record, action));
@@ -221,8 +223,7 @@ fn check_record(
     if open.repository != session.repository.id() {
         return Err("it is of another repository".into());
     }
-    let writer =
-        session.history.writers.get(&open.writer).ok_or("its writer has no grant")?;
+    let writer = session.history.writers.get(&open.writer).ok_or("its writer has no grant")?;
     record.verify(&writer.public_key).map_err(|e| e.to_string())?;
     let meta = session
         .keyring

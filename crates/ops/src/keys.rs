@@ -122,11 +122,16 @@ impl KeySession {
             return Err(not_owner(HierarchyError::NotOwner));
         }
         let slots = self.slots()?;
-        let mut fitting = slots.iter().filter(|s| !wanted.is_empty() && s.info.hex().starts_with(wanted));
+        let mut fitting =
+            slots.iter().filter(|s| !wanted.is_empty() && s.info.hex().starts_with(wanted));
         let slot = match (fitting.next(), fitting.next()) {
             (Some(slot), None) => slot.info.clone(),
             (None, _) => return Err(Error::NoSuchPath(format!("key slot {wanted}"))),
-            _ => return Err(Error::NoSuchPath(format!("single key slot {wanted}: several begin so"))),
+            _ => {
+                return Err(Error::NoSuchPath(format!(
+                    "single key slot {wanted}: several begin so"
+                )));
+            }
         };
         let owners = slots.iter().filter(|s| s.info.role == Role::Owner).count();
         if slot.role == Role::Owner && owners == 1 {

@@ -9,12 +9,12 @@ mod cancel;
 pub mod compare;
 mod error;
 mod init;
+pub mod inspect;
+pub mod keys;
 pub mod merge;
 mod pipeline;
 mod reading;
 mod restore;
-pub mod inspect;
-pub mod keys;
 pub mod session;
 pub mod sync;
 mod verify;
@@ -24,9 +24,9 @@ pub use error::Error;
 pub use init::{NewRepository, init};
 pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
-pub use verify::{Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, verify};
 pub use session::WriterSession;
 pub use sync::{EntryCounts, SyncOptions, SyncOutcome, sync};
+pub use verify::{Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, verify};
 
 /// Name and version, as snapshots and records of the audit log hold them.
 pub const PROGRAM: &str = concat!("drover ", env!("CARGO_PKG_VERSION"));

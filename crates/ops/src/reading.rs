@@ -4,8 +4,7 @@ use std::path::Path;
 
 use drover_crypt::hierarchy::{Keyring, Object, UnlockSecret};
 use drover_repo::{
-    CheckedSnapshot, ChunkIndex, ChunkReader, History, Problem, Repository, Tree,
-    objects::Objects,
+    CheckedSnapshot, ChunkIndex, ChunkReader, History, Problem, Repository, Tree, objects::Objects,
     state::StateFolder,
 };
 use drover_types::{Observer, Phase, RelativePath, SnapshotId, SourceId, WriterId, path::escape};
@@ -42,9 +41,8 @@ impl ReaderSession {
         let keyring = repository.unlock_with(&keys, secret)?;
         let history = History::load(repository.objects(), &keyring, &keys)?;
         let mut problems = history.problems.clone();
-        let folder = state_root
-            .map(|root| StateFolder::create(root, repository.id()))
-            .transpose()?;
+        let folder =
+            state_root.map(|root| StateFolder::create(root, repository.id())).transpose()?;
         if let Some(folder) = &folder {
             let seen = folder.seen_heads()?;
             problems.extend(Self::compare_heads(&history, &seen, "this machine saw it before"));
@@ -71,8 +69,7 @@ impl ReaderSession {
             .iter()
             .filter(|(writer, sequence, hash)| !is_there(writer, *sequence, hash))
             .map(|(writer, sequence, hash)| {
-                let object =
-                    drover_repo::names::snapshot(writer, *sequence, &SnapshotId(*hash));
+                let object = drover_repo::names::snapshot(writer, *sequence, &SnapshotId(*hash));
                 Problem::new("rolled back", object, format!("it is not there any more: {why}"))
             })
             .collect()
@@ -130,14 +127,14 @@ impl ReaderSession {
         let missing = |message: String| Err(Error::NoSuchSnapshot(message));
         let is_source = |snapshot: &&CheckedSnapshot| {
             source.is_none_or(|source| {
-                snapshot.details.source == source
-                    || snapshot.details.location == source.as_bytes()
+                snapshot.details.source == source || snapshot.details.location == source.as_bytes()
             })
         };
         if wanted == "latest" {
             let sources = self.sources();
             let names = || {
-                let names: Vec<_> = sources.iter().map(|(name, _)| escape(name.as_bytes())).collect();
+                let names: Vec<_> =
+                    sources.iter().map(|(name, _)| escape(name.as_bytes())).collect();
                 names.join(", ")
             };
             let mut fitting: Vec<_> =

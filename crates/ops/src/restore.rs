@@ -20,7 +20,9 @@ use drover_pack::FrameReader;
 use drover_repo::{CheckedSnapshot, ChunkReader, tree};
 use drover_source::{
     LocalSource, Source, WalkEvent, WalkOptions,
-    target::{Losses, Marker, NewFile, Target, TargetError, TargetOptions, is_marker, is_temporary},
+    target::{
+        Losses, Marker, NewFile, Target, TargetError, TargetOptions, is_marker, is_temporary,
+    },
 };
 use drover_types::{
     ChunkKind, Counter, Entry, Exception, ExceptionKind, Extent, Kind, Observer, Phase,
@@ -99,9 +101,9 @@ pub fn restore(
     };
     let marker = target.as_ref().map(Target::read_marker).transpose()?.flatten();
     let repository = session.repository.id();
-    let known = marker.as_ref().filter(|marker| {
-        marker.repository == repository && marker.source == snapshot.source()
-    });
+    let known = marker
+        .as_ref()
+        .filter(|marker| marker.repository == repository && marker.source == snapshot.source());
     let empty = target.as_ref().map(Target::is_empty).transpose()?.unwrap_or(true);
     if !empty && known.is_none() && !options.overwrite {
         return Err(Error::TargetNotEmpty(root.display().to_string()));
@@ -284,21 +286,23 @@ impl<'r> Restore<'r> {
             None => Box::new(std::iter::empty()),
             Some(source) => {
                 let mut first_names = FirstNames::default();
-                Box::new(source.walk(&WalkOptions::default())?.filter_map(move |event| match event {
-                    WalkEvent::Entry(entry)
-                        if is_marker(&entry.path)
-                            || is_temporary(entry.path.name())
-                            || entry.path.as_bytes() == b"lost+found" =>
-                    {
-                        None
-                    }
-                    WalkEvent::Entry(mut entry) => {
-                        entry.hard_link = first_names.first_of(&entry);
-                        Some(Ok(entry))
-                    }
-                    // Writing there meets the same problem, and reports it.
-                    WalkEvent::Problem { .. } => None,
-                }))
+                Box::new(source.walk(&WalkOptions::default())?.filter_map(
+                    move |event| match event {
+                        WalkEvent::Entry(entry)
+                            if is_marker(&entry.path)
+                                || is_temporary(entry.path.name())
+                                || entry.path.as_bytes() == b"lost+found" =>
+                        {
+                            None
+                        }
+                        WalkEvent::Entry(mut entry) => {
+                            entry.hard_link = first_names.first_of(&entry);
+                            Some(Ok(entry))
+                        }
+                        // Writing there meets the same problem, and reports it.
+                        WalkEvent::Problem { .. } => None,
+                    },
+                ))
             }
         };
 
@@ -363,7 +367,11 @@ impl<'r> Restore<'r> {
         if found.is_some() && is_directory != found_directory {
             if found_directory {
                 if !self.options.delete {
-                    self.except(&entry.path, ExceptionKind::Error, "a directory is in its place; --delete would remove it");
+                    self.except(
+                        &entry.path,
+                        ExceptionKind::Error,
+                        "a directory is in its place; --delete would remove it",
+                    );
                     return Ok(None);
                 }
                 // Its children come next in the target's stream, and are removed first.
@@ -379,7 +387,9 @@ impl<'r> Restore<'r> {
         if let Some(found) = &found
             && self.is_same(&entry, found)?
         {
-            if entry.evidence.links > 1 && entry.hard_link.is_none() && let Some(target) = self.target
+            if entry.evidence.links > 1
+                && entry.hard_link.is_none()
+                && let Some(target) = self.target
             {
                 target.vouch(&entry.path)?;
             }
@@ -598,7 +608,11 @@ impl<'r> Restore<'r> {
                 Ok(()) => self.done(&entry),
                 // Its own file, then, with the loss on the list.
                 Err(error) if entry.kind == Kind::File => {
-                    self.except(&entry.path, ExceptionKind::Unsupported, format!("restored as a file of its own: {error}"));
+                    self.except(
+                        &entry.path,
+                        ExceptionKind::Unsupported,
+                        format!("restored as a file of its own: {error}"),
+                    );
                     self.file(Job { entry, replaces: true }, &mut frames)?;
                 }
                 Err(error) => self.failed(error)?,

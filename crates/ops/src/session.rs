@@ -90,9 +90,10 @@ impl WriterSession {
         keyring: &Keyring,
         folder: &StateFolder,
     ) -> Result<WriterCredential, Error> {
-        let (credential, grant) = keyring
-            .issue_writer(&crate::host_name(), None, clock::now())
-            .map_err(|_| Error::NotAllowed("these keys cannot make a writer: it takes the owner's"))?;
+        let (credential, grant) =
+            keyring.issue_writer(&crate::host_name(), None, clock::now()).map_err(|_| {
+                Error::NotAllowed("these keys cannot make a writer: it takes the owner's")
+            })?;
         repository.objects().put_new(&grant.name, grant.bytes.into())?;
         folder.store_credential(&credential.encode())?;
         Ok(credential)

@@ -6,7 +6,9 @@ mod common;
 use std::{fs, ops::Range, os::unix::fs::PermissionsExt};
 
 use common::{World, noise};
-use drover_ops::{Cancel, Compared, Error, SyncOptions, Verdict, WriterSession, compare_tree, sync};
+use drover_ops::{
+    Cancel, Compared, Error, SyncOptions, Verdict, WriterSession, compare_tree, sync,
+};
 use drover_source::{
     LocalSource, ReadError, Source, SourceDescription, SourceError, SourceFile, Stat, Walk,
     WalkEvent, WalkOptions,
@@ -252,4 +254,29 @@ fn damaged_state_is_set_aside_and_the_history_goes_on() {
         assert_eq!(reader.history.snapshots.len(), 2);
         assert_eq!(world.verify(true).verdict, Verdict::Verified);
     }
+}
+
+#[test]
+fn however_often_a_pass_is_cut_off_few_checkpoints_are_kept() {
+    let world = World::new();
+    for name in ["a", "b", "c"] {
+        fs::write(world.source().join(name), name.repeat(1000)).unwrap();
+    }
+    let options = SyncOptions::default();
+    let session = world.session();
+    for _ in 0..6 {
+        let cancel = Cancel::new();
+        let stop = StopAtFirst(cancel.clone());
+        let stopped = sync(&session, &calm(&world, false), &options, &stop, &cancel);
+        assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    }
+    let checkpoints = || {
+        let entries = fs::read_dir(session.folder.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("checkpoint-")).count()
+    };
+    assert!((1..=3).contains(&checkpoints()), "{}", checkpoints());
+    let cancel = Cancel::new();
+    let done = sync(&session, &calm(&world, false), &options, &Silent, &cancel).unwrap();
+    assert_eq!((done.counts.new, checkpoints()), (3, 0));
 }

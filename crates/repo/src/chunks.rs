@@ -12,9 +12,7 @@ use bytes::Bytes;
 use drover_crypt::{Key, domain::DomainKeys, hierarchy::Keyring};
 use drover_pack::{FrameReader, PackError, PackHeader, PackKey, PackReceipt, read_directory_len};
 use drover_store::StoreError;
-use drover_types::{
-    ChunkId, ChunkKind, ChunkRef, FileHash, PackClass, PackId, limits,
-};
+use drover_types::{ChunkId, ChunkKind, ChunkRef, FileHash, PackClass, PackId, limits};
 
 use crate::{
     history::{History, Problem},
@@ -117,7 +115,8 @@ impl ChunkIndex {
     }
 
     fn over(packs: Vec<PackReceipt>) -> Self {
-        let mut places: Vec<Place> = Vec::with_capacity(packs.iter().map(|p| p.entries.len()).sum());
+        let mut places: Vec<Place> =
+            Vec::with_capacity(packs.iter().map(|p| p.entries.len()).sum());
         for (number, pack) in packs.iter().enumerate() {
             for (frame, entry) in pack.entries.iter().enumerate() {
                 let (pack, frame) = (number as u32, frame as u32);
@@ -199,8 +198,7 @@ fn read_directory(
     }
     let damaged = |error| ChunkError::Pack { pack: id, error };
     let header = PackHeader::decode(&bytes).map_err(damaged)?;
-    let reader =
-        keyring.reader_secret(header.class, header.epoch).ok_or(ChunkError::Keys(id))?;
+    let reader = keyring.reader_secret(header.class, header.epoch).ok_or(ChunkError::Keys(id))?;
     let session = PackKey::session(&header, reader).map_err(damaged)?;
     let key = PackKey::with_session(header.clone(), &session).map_err(damaged)?;
     let entries = key.directory(&bytes).map_err(damaged)?;
@@ -383,10 +381,9 @@ impl ChunkError {
             ChunkError::Missing(id) => ChunkError::Missing(*id),
             ChunkError::Hash(id) => ChunkError::Hash(*id),
             ChunkError::Keys(id) => ChunkError::Keys(*id),
-            ChunkError::Pack { pack, error } => ChunkError::Pack {
-                pack: *pack,
-                error: PackError::Sealed { what: what_of(error) },
-            },
+            ChunkError::Pack { pack, error } => {
+                ChunkError::Pack { pack: *pack, error: PackError::Sealed { what: what_of(error) } }
+            }
         }
     }
 }

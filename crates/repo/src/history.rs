@@ -269,23 +269,39 @@ impl History {
                     if open.sequence == sequence {
                         self.problem("fork", &object, format!("the writer has two snapshots numbered {sequence}: its state was cloned or restored"));
                     } else if open.sequence - 1 != sequence {
-                        let missing = format!("the snapshots {} to {} before it are missing", sequence + 1, open.sequence - 1);
+                        let missing = format!(
+                            "the snapshots {} to {} before it are missing",
+                            sequence + 1,
+                            open.sequence - 1
+                        );
                         self.problem("missing snapshot", &object, missing);
                     } else if open.previous != id {
                         self.problem("chain", &object, "it does not follow the snapshot before it");
                     }
-                    (open.sequence.checked_sub(1) == Some(sequence) && open.previous == id).then(|| tree.clone())
+                    (open.sequence.checked_sub(1) == Some(sequence) && open.previous == id)
+                        .then(|| tree.clone())
                 }
                 _ if open.sequence == 1 => Some(Frontier::new()),
                 _ => {
-                    self.problem("missing snapshot", &object, format!("the snapshots before number {} of its writer are missing", open.sequence));
+                    self.problem(
+                        "missing snapshot",
+                        &object,
+                        format!(
+                            "the snapshots before number {} of its writer are missing",
+                            open.sequence
+                        ),
+                    );
                     None
                 }
             };
             if let Some(mut tree) = before.filter(|_| listed) {
                 packs.iter().for_each(|pack| tree.push(pack.leaf()));
                 if tree != open.packs || packs.len() as u64 != open.new_packs {
-                    self.problem("pack list", &object, "its packs do not lead from the tree before it to its own");
+                    self.problem(
+                        "pack list",
+                        &object,
+                        "its packs do not lead from the tree before it to its own",
+                    );
                 }
             }
             for pack in packs {

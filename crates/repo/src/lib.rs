@@ -16,5 +16,5 @@ pub mod tree;
 
 pub use chunks::{ChunkError, ChunkIndex, ChunkReader};
 pub use history::{CheckedSnapshot, History, Problem};
-pub use tree::{Tree, TreeError};
 pub use repository::{Repository, RepositoryError};
+pub use tree::{Tree, TreeError};

@@ -105,7 +105,8 @@ impl<'k> ManifestWriter<'k> {
         side: &[u8],
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        if self.block_entries > 0 && self.block.as_bytes().len() + leaf.len() + side.len() > BLOCK_BYTES
+        if self.block_entries > 0
+            && self.block.as_bytes().len() + leaf.len() + side.len() > BLOCK_BYTES
         {
             self.end_block(false, sink)?;
         }
@@ -236,10 +237,7 @@ pub fn decode_root(bytes: &[u8]) -> Result<Vec<ListRef>, DecodeError> {
     in_order(lists, |list| &list.first)
 }
 
-fn in_order<T>(
-    items: Vec<T>,
-    first: impl Fn(&T) -> &RelativePath,
-) -> Result<Vec<T>, DecodeError> {
+fn in_order<T>(items: Vec<T>, first: impl Fn(&T) -> &RelativePath) -> Result<Vec<T>, DecodeError> {
     match items.windows(2).all(|pair| first(&pair[0]) < first(&pair[1])) {
         true => Ok(items),
         false => Err(DecodeError::Invalid("a manifest's list is not in order")),

@@ -1,7 +1,9 @@
 //! A repository as it is found: its signed description, and its keys.
 
 use drover_crypt::{
-    hierarchy::{self, Config, HierarchyError, KdfParameters, Keyring, Object, UnlockError, UnlockSecret},
+    hierarchy::{
+        self, Config, HierarchyError, KdfParameters, Keyring, Object, UnlockError, UnlockSecret,
+    },
     sign::PublicKey,
 };
 use drover_store::StoreError;

@@ -136,8 +136,11 @@ pub fn sync(
         None => None,
     };
     if last.is_some() && parent_tape.is_none() {
-        observer.warning("the last manifest of this source is not in the state: every file is read again");
+        observer.warning(
+            "the last manifest of this source is not in the state: every file is read again",
+        );
     }
+    session.folder.prune_checkpoints(source_id);
     let checkpoints = session.folder.checkpoints(source_id);
     let tapes = checkpoints
         .iter()
@@ -167,9 +170,8 @@ pub fn sync(
         writer: credential.writer_id(),
         domain: credential.domain_id(),
     };
-    let new_session = |class| {
-        Session::new(identity, class, credential.epoch(), credential.reader(class))
-    };
+    let new_session =
+        |class| Session::new(identity, class, credential.epoch(), credential.reader(class));
     let stages = Stages {
         source,
         source_id,

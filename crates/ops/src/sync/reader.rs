@@ -15,8 +15,7 @@ use drover_repo::{
 use drover_source::{ReadError, Source, SourceFile, Stat};
 use drover_types::{
     ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Extent, Extents,
-    Observer, SourceId,
-    codec::Encoder,
+    Observer, SourceId, codec::Encoder,
 };
 use rayon::prelude::*;
 
@@ -78,7 +77,11 @@ pub(crate) struct Buffers {
 
 impl ReadContext<'_> {
     /// Reads the file `entry` names: fills its content and attributes, as they were throughout.
-    pub(crate) fn read(&self, mut entry: Entry, buffers: &mut Buffers) -> Result<Entry, ReadFailure> {
+    pub(crate) fn read(
+        &self,
+        mut entry: Entry,
+        buffers: &mut Buffers,
+    ) -> Result<Entry, ReadFailure> {
         let mut file = self.source.open(&entry.path).map_err(exception)?;
         for _ in 0..TRIES {
             let before = file.stat().map_err(exception)?;
@@ -208,7 +211,11 @@ impl ReadContext<'_> {
                 let bytes = &window[..used];
                 let (_, chunks) = rayon::join(
                     || progress.hasher.update(bytes),
-                    || cuts.par_iter().map(|c| self.store(&bytes[c.clone()])).collect::<Result<Vec<_>, _>>(),
+                    || {
+                        cuts.par_iter()
+                            .map(|c| self.store(&bytes[c.clone()]))
+                            .collect::<Result<Vec<_>, _>>()
+                    },
                 );
                 progress.extents.extend(chunks?.into_iter().map(Extent::Chunk));
                 self.observer.add(Counter::BytesRead, used as u64);
@@ -264,8 +271,8 @@ impl ReadContext<'_> {
         let Some(partial) = self.database.partial(self.source_id, entry.path.as_bytes())? else {
             return Ok(Progress::default());
         };
-        let same = partial.evidence.still_holds(&stat.evidence)
-            && partial.mtime == stat.attributes.mtime;
+        let same =
+            partial.evidence.still_holds(&stat.evidence) && partial.mtime == stat.attributes.mtime;
         if !same {
             return Ok(Progress::default());
         }

@@ -23,36 +23,18 @@ pub(crate) enum Step {
     /// Unchanged: the record of the last manifest stands.
     Keep(Box<TapeRecord>),
     /// An earlier, unfinished run of this pass has it.
-    Take {
-        record: Box<TapeRecord>,
-        parent: Option<Box<TapeRecord>>,
-    },
+    Take { record: Box<TapeRecord>, parent: Option<Box<TapeRecord>> },
     /// A regular file to be read.
-    Read {
-        entry: Box<Entry>,
-        parent: Option<Box<TapeRecord>>,
-    },
+    Read { entry: Box<Entry>, parent: Option<Box<TapeRecord>> },
     /// Anything else that is new or changed.
-    Complete {
-        entry: Box<Entry>,
-        parent: Option<Box<TapeRecord>>,
-    },
+    Complete { entry: Box<Entry>, parent: Option<Box<TapeRecord>> },
     /// Content and extended attributes are unchanged; owners' names or the first name of a hard
     /// link are not.
-    Refresh {
-        entry: Box<Entry>,
-        parent: Box<TapeRecord>,
-    },
+    Refresh { entry: Box<Entry>, parent: Box<TapeRecord> },
     /// A further name of the file that `entry.hard_link` names.
-    Link {
-        entry: Box<Entry>,
-        parent: Option<Box<TapeRecord>>,
-    },
+    Link { entry: Box<Entry>, parent: Option<Box<TapeRecord>> },
     /// Could not be taken; the previous leaf is carried over.
-    Stale {
-        record: Box<TapeRecord>,
-        exception: Option<Exception>,
-    },
+    Stale { record: Box<TapeRecord>, exception: Option<Exception> },
     /// Could not be taken, and no leaf is carried over: there is none, or the entry is gone.
     Lost {
         exception: Exception,
@@ -248,9 +230,7 @@ impl Iterator for Steps<'_> {
                     false => Ok(stale(record, Some(exception))),
                 }
             }
-            Merged::Right(record) if self.is_unknown(&record.entry.path) => {
-                Ok(stale(record, None))
-            }
+            Merged::Right(record) if self.is_unknown(&record.entry.path) => Ok(stale(record, None)),
             Merged::Right(_) => Ok(Step::Removed),
         })
     }

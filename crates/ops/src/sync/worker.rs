@@ -62,9 +62,7 @@ pub(crate) fn work(
         }
         Step::Link { entry, parent } => Done::Link { entry, parent },
         Step::Stale { record, exception } => carried(record, exception, keys),
-        Step::Lost { exception, removed } => {
-            Done::Absent { exception: Some(exception), removed }
-        }
+        Step::Lost { exception, removed } => Done::Absent { exception: Some(exception), removed },
         Step::Removed => Done::Absent { exception: None, removed: true },
     })
 }

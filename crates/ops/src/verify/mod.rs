@@ -119,7 +119,14 @@ pub fn verify(
         Some(part) => {
             observer.phase(Phase::ReadingBack);
             packs::read_back(
-                session, &index, &reader, part, options, &mut damage, &mut unchecked, observer,
+                session,
+                &index,
+                &reader,
+                part,
+                options,
+                &mut damage,
+                &mut unchecked,
+                observer,
                 cancel,
             )?
         }
@@ -169,17 +176,7 @@ pub fn verify(
         (true, true) => Verdict::Verified,
     };
     let packs = session.history.packs.len() as u64;
-    Ok(VerifyOutcome {
-        verdict,
-        method,
-        entries,
-        files,
-        bytes,
-        chunks,
-        packs,
-        problems,
-        unchecked,
-    })
+    Ok(VerifyOutcome { verdict, method, entries, files, bytes, chunks, packs, problems, unchecked })
 }
 
 /// What is damaged.
@@ -248,9 +245,7 @@ impl Walk<'_> {
         let Some(content) = &entry.content else { return };
         let lists = match &content.extents {
             Extents::Inline(_) => None,
-            Extents::Lists { .. } => {
-                Some(stored::resolve(self.reader, content, &mut self.frames))
-            }
+            Extents::Lists { .. } => Some(stored::resolve(self.reader, content, &mut self.frames)),
         };
         let extents = match (&content.extents, lists) {
             (Extents::Inline(extents), _) => extents.clone(),

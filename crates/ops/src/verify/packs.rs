@@ -163,7 +163,9 @@ fn sample(all: &[u32], part: f64, seed: u64, index: &ChunkIndex) -> Vec<u32> {
     let key = *blake3::hash(&seed.to_le_bytes()).as_bytes();
     let mut ranked: Vec<_> = all
         .iter()
-        .map(|&pack| (*blake3::keyed_hash(&key, &index.packs()[pack as usize].id.0).as_bytes(), pack))
+        .map(|&pack| {
+            (*blake3::keyed_hash(&key, &index.packs()[pack as usize].id.0).as_bytes(), pack)
+        })
         .collect();
     ranked.sort();
     let wanted = ((all.len() as f64 * part).ceil() as usize).clamp(1.min(all.len()), all.len());

@@ -1,11 +1,17 @@
 //! A tree merged with a manifest: a landed target, or the source as it is now.
 
-use std::sync::{Mutex, atomic::{AtomicU64, Ordering}};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crossbeam_channel::bounded;
 use drover_chunk::FileHasher;
 use drover_repo::CheckedSnapshot;
-use drover_source::{ReadError, Source, WalkEvent, WalkOptions, target::{is_marker, is_temporary}};
+use drover_source::{
+    ReadError, Source, WalkEvent, WalkOptions,
+    target::{is_marker, is_temporary},
+};
 use drover_types::{
     Counter, Entry, ExceptionKind, FileHash, Kind, Observer, Phase, RelativePath, SnapshotId,
 };
@@ -142,7 +148,9 @@ impl Check<'_> {
             .walk(&WalkOptions::default())?
             .filter(move |event| {
                 let path = Ordered::path(event);
-                let ours = is_marker(path) || is_temporary(path.name()) || path.as_bytes() == b"lost+found";
+                let ours = is_marker(path)
+                    || is_temporary(path.name())
+                    || path.as_bytes() == b"lost+found";
                 !(skip && ours)
             })
             .map(Ok::<WalkEvent, Error>);

@@ -130,9 +130,10 @@ impl Database {
     /// Over a storage of the caller's: simulated power loss.
     pub fn with_backend(backend: impl redb::StorageBackend) -> Result<Self, StateError> {
         let path = std::path::PathBuf::from("backend");
-        let db = redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend).map_err(
-            |e| StateError::Damaged { path: path.clone(), message: e.to_string() },
-        )?;
+        let db = redb::Builder::new()
+            .set_cache_size(CACHE)
+            .create_with_backend(backend)
+            .map_err(|e| StateError::Damaged { path: path.clone(), message: e.to_string() })?;
         Self { db, path }.initialised()
     }
 
@@ -168,9 +169,7 @@ impl Database {
                 path: self.path.clone(),
                 source: std::io::Error::other("an earlier access failed"),
             },
-            other => {
-                StateError::Damaged { path: self.path.clone(), message: other.to_string() }
-            }
+            other => StateError::Damaged { path: self.path.clone(), message: other.to_string() },
         }
     }
 
@@ -206,9 +205,8 @@ impl Database {
 
     /// The end of this writer's history.
     pub fn head(&self) -> Result<Head, StateError> {
-        let bytes = self.read(|tx| {
-            Ok(tx.open_table(META)?.get(HEAD)?.map(|v| v.value().to_vec()))
-        })?;
+        let bytes =
+            self.read(|tx| Ok(tx.open_table(META)?.get(HEAD)?.map(|v| v.value().to_vec())))?;
         Ok(bytes.map(|bytes| decode_head(&bytes)).transpose()?.unwrap_or_default())
     }
 
@@ -350,9 +348,8 @@ impl Database {
 
     /// What an earlier run kept and did not see acknowledged.
     pub fn pending_commit(&self) -> Result<Option<Commit>, StateError> {
-        let bytes = self.read(|tx| {
-            Ok(tx.open_table(META)?.get(COMMIT)?.map(|v| v.value().to_vec()))
-        })?;
+        let bytes =
+            self.read(|tx| Ok(tx.open_table(META)?.get(COMMIT)?.map(|v| v.value().to_vec())))?;
         Ok(bytes.map(|bytes| decode_commit(&bytes)).transpose()?)
     }
 
@@ -376,9 +373,8 @@ impl Database {
 
     /// What is remembered of a source.
     pub fn source(&self, id: SourceId) -> Result<Option<SourceRecord>, StateError> {
-        let bytes = self.read(|tx| {
-            Ok(tx.open_table(SOURCES)?.get(id.0)?.map(|v| v.value().to_vec()))
-        })?;
+        let bytes =
+            self.read(|tx| Ok(tx.open_table(SOURCES)?.get(id.0)?.map(|v| v.value().to_vec())))?;
         Ok(bytes.map(|bytes| decode_source(&bytes)).transpose()?)
     }
 

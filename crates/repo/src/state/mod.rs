@@ -158,7 +158,9 @@ impl StateFolder {
         for entry in fs::read_dir(&self.0).map_err(StateError::io(&self.0))?.flatten() {
             let name = entry.file_name();
             let text = name.to_string_lossy();
-            if text == "state.redb" || text.starts_with("manifest-") || text.starts_with("checkpoint-")
+            if text == "state.redb"
+                || text.starts_with("manifest-")
+                || text.starts_with("checkpoint-")
             {
                 fs::rename(entry.path(), aside.join(&name)).map_err(StateError::io(&self.0))?;
             }
@@ -239,9 +241,8 @@ impl StateFolder {
     /// The checkpoints of an unfinished pass over `source`, newest first.
     pub fn checkpoints(&self, source: SourceId) -> Vec<(u64, PathBuf)> {
         let prefix = format!("checkpoint-{source}-");
-        let number = |path: &PathBuf| {
-            path.file_name()?.to_str()?.strip_prefix(&prefix)?.parse::<u64>().ok()
-        };
+        let number =
+            |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix(&prefix)?.parse::<u64>().ok();
         let mut found: Vec<_> = self
             .named(&prefix)
             .into_iter()
@@ -249,6 +250,19 @@ impl StateFolder {
             .collect();
         found.sort_by(|a, b| b.cmp(a));
         found
+    }
+
+    /// Removes all checkpoints of `source` but the newest and the longest: however often a pass
+    /// is cut off, few files are kept, and what is forgotten is only read again.
+    pub fn prune_checkpoints(&self, source: SourceId) {
+        let length = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let all = self.checkpoints(source);
+        let longest = all.iter().max_by_key(|(_, path)| length(path)).map(|(number, _)| *number);
+        for (number, path) in all.into_iter().skip(1) {
+            if Some(number) != longest {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     /// The place of the next checkpoint of `source`.

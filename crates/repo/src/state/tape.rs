@@ -92,10 +92,8 @@ impl TapeWriter {
         self.flush()?;
         self.batch.varint(self.entries);
         self.write(KIND_END)?;
-        let file = self
-            .file
-            .into_inner()
-            .map_err(|e| StateError::io(&self.path)(e.into_error()))?;
+        let file =
+            self.file.into_inner().map_err(|e| StateError::io(&self.path)(e.into_error()))?;
         file.sync_all().map_err(StateError::io(&self.path))?;
         sync_folder(&self.path)?;
         Ok(EndedTape { path: self.path })
