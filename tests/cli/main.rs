@@ -1,0 +1,15 @@
+//! Black-box tests: the real binary, on trees, repositories and services made for it.
+//!
+//! What the tests of the crates cannot see is tested here: the verbs one after the other, exit
+//! codes, JSON, kills, and that what comes back is what went in, judged by rsync and not by us.
+
+#![allow(clippy::unwrap_used)]
+
+mod compare;
+mod docs;
+mod lab;
+mod refusals;
+mod resume;
+mod roundtrip;
+mod services;
+mod tree;

@@ -1,0 +1,254 @@
+//! What is wrong is refused with its own exit code and kind, by its name, and with what to do
+//! about it; and nothing is lost.
+
+use std::{
+    fs::{self, Permissions},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    lab::{Answer, Lab},
+    roundtrip::{restored, verified},
+    tree,
+};
+
+const NONE: &[&str] = &[];
+
+/// Everything in the repository, by name and size.
+fn listing(lab: &Lab) -> String {
+    let mut find = Command::new("find");
+    find.args([&*lab.repository, "-type", "f", "-printf", "%P %s\n"]);
+    String::from_utf8(find.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_wrong_password() {
+    let (lab, source) = Lab::with_source();
+    for wrong in ["not it", "canary"] {
+        let mut command = lab.command(&[
+            "sync",
+            "--repo",
+            &lab.repository,
+            "--json",
+            "--source",
+            source.to_str().unwrap(),
+        ]);
+        let output = command.env("DROVER_PASSWORD", wrong).output().unwrap();
+        Answer::new(output).refused(12, "wrong-password", "password");
+    }
+    lab.sync(&source).expect(0);
+}
+
+#[test]
+fn no_password() {
+    let (lab, _) = Lab::with_source();
+    let mut command = lab.command(&["snapshots", "--repo", &lab.repository, "--json"]);
+    let output = command.env_remove("DROVER_PASSWORD").output().unwrap();
+    Answer::new(output).refused(12, "no-password", "password");
+    let mut command = lab.command(&["snapshots", "--repo", &lab.repository, "--json"]);
+    let output = command.args(["--password-file", "nowhere.txt"]).output().unwrap();
+    Answer::new(output).refused(12, "no-password", "nowhere.txt");
+    let mut command = lab.command(&["snapshots", "--repo", &lab.repository, "--json"]);
+    let output = command.args(["--password-command", "exit 3"]).output().unwrap();
+    Answer::new(output).refused(12, "no-password", "command");
+}
+
+#[test]
+fn no_repository() {
+    let lab = Lab::new();
+    lab.verb("snapshots", NONE).refused(10, "no-repository", &lab.repository);
+    fs::create_dir(&lab.repository).unwrap();
+    lab.verb("snapshots", NONE).refused(10, "no-repository", &lab.repository);
+    lab.verb("verify", NONE).refused(10, "no-repository", &lab.repository);
+    assert_eq!(listing(&lab), "");
+}
+
+#[test]
+fn a_repository_twice() {
+    let lab = Lab::with_repository();
+    let before = listing(&lab);
+    lab.verb("init", NONE).refused(1, "repository-exists", &lab.repository);
+    assert_eq!(listing(&lab), before);
+}
+
+#[test]
+fn a_plan_with_a_typing_error() {
+    let lab = Lab::new();
+    let plan = lab.path("plan.toml");
+    fs::write(&plan, "[repository]\nurl = \"r\"\n\n[[sorce]]\nname = \"a\"\nurl = \"s\"\n")
+        .unwrap();
+    let plan = plan.to_str().unwrap();
+    lab.run(&["sync", plan, "--json"]).refused(2, "plan", "did you mean \"source\"");
+    lab.run(&["init", "nowhere.toml", "--json"]).refused(2, "plan", "nowhere.toml");
+}
+
+#[test]
+fn a_command_line_with_a_typing_error() {
+    let lab = Lab::new();
+    let unknown = lab.verb("sync", &["--sorce", "x"]).expect(2);
+    assert!(unknown.stderr.contains("--source"), "{}", unknown.stderr);
+    assert_eq!(unknown.json()["error"]["exit"], 2);
+    lab.verb("sync", NONE).refused(2, "command-line", "source");
+    lab.run(&["sync", "--json"]).refused(2, "command-line", "repository");
+}
+
+#[test]
+fn a_source_that_is_no_directory() {
+    let (lab, source) = Lab::with_source();
+    let before = listing(&lab);
+    lab.sync(&source.join("readme")).refused(1, "source", "readme");
+    lab.sync(&source.join("missing")).refused(1, "source", "missing");
+    // The writer is known now, and nothing else is.
+    assert_eq!(listing(&lab).matches("snapshots/").count(), before.matches("snapshots/").count());
+}
+
+#[test]
+fn a_source_that_may_not_be_read() {
+    // Root may read everything: another user has to try.
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("open"), "open").unwrap();
+    fs::write(source.join("closed"), "closed").unwrap();
+    let run = |lab: &Lab| {
+        let arguments =
+            ["sync", "--repo", &lab.repository, "--json", "--source", source.to_str().unwrap()];
+        let mut command = lab.command(&arguments);
+        if is_root {
+            let program = command.get_program().to_owned();
+            let mut user = Command::new("setpriv");
+            user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+            // The binary may lie where only root gets to.
+            let copy = lab.path("drover");
+            if !copy.exists() {
+                fs::copy(program, &copy).unwrap();
+            }
+            user.arg(copy).args(command.get_args()).env_clear().current_dir("/");
+            user.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command = user;
+        }
+        Answer::new(command.stdin(std::process::Stdio::null()).output().unwrap())
+    };
+    if is_root {
+        let root = lab.path("");
+        fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(lab.path("state")).unwrap();
+        let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&root).status();
+        assert!(chown.unwrap().success());
+    }
+    fs::set_permissions(source.join("closed"), Permissions::from_mode(0)).unwrap();
+    let pass = run(&lab).expect(3).json();
+    assert_eq!(pass["exceptions"][0]["path"], "closed", "{pass}");
+    assert_eq!(pass["exceptions"][0]["kind"], "denied", "{pass}");
+    fs::set_permissions(&source, Permissions::from_mode(0)).unwrap();
+    run(&lab).refused(1, "source", "source");
+    fs::set_permissions(&source, Permissions::from_mode(0o755)).unwrap();
+    // What could not be read is on the list, and what could is there.
+    verified(&lab, &["--read-data"]);
+    assert_eq!(
+        lab.run(&["cat", "--repo", &lab.repository, "latest:open"]).expect(0).stdout,
+        b"open"
+    );
+}
+
+#[test]
+fn a_source_that_is_suddenly_empty() {
+    let (lab, source) = Lab::with_source();
+    let first = lab.sync(&source).expect(0).json()["snapshot"].as_str().unwrap().to_owned();
+    fs::remove_dir_all(&source).unwrap();
+    fs::create_dir(&source).unwrap();
+    lab.sync(&source).refused(1, "suspect-source", "source");
+    let latest = |lab: &Lab| lab.run(&["cat", "--repo", &lab.repository, "latest:readme"]);
+    assert_eq!(latest(&lab).expect(0).stdout, b"hello");
+    let meant = lab.verb("sync", &["--allow-empty", "--source", source.to_str().unwrap()]);
+    let meant = meant.expect(0).json();
+    assert_eq!(meant["entries"]["removed"], 3, "{meant}");
+    assert_eq!(meant["parent"], *first);
+    latest(&lab).expect(1);
+    restored(&lab, &first, &lab.path("target"), &[]);
+}
+
+#[test]
+fn which_snapshot() {
+    let (lab, source) = Lab::with_source();
+    lab.verb("restore", &["latest", "target"]).refused(1, "no-such-snapshot", "snapshot");
+    let id = lab.sync(&source).expect(0).json()["snapshot"].as_str().unwrap().to_owned();
+    for wrong in ["0123456789abcdef", "nonsense"] {
+        lab.verb("ls", &[wrong]).refused(1, "no-such-snapshot", wrong);
+    }
+    lab.verb("ls", &[&*format!("{id}:no/such")]).refused(1, "no-such-path", "no/such");
+
+    // Two sources: the newest of which one?
+    let other = lab.path("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("file"), "other").unwrap();
+    let second = lab.sync(&other).expect(0).json();
+    let answer = lab.verb("ls", &["latest"]).expect(1);
+    let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+    for name in ["/source", "/other"] {
+        assert!(message.contains(name), "{message}");
+    }
+    let name = lab.verb("snapshots", NONE).expect(0).json()["snapshots"][1]["source"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ls = lab.verb("ls", &["latest", "--source", &name]).expect(0).json();
+    assert_eq!(ls["snapshot"], second["snapshot"], "{ls}");
+    lab.verb("ls", &["latest", "--source", "nobody"]).refused(1, "no-such-snapshot", "nobody");
+
+    // As many snapshots as it takes for two of them to begin with the same digit.
+    let mut ids = vec![id, second["snapshot"].as_str().unwrap().to_owned()];
+    let shared = loop {
+        let digit = |id: &String| id.as_bytes()[0];
+        let newest = ids.last().unwrap();
+        if ids[..ids.len() - 1].iter().any(|id| digit(id) == digit(newest)) {
+            break newest[..1].to_owned();
+        }
+        ids.push(lab.sync(&other).expect(0).json()["snapshot"].as_str().unwrap().to_owned());
+    };
+    lab.verb("ls", &[&*shared]).expect(1);
+}
+
+#[test]
+fn a_target_that_holds_something() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    let target = lab.path("target");
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("mine"), "mine").unwrap();
+    let target_text = target.to_str().unwrap();
+    for extra in [&[][..], &["--delete"]] {
+        let mut all = vec!["latest", target_text];
+        all.extend(extra);
+        lab.verb("restore", &all).refused(1, "target-not-empty", target_text);
+        assert_eq!(tree::count(&target), 1, "it is as it was");
+    }
+    restored(&lab, "latest", &target, &["--overwrite"]);
+    assert_eq!(fs::read(target.join("mine")).unwrap(), b"mine");
+    assert_eq!(fs::read(target.join("readme")).unwrap(), b"hello");
+}
+
+#[test]
+fn no_service_there() {
+    // A port that was free a moment ago: nobody listens.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let lab = Lab::at(
+        "s3://bucket/prefix".into(),
+        &[
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "us-east-1"),
+        ],
+    );
+    let started = Instant::now();
+    lab.verb("snapshots", NONE).refused(1, "unreachable", "127.0.0.1");
+    // A mistyped endpoint must not take minutes to show; on a busy machine a minute is enough.
+    assert!(started.elapsed() < Duration::from_secs(60));
+}

@@ -1,0 +1,191 @@
+//! There and back, on a local disk.
+
+use std::{ffi::OsStr, fs, path::Path};
+
+use crate::{
+    compare::assert_same,
+    lab::{Lab, number},
+    tree,
+};
+
+const NOTHING: &[&str] = &[];
+
+#[test]
+fn what_comes_back_is_what_went_in() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    let entries = tree::hostile(&source);
+
+    let baseline = lab.sync(&source).expect(0).json();
+    assert_eq!(baseline["schema"], "drover.sync/1");
+    check_sums(&baseline);
+    assert_eq!(number(&baseline, "/entries/total"), entries);
+    assert_eq!(number(&baseline, "/entries/new"), entries);
+    assert!(baseline["parent"].is_null());
+    assert!(number(&baseline, "/bytes/source") > 80 << 20, "a hole counts by its length");
+    // Twice the same noise, and text that repeats.
+    assert!((3_000_000..3_500_000).contains(&number(&baseline, "/bytes/stored")), "{baseline}");
+    assert!(number(&baseline, "/bytes/read") < 20 << 20, "holes are not read: {baseline}");
+    let on_disk: u64 = tree::packs(&lab.repository).iter().map(|pack| pack.1).sum();
+    assert!(number(&baseline, "/bytes/uploaded") >= on_disk);
+
+    let target = lab.path("target");
+    verified(&lab, &["--read-data"]);
+    restored(&lab, "latest", &target, &[]);
+    assert_same(&source, &target, NOTHING);
+    verified(&lab, &["--target", target.to_str().unwrap()]);
+    verified(&lab, &["--source", source.to_str().unwrap()]);
+
+    // Nothing changed: nothing is read.
+    let idle = lab.sync(&source).expect(0).json();
+    check_sums(&idle);
+    assert_eq!(number(&idle, "/entries/unchanged"), entries, "{idle}");
+    assert_eq!(number(&idle, "/bytes/new"), 0);
+    assert_eq!(idle["parent"], baseline["snapshot"]);
+
+    // One of each change.
+    fs::write(source.join("text"), "other content").unwrap();
+    fs::write(source.join("hollow/added"), "more").unwrap();
+    fs::remove_file(source.join("empty")).unwrap();
+    fs::remove_file(source.join("fifo")).unwrap();
+    fs::rename(source.join("*"), source.join("renamed")).unwrap();
+    let delta = lab.sync(&source).expect(0).json();
+    check_sums(&delta);
+    assert_eq!(number(&delta, "/entries/new"), 2, "{delta}");
+    assert_eq!(number(&delta, "/entries/changed"), 1, "{delta}");
+    assert_eq!(number(&delta, "/entries/removed"), 3, "{delta}");
+    assert!(number(&delta, "/bytes/read") < 1000, "{delta}");
+
+    // The earlier restore is brought up to date, and a new one of the first pass is as it was.
+    restored(&lab, "latest", &target, &["--delete"]);
+    assert_same(&source, &target, NOTHING);
+    verified(&lab, &["--target", target.to_str().unwrap()]);
+    let earlier = lab.path("earlier");
+    restored(&lab, baseline["snapshot"].as_str().unwrap(), &earlier, &[]);
+    assert!(earlier.join("fifo").exists() && earlier.join("empty").exists());
+    assert_ne!(fs::read(earlier.join("text")).unwrap(), b"other content");
+    verified(&lab, &["--read-data=20%", "--seed", "7"]);
+}
+
+#[test]
+fn looking_inside() {
+    let (lab, source) = Lab::with_source();
+    let first = lab.sync(&source).expect(0).json()["snapshot"].as_str().unwrap().to_owned();
+    fs::write(source.join("readme"), "hello again").unwrap();
+    fs::remove_file(source.join("letters/a")).unwrap();
+    fs::write(source.join(OsStr::new("letters/b")), "b").unwrap();
+    let second = lab.sync(&source).expect(0).json()["snapshot"].as_str().unwrap().to_owned();
+
+    let snapshots = lab.verb("snapshots", &[""; 0]).expect(0).json();
+    let listed: Vec<_> =
+        snapshots["snapshots"].as_array().unwrap().iter().map(|s| s["id"].as_str()).collect();
+    assert_eq!(listed, [Some(&*first), Some(&*second)], "{snapshots}");
+
+    let ls = lab.verb("ls", &[&first, "--recursive"]).expect(0).json();
+    let paths: Vec<_> =
+        ls["entries"].as_array().unwrap().iter().map(|e| e["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["letters", "letters/a", "readme"]);
+
+    let cat = |what: String| lab.run(&["cat", "--repo", &lab.repository, &what]).expect(0).stdout;
+    assert_eq!(cat(format!("{first}:readme")), b"hello");
+    assert_eq!(cat(format!("{}:letters/a", &first[..12])), vec![7; 100_000]);
+    assert_eq!(cat("latest:readme".into()), b"hello again");
+
+    let diff = lab.verb("diff", &[&first, &second]).expect(0).json();
+    let shown = diff.to_string();
+    for path in ["readme", "letters/a", "letters/b"] {
+        assert!(shown.contains(&format!("\"{path}\"")), "{path} is not in {diff}");
+    }
+
+    let log = lab.verb("log verify", &[""; 0]).expect(0).json();
+    assert_eq!(log["schema"], "drover.log/1");
+    let keys = lab.verb("key list", &[""; 0]).expect(0).json();
+    assert_eq!(keys["schema"], "drover.key/1");
+
+    // One directory, and one file, alone.
+    let part = lab.path("part");
+    restored(&lab, &format!("{first}:letters"), &part, &[]);
+    assert_eq!(fs::read(part.join("a")).unwrap(), vec![7; 100_000]);
+    let file = lab.path("file");
+    restored(&lab, &format!("{first}:readme"), &file, &[]);
+    assert_eq!(fs::read(file.join("readme")).unwrap(), b"hello");
+}
+
+#[test]
+fn a_writer_that_cannot_read() {
+    let (lab, source) = Lab::with_source();
+    let file = lab.path("server.cred");
+    let file = file.to_str().unwrap();
+    lab.verb("key export-writer", &["--label", "server", "--out", file]).expect(0);
+    let elsewhere = |verb: &str, arguments: &[&str]| {
+        let mut all = vec![verb, "--repo", &lab.repository, "--json"];
+        all.extend(arguments);
+        let mut command = lab.command(&all);
+        command.env_remove("DROVER_PASSWORD").env("DROVER_STATE_DIR", lab.path("server"));
+        crate::lab::Answer::new(command.output().unwrap())
+    };
+    let source = source.to_str().unwrap();
+    elsewhere("sync", &["--source", source, "--credential", file]).expect(0);
+    fs::write(Path::new(source).join("readme"), "changed").unwrap();
+    let delta = elsewhere("sync", &["--source", source]).expect(0).json();
+    assert_eq!(number(&delta, "/entries/changed"), 1, "{delta}");
+    elsewhere("snapshots", &[]).refused(12, "no-password", "password");
+    verified(&lab, &["--read-data"]);
+    let target = lab.path("target");
+    restored(&lab, "latest", &target, &[]);
+    assert_same(Path::new(source), &target, NOTHING);
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let (lab, source) = Lab::with_source();
+    fs::write(source.join("noise"), tree::noise(2, 1_000_000)).unwrap();
+    lab.sync(&source).expect(0);
+    let (name, _) = tree::packs(&lab.repository).into_iter().max_by_key(|pack| pack.1).unwrap();
+    let pack = Path::new(&lab.repository).join("packs").join(&name[..2]).join(&name);
+    let mut bytes = fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    let damaged = lab.verb("verify", &["--read-data"]).expect(4).json();
+    assert_eq!(damaged["verdict"], "failed");
+    assert!(damaged["problems"].to_string().contains(&name), "{damaged}");
+
+    // What is whole comes back, and what is not is named.
+    let target = lab.path("target");
+    let restore = lab.verb("restore", &["latest", target.to_str().unwrap()]).expect(3).json();
+    assert!(restore["exceptions"].to_string().contains("noise"), "{restore}");
+
+    fs::remove_file(&pack).unwrap();
+    let missing = lab.verb("verify", &[""; 0]).expect(4).json();
+    assert!(missing["problems"].to_string().contains(&name), "{missing}");
+}
+
+/// Checks that the numbers of a pass agree with one another.
+#[track_caller]
+fn check_sums(pass: &serde_json::Value) {
+    let entries = |name: &str| number(pass, &format!("/entries/{name}"));
+    let parts = ["new", "changed", "metadata", "unchanged"].map(entries);
+    assert_eq!(entries("total"), parts.iter().sum::<u64>(), "{pass}");
+    for name in ["put", "get", "head", "list"] {
+        number(pass, &format!("/requests/{name}"));
+    }
+    assert!(number(pass, "/bytes/uploaded") >= number(pass, "/bytes/stored"), "{pass}");
+    assert_eq!(pass["exceptions"].as_array().map(Vec::len), Some(0), "{pass}");
+    assert!(pass["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{pass}");
+}
+
+#[track_caller]
+pub fn verified(lab: &Lab, arguments: &[&str]) {
+    let verify = lab.verb("verify", arguments).expect(0).json();
+    assert_eq!(verify["verdict"], "verified", "{verify}");
+    assert_eq!(verify["problems"].as_array().map(Vec::len), Some(0), "{verify}");
+}
+
+#[track_caller]
+pub fn restored(lab: &Lab, what: &str, target: &Path, arguments: &[&str]) {
+    let mut all = vec![what, target.to_str().unwrap()];
+    all.extend(arguments);
+    let restore = lab.verb("restore", &all).expect(0).json();
+    assert_eq!(restore["exceptions"].as_array().map(Vec::len), Some(0), "{restore}");
+}

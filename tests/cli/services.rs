@@ -1,0 +1,93 @@
+//! There and back by way of each cloud's stand-in (`tests/services`).
+
+use std::{
+    fs,
+    hash::{BuildHasher, RandomState},
+};
+
+use crate::{
+    compare::assert_same,
+    lab::{Lab, number},
+    roundtrip::{restored, verified},
+    tree,
+};
+
+/// Azurite's account and key, which are public and the same everywhere.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+const AZURE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// The endpoint in `variable`; `None` skips the test where that is allowed.
+#[allow(clippy::print_stderr)]
+fn service(variable: &str) -> Option<String> {
+    let endpoint = std::env::var(variable).ok();
+    let is_required = std::env::var("CI").is_ok_and(|v| v == "true")
+        || std::env::var("DROVER_TEST_SERVICES").is_ok_and(|v| v == "required");
+    if endpoint.is_none() {
+        let help = "run tests/services/start and source its file";
+        assert!(!is_required, "{variable} is not set: {help}");
+        eprintln!("skipped: {variable} is not set: {help}");
+    }
+    endpoint
+}
+
+fn there_and_back(scheme: &str, environment: &[(&str, &str)]) {
+    // A prefix that no other run uses.
+    let url = format!("{scheme}://drover/cli-{:016x}", RandomState::new().hash_one(0));
+    let lab = Lab::at(url, environment);
+    let source = lab.path("source");
+    let entries = tree::hostile(&source);
+
+    lab.sync(&source).refused(10, "no-repository", &lab.repository);
+    lab.verb("init", &[""; 0]).expect(0);
+    lab.verb("init", &[""; 0]).refused(1, "repository-exists", &lab.repository);
+    let baseline = lab.sync(&source).expect(0).json();
+    assert_eq!(number(&baseline, "/entries/new"), entries);
+    fs::write(source.join("text"), "changed").unwrap();
+    let delta = lab.sync(&source).expect(0).json();
+    assert_eq!(number(&delta, "/entries/changed"), 1, "{delta}");
+    assert!(number(&delta, "/requests/put") < 12, "{delta}");
+
+    // From the service alone, as after the loss of the machine.
+    fs::remove_dir_all(lab.path("state")).unwrap();
+    verified(&lab, &["--read-data"]);
+    let target = lab.path("target");
+    restored(&lab, "latest", &target, &[]);
+    assert_same(&source, &target, &[]);
+    // A machine that knows nothing begins again, beside what is there.
+    let again = lab.sync(&source).expect(0).json();
+    assert_eq!(number(&again, "/entries/total"), entries);
+    verified(&lab, &["--read-data"]);
+}
+
+#[test]
+fn s3() {
+    let Some(endpoint) = service("DROVER_TEST_S3") else { return };
+    let environment = [
+        ("AWS_ENDPOINT_URL", &*endpoint),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    there_and_back("s3", &environment);
+}
+
+#[test]
+fn azure() {
+    let Some(endpoint) = service("DROVER_TEST_AZURE") else { return };
+    let environment = [
+        ("AZURE_STORAGE_ENDPOINT", &*endpoint),
+        ("AZURE_STORAGE_ACCOUNT", AZURE_ACCOUNT),
+        ("AZURE_STORAGE_KEY", AZURE_KEY),
+    ];
+    there_and_back("az", &environment);
+}
+
+#[test]
+fn google() {
+    let Some(endpoint) = service("DROVER_TEST_GCS") else { return };
+    let key = format!(
+        r#"{{"gcs_base_url":"{endpoint}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
+    );
+    there_and_back("gs", &[("GOOGLE_SERVICE_ACCOUNT_KEY", &key)]);
+}
