@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 
 use drover_crypt::hierarchy::UnlockError;
 use drover_plan::PlanError;
-use drover_repo::{RepositoryError, state::StateError};
+use drover_repo::{ChunkError, RepositoryError, TreeError, state::StateError};
 use drover_report::{Failure, ParseError, Text};
 use drover_source::target::TargetErrorKind;
 use drover_store::StoreError;
@@ -27,6 +27,14 @@ pub enum Error {
     /// Arguments that clap takes and that make no sense together.
     #[error("{0}")]
     Usage(String),
+    /// A name that the plan does not have.
+    #[error("the plan has no source called {name}; it has: {known}")]
+    NoSuchSource {
+        /// What was asked for.
+        name: String,
+        /// What the plan has.
+        known: String,
+    },
     /// No home, and no state directory given.
     #[error("there is no place for the state: neither HOME nor DROVER_STATE_DIR is set")]
     NoStateDir,
@@ -132,6 +140,9 @@ impl Error {
     fn advice(&self) -> Advice {
         match self {
             Self::Usage(_) => ("command-line", "drover --help shows what there is.", USAGE),
+            Self::NoSuchSource { .. } => {
+                ("no-such-source", "Name one of these, or correct the plan.", FAILED)
+            }
             Self::NoStateDir => ("no-state-directory", "Give one with --state-dir.", FAILED),
             Self::WorkingDirectory(_) | Self::Threads(_) | Self::Signals(_) => {
                 ("system", "Look at the limits and the state of this machine.", FAILED)
@@ -174,10 +185,13 @@ fn ops(error: &drover_ops::Error) -> Advice {
         Error::Store(error) => store(error),
         Error::State(error) => state(error),
         Error::Repository(error) => repository(error),
-        Error::Chunk(drover_repo::ChunkError::Store(error)) => store(error),
-        Error::Tree(drover_repo::TreeError::Chunk(drover_repo::ChunkError::Store(error))) => {
-            store(error)
-        }
+        Error::Chunk(ChunkError::Store(error))
+        | Error::Tree(TreeError::Chunk(ChunkError::Store(error))) => store(error),
+        Error::Chunk(ChunkError::Keys(_)) | Error::Tree(TreeError::Chunk(ChunkError::Keys(_))) => (
+            "not-allowed",
+            "An auditor's key opens names and attributes only: use a reader's or the owner's.",
+            PASSWORD,
+        ),
         Error::Index(_)
         | Error::Snapshot(_)
         | Error::Tree(_)

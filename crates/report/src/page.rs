@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::Text;
+
 /// How the verdict is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -53,6 +55,17 @@ pub struct Table {
 
 /// How many rows of a list of exceptions or problems a terminal gets.
 pub const TERMINAL_ROWS: usize = 20;
+
+/// The table of `warnings`.
+pub fn warnings(warnings: &[Text]) -> Table {
+    Table {
+        title: "Warnings".to_owned(),
+        columns: vec!["what"],
+        rows: warnings.iter().map(|warning| vec![warning.to_string()]).collect(),
+        note: String::new(),
+        terminal_rows: usize::MAX,
+    }
+}
 
 /// One report as people read it.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 //! as a working day does, breaks the repository on purpose, and compares what comes back by means
 //! that share no code with the rest of drover.
 //!
-//! [`play`] goes through it, as [`story::STEPS`] tells it: `make_clinic → (init, sync) →
+//! [`play()`] goes through it, as [`story::STEPS`] tells it: `make_clinic → (init, sync) →
 //! one_day_later → (sync, verify) → Damage → (verify) → repair → (restore) → differences`. Who
 //! calls it brings a [`Stage`], which shows the steps and runs drover.
 

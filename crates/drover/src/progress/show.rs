@@ -136,6 +136,9 @@ fn line(phase: Phase, counts: &Counts, total: Option<(u64, u64)>, meter: &Meter)
     // Without a total, what was found so far is said to be no more than that.
     let (entries, bytes, so_far) = match total {
         Some((entries, bytes)) => (entries, bytes, ""),
+        None if matches!(phase, Phase::Committing | Phase::Flushing) => {
+            (counts.entries, counts.bytes, "")
+        }
         None => (counts.entries, counts.bytes, " found so far"),
     };
     let mut parts = vec![phase_name(phase).to_owned()];

@@ -30,7 +30,7 @@ impl ManArgs {
         command.build();
         let chosen = self.verb.as_deref().and_then(|verb| command.find_subcommand(verb)).cloned();
         let mut page = Vec::new();
-        clap_mangen::Man::new(chosen.unwrap_or(command))
+        clap_mangen::Man::new(chosen.unwrap_or(command).version(env!("CARGO_PKG_VERSION")))
             .render(&mut page)
             .map_err(Error::output)?;
         output::to_stdout(&page)?;

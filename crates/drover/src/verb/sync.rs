@@ -16,6 +16,7 @@ use drover_report::{
     ExceptionItem, Failure, SyncBytes, SyncEntries, SyncReport, SyncRequests, SyncSource, Text,
 };
 use drover_source::LocalSource;
+use drover_types::path::escape;
 
 use crate::{
     context::Context,
@@ -67,6 +68,16 @@ struct Planned {
     options: SyncOptions,
 }
 
+impl Planned {
+    /// What to call it where there is no snapshot to say it.
+    fn name(&self) -> Text {
+        match &self.options.name {
+            Some(name) => Text::from(name.as_str()),
+            None => Text::from(crate::output::shown(&self.root)),
+        }
+    }
+}
+
 impl SyncArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
@@ -86,9 +97,11 @@ impl SyncArgs {
                 Err(error) => {
                     let interrupted = error.is_interruption();
                     let failure = error.failure();
-                    let root = crate::output::shown(&source.root);
-                    context.progress.warn(&format!("{root}: {}", failure.message));
-                    done.push(SyncSource { source: Text::from(root), ..SyncSource::default() });
+                    done.push(SyncSource {
+                        source: source.name(),
+                        error: Some(failure.clone()),
+                        ..SyncSource::default()
+                    });
                     failed.get_or_insert(failure);
                     if interrupted {
                         break;
@@ -130,8 +143,11 @@ impl SyncArgs {
                 .iter()
                 .map(|name| {
                     name.to_str().and_then(|name| plan.source(name)).ok_or_else(|| {
-                        let shown = name.display();
-                        Error::Usage(format!("the plan has no source called {shown}"))
+                        let known: Vec<_> = plan.sources.iter().map(|s| s.name.as_str()).collect();
+                        Error::NoSuchSource {
+                            name: escape(name.as_encoded_bytes()),
+                            known: known.join(", "),
+                        }
                     })
                 })
                 .collect::<Result<Vec<_>, _>>()?,
@@ -243,5 +259,6 @@ pub fn item(outcome: &SyncOutcome, seconds: f64) -> SyncSource {
         },
         exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
         seconds,
+        error: None,
     }
 }

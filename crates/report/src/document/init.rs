@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Page, Text, Tone};
+use crate::{Page, Text, Tone, page};
 
 /// A repository that was made.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl InitReport {
         page.fact("Repository", self.repository.to_string());
         page.fact("Key slot", self.slot.to_string());
         page.fact("Create-only writes", self.create_only.to_string());
-        page.next.extend(self.warnings.iter().map(Text::to_string));
+        page.table(page::warnings(&self.warnings));
         page.next.push("Add a second way in: drover key add".to_owned());
         page.next.push(format!("Take a first pass: drover sync --repo {} --source DIR", self.url));
         page

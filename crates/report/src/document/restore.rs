@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::exception::{self, ExceptionItem};
-use crate::{Page, Text, Tone, format};
+use crate::{Page, Text, Tone, format, page};
 
 /// What happened to the entries of a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ impl RestoreReport {
             &self.exceptions,
             "The target lacks what is listed here, or has it without what is named.",
         ));
-        page.next.extend(self.warnings.iter().map(Text::to_string));
+        page.table(page::warnings(&self.warnings));
         page.next.push(format!(
             "Prove it: drover verify --repo {} --target {} --snapshot {}",
             self.repository,

@@ -5,7 +5,7 @@ use std::iter::Sum;
 use serde::{Deserialize, Serialize};
 
 use super::exception::{self, ExceptionItem};
-use crate::{Page, Table, Text, Tone, format};
+use crate::{Failure, Page, Table, Text, Tone, format, page};
 
 /// What happened to the entries of a pass. Directories count, the root does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,9 @@ pub struct SyncSource {
     pub exceptions: Vec<ExceptionItem>,
     /// How long it took.
     pub seconds: f64,
+    /// Why this source left no snapshot, while others did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 /// A pass.
@@ -169,7 +172,7 @@ impl SyncReport {
                 page.table(table);
             }
         }
-        page.next.extend(self.warnings.iter().map(Text::to_string));
+        page.table(page::warnings(&self.warnings));
         if exceptions > 0 {
             page.next.push(
                 "Look at the exceptions; once what stood in the way is gone, the same command \
@@ -185,7 +188,11 @@ impl SyncReport {
         let row = |s: &SyncSource| {
             vec![
                 s.source.to_string(),
-                s.snapshot.as_ref().map_or("none", |id| format::short_id(id.as_str())).to_owned(),
+                match (&s.snapshot, &s.error) {
+                    (Some(id), _) => format::short_id(id.as_str()).to_owned(),
+                    (None, Some(error)) => format!("none: {}", error.message),
+                    (None, None) => "none".to_owned(),
+                },
                 format::count(s.entries.total),
                 format::count(s.entries.new + s.entries.changed + s.entries.metadata),
                 format::bytes(s.bytes.source),

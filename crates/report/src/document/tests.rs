@@ -86,7 +86,10 @@ fn what_was_written_reads_again_and_says_the_same() {
         ..Default::default()
     };
     let failure = Failure { kind: "difference".into(), exit: 4, ..Default::default() };
+    let lost = SyncSource { error: Some(failure.clone()), ..Default::default() };
+    let partial = SyncReport::new("r".into(), vec![pass(vec![]), lost], 1.0);
     let documents = [
+        Document::failed_with(partial, failure.clone()),
         Document::done(SyncReport::new("r".into(), vec![pass(vec![]), pass(vec![])], 1.0)),
         Document::failed_with(verify, failure.clone()),
         Document::failed("restore", failure),

@@ -225,15 +225,18 @@ impl VerifyReport {
     }
 }
 
+/// What a method proves, in a sentence. A method may say more after the words it begins with.
 fn meaning(method: &str) -> String {
-    match method {
+    let of_keys = "Every pack was read back from the store and its bytes were hashed; names and \
+                   attributes were decrypted and checked, contents were not.";
+    let sentence = match method {
         "acknowledged" => {
             "Every object that the snapshots name is in the store, with its length, and every \
              signature, number and root is right. The packs were not read back."
         }
         "read back" => {
-            "Every pack was read back from the store, decrypted and hashed, and every file \
-             is made of exactly these bytes."
+            "Every pack was read back from the store, decrypted and hashed, and every file is made \
+             of exactly these bytes."
         }
         "source against snapshot" => {
             "The source as it is now was compared with the snapshot, and every file's bytes were \
@@ -242,9 +245,14 @@ fn meaning(method: &str) -> String {
         "landed and hashed" => {
             "Every entry was compared with the snapshot, and every file's bytes were hashed."
         }
-        _ => "A sample of the packs was read back, decrypted and hashed; of the others it is known that they are there.",
-    }
-    .to_owned()
+        other if other.starts_with("read back a sample") => {
+            "Every signature, number and root is right, and every object is there with its length. \
+             A sample of the packs was read back and hashed as well."
+        }
+        other if other.starts_with("read back;") => of_keys,
+        _ => "",
+    };
+    sentence.to_owned()
 }
 
 pub(super) fn problem_table(title: &str, problems: &[Problem]) -> Table {
