@@ -141,11 +141,11 @@ fn a_source_that_may_not_be_read() {
         let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&root).status();
         assert!(chown.unwrap().success());
     }
-    fs::set_permissions(source.join("closed"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(source.join("closed"), Permissions::from_mode(0o000)).unwrap();
     let pass = run(&lab).expect(3).json();
     assert_eq!(pass["exceptions"][0]["path"], "closed", "{pass}");
     assert_eq!(pass["exceptions"][0]["kind"], "denied", "{pass}");
-    fs::set_permissions(&source, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&source, Permissions::from_mode(0o000)).unwrap();
     run(&lab).refused(1, "source", "source");
     fs::set_permissions(&source, Permissions::from_mode(0o755)).unwrap();
     // What could not be read is on the list, and what could is there.
@@ -251,4 +251,34 @@ fn no_service_there() {
     lab.verb("snapshots", NONE).refused(1, "unreachable", "127.0.0.1");
     // A mistyped endpoint must not take minutes to show; on a busy machine a minute is enough.
     assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn one_source_of_two_is_missing() {
+    let (lab, source) = Lab::with_source();
+    let plan = lab.path("plan.toml");
+    let table = |name: &str, url: &str| format!("[[source]]\nname = \"{name}\"\nurl = \"{url}\"\n");
+    let mut text = format!("[repository]\nurl = \"{}\"\n", lab.repository);
+    text += &table("gone", lab.path("gone").to_str().unwrap());
+    text += &table("there", source.to_str().unwrap());
+    fs::write(&plan, text).unwrap();
+    let answer = lab.run(&["sync", plan.to_str().unwrap(), "--json"]).expect(1);
+    let document = answer.json();
+    assert!(document["error"]["message"].as_str().unwrap().contains("gone"), "{document}");
+    // The other one is taken all the same.
+    assert_eq!(document["sources"][1]["source"], "there", "{document}");
+    assert_eq!(document["sources"][1]["entries"]["total"], 3, "{document}");
+    let target = lab.path("target");
+    restored(&lab, "latest", &target, &["--source", "there"]);
+    assert_eq!(fs::read(target.join("readme")).unwrap(), b"hello");
+}
+
+#[test]
+fn a_restore_onto_the_source() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    fs::write(source.join("readme"), "newer than the snapshot").unwrap();
+    let text = source.to_str().unwrap();
+    lab.verb("restore", &["latest", text, "--delete"]).refused(1, "target-not-empty", text);
+    assert_eq!(fs::read(source.join("readme")).unwrap(), b"newer than the snapshot");
 }

@@ -131,3 +131,14 @@ fn a_killed_restore_goes_on() {
     assert_same(&source, &target, &[]);
     verified(&lab, &["--target", target.to_str().unwrap()]);
 }
+
+#[test]
+fn one_pass_at_a_time() {
+    let (lab, source) = with_noise();
+    let mut run = start(&lab, &source);
+    wait_for_packs(&lab, &mut run, 1);
+    lab.sync(&source).refused(1, "in-use", "");
+    signal(&run, "TERM");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    lab.sync(&source).expect(0);
+}

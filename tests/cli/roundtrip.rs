@@ -1,6 +1,6 @@
 //! There and back, on a local disk.
 
-use std::{ffi::OsStr, fs, path::Path};
+use std::{ffi::OsStr, fs, path::Path, process::Command};
 
 use crate::{
     compare::assert_same,
@@ -188,4 +188,77 @@ pub fn restored(lab: &Lab, what: &str, target: &Path, arguments: &[&str]) {
     all.extend(arguments);
     let restore = lab.verb("restore", &all).expect(0).json();
     assert_eq!(restore["exceptions"].as_array().map(Vec::len), Some(0), "{restore}");
+}
+
+#[test]
+fn a_target_that_is_not_as_it_should_be() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    let target = lab.path("target");
+    restored(&lab, "latest", &target, &[]);
+    // Of the same length and time: only its content tells.
+    let letter = target.join("letters/a");
+    let modified = fs::metadata(&letter).unwrap().modified().unwrap();
+    fs::write(&letter, vec![8; 100_000]).unwrap();
+    fs::File::options().write(true).open(&letter).unwrap().set_modified(modified).unwrap();
+    fs::remove_file(target.join("readme")).unwrap();
+    fs::write(target.join("extra"), "extra").unwrap();
+    let verify = lab.verb("verify", &["--target", target.to_str().unwrap()]).expect(4).json();
+    assert_eq!(verify["verdict"], "failed");
+    let problems = verify["problems"].to_string();
+    for (kind, path) in
+        [("content differs", "letters/a"), ("missing", "readme"), ("extra", "extra")]
+    {
+        assert!(problems.contains(kind) && problems.contains(path), "{kind} {path}: {problems}");
+    }
+}
+
+#[test]
+fn a_source_that_moved_on_is_no_damage() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    fs::write(source.join("readme"), "changed since").unwrap();
+    fs::write(source.join("new"), "new").unwrap();
+    let verify = lab.verb("verify", &["--source", source.to_str().unwrap()]).expect(0).json();
+    let changed = verify["changed_since"].to_string();
+    assert!(changed.contains("readme") && changed.contains("new"), "{verify}");
+}
+
+#[test]
+fn a_repository_that_was_set_back() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    let copy = lab.path("copy");
+    let set_back = |from: &Path, to: &Path| {
+        let mut copy = Command::new("rsync");
+        let mut from = from.as_os_str().to_owned();
+        from.push("/");
+        assert!(copy.args(["-a", "--delete"]).arg(from).arg(to).status().unwrap().success());
+    };
+    set_back(Path::new(&lab.repository), &copy);
+    fs::write(source.join("readme"), "second").unwrap();
+    lab.sync(&source).expect(0);
+    let seen = lab.verb("verify", &[""; 0]).expect(0);
+    let report = lab.path("verify.json");
+    fs::write(&report, &seen.stdout).unwrap();
+    set_back(&copy, Path::new(&lab.repository));
+
+    // This machine saw the later head, and so did whoever kept the report.
+    lab.verb("verify", &[""; 0]).expect(4);
+    fs::remove_dir_all(lab.path("state")).unwrap();
+    verified(&lab, &[]);
+    let verify = lab.verb("verify", &["--expect-head", report.to_str().unwrap()]).expect(4).json();
+    assert_eq!(verify["verdict"], "failed");
+}
+
+#[test]
+fn a_report_can_be_rendered_again() {
+    let (lab, source) = Lab::with_source();
+    let pass = lab.sync(&source).expect(0);
+    fs::write(lab.path("pass.json"), &pass.stdout).unwrap();
+    let html = lab.path("pass.html");
+    lab.run(&["report", "pass.json", "--html", html.to_str().unwrap()]).expect(0);
+    let page = fs::read_to_string(html).unwrap();
+    assert!(page.contains(&pass.json()["snapshot"].as_str().unwrap()[..12]), "{page}");
+    assert!(!page.contains("<script"));
 }
