@@ -162,17 +162,27 @@ pub fn exceptions(
     Ok(all)
 }
 
+/// A record of the audit log, and what it says.
+pub type LoggedAction = (StoredRecord, Action);
+
 /// The audit log: every record with what it says, and what is wrong with the chains.
-pub fn log(session: &ReaderSession) -> Result<(Vec<(StoredRecord, Action)>, Vec<Problem>), Error> {
+pub fn log(session: &ReaderSession) -> Result<(Vec<LoggedAction>, Vec<Problem>), Error> {
     let objects = session.objects();
     let mut listed: Vec<String> =
         objects.list(names::LOG)?.into_iter().map(|object| object.name).collect();
     listed.sort();
     let bodies = objects.get_all(&listed, limits::SMALL_OBJECT, 16);
     let mut problems = Vec::new();
-    let mut records: Vec<(StoredRecord, Action)> = Vec::new();
+    let mut records: Vec<LoggedAction> = Vec::new();
     for (name, body) in listed.iter().zip(bodies) {
-        let checked = check_record(session, name, &body?);
+        let body = match body {
+            Err(error @ drover_store::StoreError::TooLarge { .. }) => {
+                problems.push(Problem::new("log", name, error.to_string()));
+                continue;
+            }
+            body => body?,
+        };
+        let checked = check_record(session, name, &body);
         let (record, action) = match checked {
             Ok(checked) => checked,
             Err(message) => {

@@ -122,8 +122,6 @@ fn classify(record: &TapeRecord, parent: Option<&TapeRecord>) -> Class {
     let hash = |entry: &Entry| entry.content.as_ref().map(|content| content.hash);
     if record.leaf == parent.leaf {
         Class::Unchanged
-    } else if !now.kind.same_sort(&before.kind) {
-        Class::Changed
     } else if hash(now) != hash(before) || now.kind != before.kind {
         Class::Changed
     } else {

@@ -226,7 +226,7 @@ impl Walk<'_> {
                 return seen;
             }
         };
-        while let Some(entry) = tree.next() {
+        for entry in tree.by_ref() {
             match entry {
                 Ok(entry) => self.entry(&entry),
                 Err(error) => problems.push(manifest_problem(error.to_string())),
