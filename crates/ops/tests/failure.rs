@@ -1,6 +1,8 @@
 //! What a pass leaves when something fails: the error itself, a caller that can go on, and one
 //! history.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::{fs, ops::Range, os::unix::fs::PermissionsExt};

@@ -1,5 +1,7 @@
 //! Random sequences of changes, passes, interrupted passes and restores, against the tree itself.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::{

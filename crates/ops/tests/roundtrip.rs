@@ -1,5 +1,7 @@
 //! What goes in comes out: passes, verification and restores over a directory as repository.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::{

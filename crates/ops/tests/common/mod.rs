@@ -1,6 +1,7 @@
 //! What the tests of the verbs share: a repository in a directory, passes, restores, and a
 //! description of a tree that two trees can be compared by.
 #![allow(dead_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeMap,
