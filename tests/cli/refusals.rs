@@ -5,6 +5,7 @@ use std::{
     fs::{self, Permissions},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -126,7 +127,9 @@ fn a_source_that_may_not_be_read() {
             // The binary may lie where only root gets to.
             let copy = lab.path("drover");
             if !copy.exists() {
-                fs::copy(program, &copy).unwrap();
+                // Not by this process: what it has open for writing, another test's child has
+                // too for a moment, and what is open for writing cannot be run.
+                assert!(Command::new("cp").arg(program).arg(&copy).status().unwrap().success());
             }
             user.arg(copy).args(command.get_args()).env_clear().current_dir("/");
             user.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -281,4 +284,26 @@ fn a_restore_onto_the_source() {
     let text = source.to_str().unwrap();
     lab.verb("restore", &["latest", text, "--delete"]).refused(1, "target-not-empty", text);
     assert_eq!(fs::read(source.join("readme")).unwrap(), b"newer than the snapshot");
+}
+
+#[test]
+fn places_within_one_another() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    let before = listing(&lab);
+    // By another name, too.
+    let around = lab.path("around");
+    std::os::unix::fs::symlink(lab.path(""), &around).unwrap();
+    for around in [lab.path(""), around] {
+        lab.sync(&around).refused(2, "nested", "the repository");
+        let text = around.to_str().unwrap();
+        let replace = ["latest", text, "--overwrite", "--delete"];
+        lab.verb("restore", &replace).refused(2, "nested", "the repository");
+    }
+    let within = format!("{}/packs/new", lab.repository);
+    for target in [&*lab.repository, &within] {
+        lab.verb("restore", &["latest", target, "--overwrite"]).refused(2, "nested", target);
+    }
+    lab.sync(&Path::new(&lab.repository).join("packs")).refused(2, "nested", "packs");
+    assert_eq!(listing(&lab), before);
 }

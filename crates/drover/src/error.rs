@@ -56,6 +56,14 @@ pub enum Error {
     /// One is there already.
     #[error("there is a repository at {0} already")]
     AlreadyThere(String),
+    /// Of two places that must lie apart, one is within the other.
+    #[error("{inner} lies within {outer}")]
+    Nested {
+        /// The place that is within.
+        inner: String,
+        /// The place around it.
+        outer: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -160,6 +168,11 @@ impl Error {
                 "repository-exists",
                 "Use it as it is, or choose another place for the new one.",
                 FAILED,
+            ),
+            Self::Nested { .. } => (
+                "nested",
+                "Choose places that lie beside one another: this would destroy data or repeat it.",
+                USAGE,
             ),
             Self::Store(error) => store(error),
             Self::Ops(error) => ops(error),

@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use drover_report::Text;
 use drover_store::{Store, StoreOptions, StoreUrl};
 use drover_types::RelativePath;
 
-use crate::error::Error;
+use crate::{error::Error, output::shown};
 
 /// A repository and the way to it.
 #[derive(Debug, Args)]
@@ -118,6 +118,29 @@ impl Place {
         }
     }
 
+    /// Refuses a local repository within `directory`, which is used as `what` says: a pass would
+    /// take the repository itself, and a restore could remove it. Where only `one_file_system` is
+    /// used, the repository may be on another one.
+    pub fn refuse_within(
+        &self,
+        directory: &Path,
+        what: &str,
+        one_file_system: bool,
+    ) -> Result<(), Error> {
+        let Some(repository) = self.url.local_path() else { return Ok(()) };
+        let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+        if one_file_system && device(repository) != device(directory) {
+            return Ok(());
+        }
+        refuse_nested((repository, "the repository"), (directory, what))
+    }
+
+    /// Refuses `directory`, which is used as `what` says, within a local repository.
+    pub fn refuse_around(&self, directory: &Path, what: &str) -> Result<(), Error> {
+        let Some(repository) = self.url.local_path() else { return Ok(()) };
+        refuse_nested((directory, what), (repository, "the repository"))
+    }
+
     /// The error with the repository's URL where it lacks it.
     pub fn explain(&self, error: drover_ops::Error) -> Error {
         let url = || self.url.to_string();
@@ -131,6 +154,24 @@ impl Place {
             error => error.into(),
         }
     }
+}
+
+fn refuse_nested(inner: (&Path, &str), outer: (&Path, &str)) -> Result<(), Error> {
+    if !resolved(inner.0).starts_with(resolved(outer.0)) {
+        return Ok(());
+    }
+    let text = |(path, what): (&Path, &str)| format!("{what} {}", shown(path));
+    Err(Error::Nested { inner: text(inner), outer: text(outer) })
+}
+
+/// `path` with its symbolic links followed, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    path.ancestors()
+        .find_map(|there| {
+            let rest = path.strip_prefix(there).ok()?;
+            Some(there.canonicalize().ok()?.join(rest))
+        })
+        .unwrap_or_else(|| path.to_owned())
 }
 
 /// A path or URL of the command line; `what` is what it was given for.

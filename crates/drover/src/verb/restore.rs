@@ -87,6 +87,10 @@ impl RestoreArgs {
                 }
             }
         };
+        place.refuse_around(&target, "the target")?;
+        if self.delete {
+            place.refuse_within(&target, "the target", false)?;
+        }
         let wanted = SnapshotPath::parse(&wanted)?;
         let mut session = reading::open(&place, context)?;
         let found = session.find(&wanted.snapshot, self.source.source.as_deref())?;

@@ -83,6 +83,11 @@ impl SyncArgs {
         let started = Instant::now();
         let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
         let planned = self.planned(&place, context)?;
+        for source in &planned {
+            place.refuse_around(&source.root, "the source")?;
+            let one_file_system = source.options.one_file_system;
+            place.refuse_within(&source.root, "the source", one_file_system)?;
+        }
         if let Some(file) = &self.credential {
             import(file, &place, context)?;
         }
