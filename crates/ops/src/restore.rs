@@ -185,7 +185,7 @@ impl<'r> Restore<'r> {
             n => n,
         };
         let (jobs, for_workers) = bounded::<Vec<Job>>(2 * workers);
-        let (ahead, to_fetch) = bounded::<u32>(4);
+        let (ahead, to_fetch) = bounded::<u32>(1);
         let first_error: Mutex<Option<Error>> = Mutex::new(None);
         let fail = |error: Error| {
             // Who only saw that another stopped has nothing to say.
@@ -221,9 +221,9 @@ impl<'r> Restore<'r> {
             }
             drop((for_workers, to_fetch));
             let mut give = |batch: Vec<Job>, packs: Vec<u32>| {
-                // Only as much is read ahead as there is room for.
+                // Reading ahead is bounded by the queue, and so by what may be kept.
                 for pack in packs {
-                    let _ = ahead.try_send(pack);
+                    ahead.send(pack).map_err(|_| Error::Stopped)?;
                 }
                 jobs.send(batch).map_err(|_| Error::Stopped)
             };
@@ -306,7 +306,8 @@ impl<'r> Restore<'r> {
             }
         };
 
-        let (mut batch, mut packs, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut batch, mut packs) = (Vec::new(), HashMap::new());
+        let (mut bytes, mut needed) = (0, 0);
         for step in merge(moved, there) {
             if self.cancel.is_set() {
                 return Err(Error::Stopped);
@@ -329,27 +330,27 @@ impl<'r> Restore<'r> {
             if let Some(job) = self.plan(entry, found, outcome, later)? {
                 if let Some(content) = &job.entry.content {
                     self.packs_of(content, &mut packs);
+                    needed += size;
                 }
                 bytes += size;
                 batch.push(job);
                 if batch.len() == BATCH_FILES || bytes >= BATCH_BYTES {
-                    give(std::mem::take(&mut batch), std::mem::take(&mut packs))?;
-                    bytes = 0;
+                    give(std::mem::take(&mut batch), worth_whole(&mut packs, needed))?;
+                    (bytes, needed) = (0, 0);
                 }
             }
         }
-        if batch.is_empty() { Ok(()) } else { give(batch, packs) }
+        if batch.is_empty() { Ok(()) } else { give(batch, worth_whole(&mut packs, needed)) }
     }
 
-    fn packs_of(&self, content: &drover_types::Content, packs: &mut Vec<u32>) {
+    /// Adds up how many bytes come from which pack.
+    fn packs_of(&self, content: &drover_types::Content, packs: &mut HashMap<u32, u64>) {
         let drover_types::Extents::Inline(extents) = &content.extents else { return };
-        for extent in extents.iter().take(WIDE) {
+        for extent in extents.iter() {
             if let Extent::Chunk(chunk) = extent
                 && let Some((pack, _)) = self.reader.index().places(&chunk.id).next()
-                && packs.last() != Some(&pack)
-                && !packs.contains(&pack)
             {
-                packs.push(pack);
+                *packs.entry(pack).or_default() += u64::from(chunk.len);
             }
         }
     }
@@ -663,6 +664,15 @@ impl<'r> Restore<'r> {
             _ => Err(error.into()),
         }
     }
+}
+
+/// The packs that are worth being fetched whole for a batch: those that give a good part of it.
+/// Of the others, the few frames that are needed are read by themselves.
+fn worth_whole(packs: &mut HashMap<u32, u64>, needed: u64) -> Vec<u32> {
+    let mut worth: Vec<u32> =
+        packs.drain().filter(|(_, bytes)| bytes * 4 >= needed).map(|(pack, _)| pack).collect();
+    worth.sort_unstable();
+    worth
 }
 
 fn stopped(error: Error) -> Error {

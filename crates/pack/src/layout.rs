@@ -57,11 +57,7 @@ pub struct PackHeader {
 
 impl PackHeader {
     /// The part that the session's seal is bound to: everything before it.
-    pub(crate) fn session_info(
-        class: PackClass,
-        epoch: u32,
-        identity: &PackIdentity,
-    ) -> Vec<u8> {
+    pub(crate) fn session_info(class: PackClass, epoch: u32, identity: &PackIdentity) -> Vec<u8> {
         let mut e = Encoder::onto(Vec::with_capacity(HEADER_LEN));
         e.raw(&MAGIC);
         e.u8(VERSION);
@@ -77,8 +73,7 @@ impl PackHeader {
 
     /// The 256 bytes.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
-        let mut e =
-            Encoder::onto(Self::session_info(self.class, self.epoch, &self.identity));
+        let mut e = Encoder::onto(Self::session_info(self.class, self.epoch, &self.identity));
         e.raw(&self.session);
         e.raw(&self.salt);
         e.raw(&self.commitment);
@@ -96,8 +91,7 @@ impl PackHeader {
         if (version, suite) != (VERSION, SUITE) {
             return Err(PackError::Version { version, suite });
         }
-        let class =
-            PackClass::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown class"))?;
+        let class = PackClass::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown class"))?;
         let reserved = d.u8()?;
         let header = Self {
             class,
@@ -188,8 +182,8 @@ pub(crate) fn decode_directory(
     let mut offset = HEADER_LEN;
     for _ in 0..count {
         let kind = ChunkKind::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown kind"))?;
-        let compression = Compression::from_code(d.u8()?)
-            .ok_or(DecodeError::Invalid("unknown compression"))?;
+        let compression =
+            Compression::from_code(d.u8()?).ok_or(DecodeError::Invalid("unknown compression"))?;
         let id = ChunkId(d.array()?);
         let (stored_len, plain_len) = (d.u32()?, d.u32()?);
         if plain_len == 0 || plain_len as usize > limits::CHUNK || stored_len > plain_len {
@@ -231,7 +225,8 @@ pub(crate) fn decode_trailer(trailer: &[u8], pack_len: u64) -> Result<usize, Pac
     if magic != END_MAGIC || zeros != 0 {
         return Err(DecodeError::Invalid("it does not end in a trailer").into());
     }
-    if pack_len > limits::PACK as u64 || len > limits::DIRECTORY || len < TAG_LEN + 4
+    if pack_len > limits::PACK as u64
+        || !(TAG_LEN + 4..=limits::DIRECTORY).contains(&len)
         || room.is_none_or(|room| len > room)
     {
         return Err(DecodeError::Invalid("the directory's length is out of bounds").into());

@@ -13,7 +13,9 @@ mod layout;
 mod reader;
 mod writer;
 
-pub use layout::{DirectoryEntry, HEADER_LEN, PackHeader, PackIdentity, TAG_LEN, TRAILER_LEN, padded};
+pub use layout::{
+    DirectoryEntry, HEADER_LEN, PackHeader, PackIdentity, TAG_LEN, TRAILER_LEN, padded,
+};
 pub use reader::{FrameReader, PackKey, read_directory_len};
 pub use writer::{PackBuilder, PackReceipt, SealedPack, Session};
 

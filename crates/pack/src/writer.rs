@@ -241,7 +241,7 @@ fn shuffle<T>(items: &mut [T]) {
     let mut word = [0; 8];
     for at in (1..items.len()).rev() {
         stream.fill(&mut word);
-        let below = (at as u128 + 1) * u128::from(u64::from_le_bytes(word)) >> 64;
+        let below = ((at as u128 + 1) * u128::from(u64::from_le_bytes(word))) >> 64;
         items.swap(at, below as usize);
     }
 }

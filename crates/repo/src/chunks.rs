@@ -24,6 +24,9 @@ use crate::{
 /// Memory for packs that were read and may be needed again, in bytes.
 const CACHE: usize = 96 << 20;
 
+/// Reads of a part of a pack begin and end at multiples of this.
+const ALIGNMENT: u64 = 64 << 10;
+
 /// Why a chunk cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ChunkError {
@@ -276,17 +279,31 @@ impl<'r> ChunkReader<'r> {
             if entry.kind != kind || entry.plain_len != chunk.len {
                 continue;
             }
-            let open = match self.pack(pack) {
-                Ok(open) => open,
-                Err(error) => {
+            let keys = self.domain_keys(receipt);
+            let range = entry.range();
+            let whole = match receipt.header.class {
+                // Metadata is read in order, a pack at a time.
+                PackClass::Meta => Some(self.pack(pack)),
+                PackClass::Data => self.kept(pack),
+            };
+            let opened = match whole {
+                Some(Ok(open)) => {
+                    let sealed = open.bytes.get(range.start as usize..range.end as usize);
+                    frames.open(&open.key, keys, frame, entry, sealed.unwrap_or_default())
+                }
+                Some(Err(error)) => {
                     failure = error;
                     continue;
                 }
+                None => match self.frame(receipt, range) {
+                    Ok((key, sealed)) => frames.open(&key, keys, frame, entry, &sealed),
+                    Err(error) => {
+                        failure = error;
+                        continue;
+                    }
+                },
             };
-            let range = entry.range();
-            let sealed = open.bytes.get(range.start as usize..range.end as usize);
-            let keys = self.domain_keys(receipt);
-            match frames.open(&open.key, keys, frame, entry, sealed.unwrap_or_default()) {
+            match opened {
                 Ok((plain, hash)) => {
                     let take = take.take().expect("only one copy is taken");
                     return Ok(take(plain, hash));
@@ -310,6 +327,38 @@ impl<'r> ChunkReader<'r> {
     /// The keys of the domain of a pack.
     pub fn domain_keys(&self, receipt: &PackReceipt) -> &DomainKeys {
         &self.history.domains[&receipt.header.identity.domain]
+    }
+
+    /// The pack, where it is kept or on its way.
+    fn kept(&self, number: u32) -> Option<Result<Arc<OpenPack>, ChunkError>> {
+        let slot = lock(&self.cache).packs.get(&number).cloned()?;
+        Some(self.filled(&slot, number))
+    }
+
+    fn filled(&self, slot: &Slot, number: u32) -> Result<Arc<OpenPack>, ChunkError> {
+        let receipt = &self.index.packs[number as usize];
+        match slot.get_or_init(|| self.fetch(receipt).map(Arc::new).map_err(Arc::new)) {
+            Ok(open) => Ok(open.clone()),
+            Err(error) => Err(error.again()),
+        }
+    }
+
+    /// One frame, by a read that is aligned, so that its place and size do not show.
+    fn frame(
+        &self,
+        receipt: &PackReceipt,
+        range: std::ops::Range<u64>,
+    ) -> Result<(PackKey, Bytes), ChunkError> {
+        let key = self.key(receipt)?;
+        let start = range.start & !(ALIGNMENT - 1);
+        let end = range.end.next_multiple_of(ALIGNMENT).min(receipt.len);
+        let bytes = self
+            .objects
+            .get_range(&names::pack(&receipt.id), start..end)
+            .map_err(|error| ChunkError::Store(Arc::new(error)))?;
+        let from = ((range.start - start) as usize).min(bytes.len());
+        let to = ((range.end - start) as usize).min(bytes.len());
+        Ok((key, bytes.slice(from..to)))
     }
 
     /// Fetches a pack, or finds it among those kept.
@@ -336,10 +385,7 @@ impl<'r> ChunkReader<'r> {
                 }
             }
         };
-        match slot.get_or_init(|| self.fetch(receipt).map(Arc::new).map_err(Arc::new)) {
-            Ok(open) => Ok(open.clone()),
-            Err(error) => Err(error.as_ref().again()),
-        }
+        self.filled(&slot, number)
     }
 
     /// Fetches a pack without keeping it.

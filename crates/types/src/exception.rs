@@ -27,9 +27,7 @@ impl ExceptionKind {
     /// The kind with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         use ExceptionKind::*;
-        [Vanished, Denied, Torn, Error, Unsupported]
-            .get(usize::from(code))
-            .copied()
+        [Vanished, Denied, Torn, Error, Unsupported].get(usize::from(code)).copied()
     }
 
     /// The word that JSON and people read.

@@ -185,9 +185,7 @@ fn is_deceptive(c: char) -> bool {
 
 fn needs_escape(bytes: &[u8]) -> bool {
     match std::str::from_utf8(bytes) {
-        Ok(text) => text
-            .chars()
-            .any(|c| c.is_control() || c == '\\' || is_deceptive(c)),
+        Ok(text) => text.chars().any(|c| c.is_control() || c == '\\' || is_deceptive(c)),
         Err(_) => true,
     }
 }
