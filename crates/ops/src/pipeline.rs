@@ -60,8 +60,9 @@ const BATCH_BYTES: u64 = 4 << 20;
 const ORDERED_BATCHES: usize = 64;
 /// Buffers for packs that are closed and not acknowledged.
 pub(crate) const SENDING: usize = 3;
-/// The largest pack, in bytes, but for the chunk that fills it.
-pub(crate) const LARGEST_PACK: usize = 32 << 20;
+/// A pack is closed at this many bytes at the latest: with the chunk that fills it, at most
+/// 4 MiB, it stays within 32 MiB.
+pub(crate) const LARGEST_PACK: usize = 28 << 20;
 
 /// What the stages work on.
 pub(crate) struct Stages<'s> {

@@ -170,7 +170,9 @@ impl VerifyReport {
             }
             Verdict::Failed => vec![
                 "Keep the repository as it is, and this report with it.".to_owned(),
-                "If the source still stands, run sync again: it sends what is missing.".to_owned(),
+                "If the source still stands, take it into a new repository: this version does not mend \
+                 a damaged one."
+                    .to_owned(),
             ],
             Verdict::Incomplete => {
                 vec!["Give the permission that is missing, and verify again.".to_owned()]
