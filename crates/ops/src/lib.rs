@@ -1,6 +1,6 @@
 //! drover's verbs: sync, verify, restore, and looking inside.
 //!
-//! [`pipeline`] shows the stages of a pass in one place; everything that compares two trees is a
+//! `pipeline.rs` shows the stages of a pass in one place; everything that compares two trees is a
 //! [`merge`] of sorted streams. Nothing here prints or reads the environment: what happens is
 //! told to an [`Observer`](drover_types::Observer), and stopping early is asked for by a
 //! [`Cancel`].

@@ -52,7 +52,7 @@ pub struct ReadError {
 }
 
 impl ReadError {
-    /// An error of the system at `path`; its kind follows from [`kind_of`].
+    /// An error of the system at `path`; its kind follows from `kind_of`.
     pub fn new(path: &RelativePath, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         Self { kind: kind_of(&source), path: path.clone(), source }
