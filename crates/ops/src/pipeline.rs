@@ -16,7 +16,7 @@
 //! | walk → merge | `WalkOptions::buffer` entries |
 //! | merge → workers | two batches for each worker |
 //! | merge → collector | [`ORDERED_BATCHES`] batches, done or under way |
-//! | workers → packer | three buffers being filled, one closed at a time |
+//! | workers → packer | two buffers being filled, one closed at a time |
 //! | packer → uploader | [`SENDING`] buffers |
 //!
 //! A batch is at most [`BATCH_STEPS`] steps and about [`BATCH_BYTES`] bytes to read; a larger
@@ -59,7 +59,7 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// Batches between merge and collector.
 const ORDERED_BATCHES: usize = 64;
 /// Buffers for packs that are closed and not acknowledged.
-pub(crate) const SENDING: usize = 3;
+pub(crate) const SENDING: usize = 2;
 /// A pack is closed at this many bytes at the latest: with the chunk that fills it, at most
 /// 4 MiB, it stays within 32 MiB.
 pub(crate) const LARGEST_PACK: usize = 28 << 20;

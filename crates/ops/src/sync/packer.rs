@@ -115,7 +115,7 @@ impl<'s> Packer<'s> {
             database,
             sessions,
             open: Default::default(),
-            filling: Pool::new(3, cancel),
+            filling: Pool::new(2, cancel),
             sending,
             closing: Mutex::default(),
             target,
