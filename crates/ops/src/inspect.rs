@@ -5,13 +5,11 @@ use std::io::Write;
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
 use drover_repo::{
-    ChunkReader, Problem,
+    Problem,
     log::{Action, StoredRecord},
     names, tree,
 };
-use drover_types::{
-    ChunkKind, Entry, Exception, Extent, Kind, PackClass, RelativePath, SnapshotId, limits,
-};
+use drover_types::{ChunkKind, Entry, Extent, Kind, PackClass, RelativePath, SnapshotId, limits};
 
 use crate::{
     Cancel, Error,
@@ -141,25 +139,6 @@ pub fn cat(
         }
     }
     out.flush().map_err(Error::Output)
-}
-
-/// What a snapshot's pass could not take, read from where it is written down.
-pub fn exceptions(
-    session: &ReaderSession,
-    reader: &ChunkReader<'_>,
-    snapshot: &drover_repo::CheckedSnapshot,
-) -> Result<Vec<Exception>, Error> {
-    let mut all = snapshot.details.exceptions.clone();
-    let mut frames = FrameReader::new(Decompressor::new());
-    for chunk in &snapshot.details.exception_chunks {
-        let plain = reader.read_vec(chunk, ChunkKind::Exceptions, &mut frames)?;
-        all.extend(
-            drover_repo::snapshot::decode_exceptions(&plain)
-                .map_err(|source| Error::Decode { what: "a list of exceptions".into(), source })?,
-        );
-    }
-    let _ = session;
-    Ok(all)
 }
 
 /// A record of the audit log, and what it says.

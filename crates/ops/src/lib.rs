@@ -36,3 +36,11 @@ pub fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
 }
+
+/// How many workers to start: as many as asked for, or one for each core where that is 0.
+pub(crate) fn workers(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(2, |cores| cores.get()),
+        asked => asked,
+    }
+}

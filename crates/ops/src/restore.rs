@@ -180,10 +180,7 @@ impl<'r> Restore<'r> {
     ) -> Result<RestoreOutcome, Error> {
         let mut outcome = RestoreOutcome::default();
         let mut later = Later::default();
-        let workers = match self.options.parallel {
-            0 => std::thread::available_parallelism().map_or(2, |n| n.get()),
-            n => n,
-        };
+        let workers = crate::workers(self.options.parallel);
         let (jobs, for_workers) = bounded::<Vec<Job>>(2 * workers);
         let (ahead, to_fetch) = bounded::<u32>(1);
         let first_error: Mutex<Option<Error>> = Mutex::new(None);
@@ -440,7 +437,7 @@ impl<'r> Restore<'r> {
                             target.vouch(&entry.path)?;
                         }
                     }
-                    self.done(&entry);
+                    self.done();
                     return Ok(None);
                 }
                 Ok(Some(Job { replaces: found.is_some(), entry }))
@@ -486,7 +483,7 @@ impl<'r> Restore<'r> {
     fn file(&self, job: Job, frames: &mut FrameReader) -> Result<(), Error> {
         let Job { entry, replaces } = job;
         let Some(target) = self.target else {
-            self.done(&entry);
+            self.done();
             return Ok(());
         };
         let made = if replaces { target.replace_file(&entry) } else { target.create_file(&entry) };
@@ -511,7 +508,7 @@ impl<'r> Restore<'r> {
             Ok(losses) => self.lost(&entry.path, losses),
             Err(error) => return self.failed(error),
         }
-        self.done(&entry);
+        self.done();
         Ok(())
     }
 
@@ -597,7 +594,7 @@ impl<'r> Restore<'r> {
             match target.create_other(entry) {
                 Ok(losses) => {
                     self.lost(&entry.path, losses);
-                    self.done(entry);
+                    self.done();
                 }
                 Err(error) => self.failed(error)?,
             }
@@ -606,7 +603,7 @@ impl<'r> Restore<'r> {
         for entry in links {
             let first = entry.hard_link.as_ref().expect("it is a link");
             match target.hard_link(first, &entry.path) {
-                Ok(()) => self.done(&entry),
+                Ok(()) => self.done(),
                 // Its own file, then, with the loss on the list.
                 Err(error) if entry.kind == Kind::File => {
                     self.except(
@@ -634,10 +631,9 @@ impl<'r> Restore<'r> {
         Ok(())
     }
 
-    fn done(&self, entry: &Entry) {
+    fn done(&self) {
         self.written.fetch_add(1, Ordering::Relaxed);
         self.observer.add(Counter::EntriesDone, 1);
-        let _ = entry;
     }
 
     fn except(&self, path: &RelativePath, kind: ExceptionKind, message: impl Into<String>) {

@@ -127,10 +127,7 @@ pub fn sync(
 
     observer.phase(Phase::Syncing);
     let dedup = Dedup::new(&session.database);
-    let workers = match options.parallel {
-        0 => std::thread::available_parallelism().map_or(2, |n| n.get()),
-        n => n,
-    };
+    let workers = crate::workers(options.parallel);
     let parent_tape = match &last {
         Some(last) => TapeReader::open(&session.folder.manifest(source_id, last.snapshot))?,
         None => None,

@@ -125,7 +125,6 @@ pub fn verify(
                 part,
                 options,
                 &mut damage,
-                &mut unchecked,
                 observer,
                 cancel,
             )?

@@ -75,7 +75,6 @@ pub(super) fn read_back(
     part: f64,
     options: &VerifyOptions,
     damage: &mut Damage,
-    unchecked: &mut Vec<Finding>,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<String, Error> {
@@ -85,10 +84,7 @@ pub(super) fn read_back(
     for pack in &chosen {
         observer.add(Counter::Bytes, index.packs()[*pack as usize].len);
     }
-    let workers = match options.parallel {
-        0 => std::thread::available_parallelism().map_or(2, |n| n.get()),
-        n => n,
-    };
+    let workers = crate::workers(options.parallel);
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(u32, PackState)>> = Mutex::default();
     let fatal: Mutex<Option<Error>> = Mutex::default();
@@ -135,7 +131,6 @@ pub(super) fn read_back(
             }
         }
     }
-    let _ = unchecked;
     let mut method = if chosen.len() == all.len() {
         "read back".to_owned()
     } else {

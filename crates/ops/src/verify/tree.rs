@@ -66,7 +66,7 @@ pub fn compare_tree(
         changed: Mutex::default(),
         bytes: AtomicU64::new(0),
     };
-    let workers = std::thread::available_parallelism().map_or(2, |n| n.get());
+    let workers = crate::workers(0);
     let (pairs, for_workers) = bounded::<Pair>(256);
     let counted = std::thread::scope(|scope| {
         for _ in 0..workers {
