@@ -21,7 +21,7 @@
 //!
 //! A batch is at most [`BATCH_STEPS`] steps and about [`BATCH_BYTES`] bytes to read; a larger
 //! file is a batch of its own. Every worker has a window of 12 MiB. With packs of 32 MiB and two
-//! cores that adds up to about 200 MiB at the worst, whatever the number of files.
+//! cores that adds up to about 200 MiB at the worst; `docs/architecture.md` has the sum.
 //!
 //! Whoever fails sets [`Cancel`]; every stage then comes to its end, and the first error is the
 //! pass's.
