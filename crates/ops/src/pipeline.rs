@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, atomic::AtomicUsize};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use drover_chunk::{ChunkSizes, Chunker, Compressor};
 use drover_crypt::domain::DomainKeys;
-use drover_pack::Session;
+use drover_pack::{Sealer, Session};
 use drover_repo::{
     objects::Objects,
     state::{Database, TapeWriter},
@@ -112,7 +112,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         stages.sessions,
         sending.clone(),
         &target,
-        stages.self_check,
+        Sealer::new(stages.workers, stages.self_check),
         sender,
         cancel.clone(),
     );

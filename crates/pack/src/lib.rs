@@ -11,13 +11,15 @@
 
 mod layout;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use layout::{
     DirectoryEntry, HEADER_LEN, PackHeader, PackIdentity, TAG_LEN, TRAILER_LEN, padded,
 };
 pub use reader::{FrameReader, PackKey, read_directory_len};
-pub use writer::{PackBuilder, PackReceipt, SealedPack, Session};
+pub use writer::{PackBuilder, PackReceipt, SealedPack, Sealer, Session};
 
 use drover_types::{ChunkId, codec::DecodeError};
 

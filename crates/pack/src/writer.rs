@@ -2,7 +2,7 @@
 
 use drover_chunk::Decompressor;
 use drover_crypt::{
-    aead::{Cipher, NonceCounter},
+    aead::{Cipher, Nonce, NonceCounter},
     commitment,
     domain::DomainKeys,
     random,
@@ -21,6 +21,8 @@ use crate::{
 };
 
 const SALT_CONTEXT: &str = "drover 2026-11 pack salt";
+/// A thread is given at least this many bytes to seal.
+const LEAST_SHARE: usize = 1 << 20;
 
 /// A secret shared by the packs of one pass and class, sealed once to the reader. Each pack's key
 /// is derived from it and the pack's own salt, so that each pack can be opened alone.
@@ -137,16 +139,16 @@ impl PackBuilder {
         self.buffer
     }
 
-    /// Closes the pack into `out` (emptied first, reused for its room), and leaves the builder
-    /// empty. `counter` is a number that this writer never uses twice, as far as its state tells:
-    /// with the content's hash it keeps the key unique on a cloned machine or with a broken
-    /// random generator. The pack is opened and checked again where `self_check` is set.
+    /// Closes the pack into `out`, whose old content is lost and whose room is used again, and
+    /// leaves the builder empty. `counter` is a number that this writer never uses twice, as far
+    /// as its state tells: with the content's hash it keeps the key unique on a cloned machine or
+    /// with a broken random generator.
     pub fn seal(
         &mut self,
         session: &Session,
         keys: &DomainKeys,
         counter: u64,
-        self_check: bool,
+        sealer: &mut Sealer,
         mut out: Vec<u8>,
     ) -> Result<SealedPack, PackError> {
         shuffle(&mut self.pending);
@@ -187,25 +189,35 @@ impl PackBuilder {
         let cipher = Cipher::new(&key);
         let mut nonces = NonceCounter::new();
         let mut next = || nonces.next().map_err(|_| PackError::Full);
-        out.clear();
-        out.extend_from_slice(&header_bytes);
         let directory_nonce = next()?;
-        for (index, (frame, entry)) in self.pending.iter().zip(&entries).enumerate() {
-            let start = out.len();
-            out.extend_from_slice(&self.buffer[frame.start..][..frame.stored_len as usize]);
-            let aad = frame_aad(&header_hash, index as u32, entry);
-            let tag = cipher.seal_in_place(next()?, &aad, &mut out[start..]);
-            out.extend_from_slice(&tag);
-        }
         let tag = cipher.seal_in_place(directory_nonce, &header_hash, &mut directory);
+        // Only what grows is filled with zeros; all of it is written over.
+        out.resize(frames_end, 0);
+        out[..HEADER_LEN].copy_from_slice(&header_bytes);
+        let mut frames = Vec::with_capacity(entries.len());
+        let mut rest = &mut out[HEADER_LEN..];
+        for (index, (pending, entry)) in self.pending.iter().zip(&entries).enumerate() {
+            let (room, after) = rest.split_at_mut(entry.stored_len as usize + TAG_LEN);
+            rest = after;
+            let stored = &self.buffer[pending.start..][..pending.stored_len as usize];
+            frames.push(Frame { index: index as u32, nonce: next()?, entry, stored, room });
+        }
+        let reopened = match sealer.self_check {
+            true => {
+                Some(PackKey::with_session(PackHeader::decode(&header_bytes)?, &session.secret)?)
+            }
+            false => None,
+        };
+        sealer.frames(frames, &cipher, &header_hash, reopened.as_ref().map(|key| (key, keys)))?;
+        self.buffer.clear();
+        self.pending.clear();
         out.extend_from_slice(&directory);
         out.extend_from_slice(&tag);
         out.extend_from_slice(&encode_trailer((directory.len() + TAG_LEN) as u32));
-        self.buffer.clear();
-        self.pending.clear();
-
-        if self_check {
-            check(&out, &session.secret, keys, &entries)?;
+        if let Some(key) = reopened
+            && key.directory(&out)? != entries
+        {
+            return Err(PackError::Sealed { what: "the directory" });
         }
         let id = PackId(*blake3::hash(&out).as_bytes());
         let receipt = PackReceipt { id, len: out.len() as u64, header, entries };
@@ -213,25 +225,78 @@ impl PackBuilder {
     }
 }
 
-/// Opens a closed pack as a reader would, but for the session's seal, and compares what its
-/// directory says with what was put in.
-fn check(
-    pack: &[u8],
-    session: &Key,
-    keys: &DomainKeys,
-    entries: &[DirectoryEntry],
-) -> Result<(), PackError> {
-    let key = PackKey::with_session(PackHeader::decode(pack)?, session)?;
-    if key.directory(pack)? != entries {
-        return Err(PackError::Sealed { what: "the directory" });
+/// A frame about to be sealed, and where it will lie.
+struct Frame<'p> {
+    index: u32,
+    nonce: Nonce,
+    entry: &'p DirectoryEntry,
+    stored: &'p [u8],
+    room: &'p mut [u8],
+}
+
+/// Seals the frames of packs, one pack at a time, on several threads. Where it checks itself,
+/// every frame is then opened again as a reader would, decompressed, hashed and compared with its
+/// name.
+///
+/// The threads are started for each pack, and are not those of a shared pool: a thread of a pool
+/// that waits takes up other work meanwhile, and that work may need the very lock under which
+/// packs are sealed. To start one costs a thousandth of what it then does.
+pub struct Sealer {
+    self_check: bool,
+    /// One for each thread; their buffers are used again.
+    readers: Vec<FrameReader>,
+}
+
+impl Sealer {
+    /// Sealing on at most `threads` threads.
+    pub fn new(threads: usize, self_check: bool) -> Self {
+        let readers = std::iter::repeat_with(|| FrameReader::new(Decompressor::new()));
+        Self { self_check, readers: readers.take(threads.max(1)).collect() }
     }
-    let mut frames = FrameReader::new(Decompressor::new());
-    for (index, entry) in entries.iter().enumerate() {
-        let range = entry.range();
-        let sealed = &pack[range.start as usize..range.end as usize];
-        frames.open(&key, keys, index as u32, entry, sealed)?;
+
+    fn frames(
+        &mut self,
+        frames: Vec<Frame<'_>>,
+        cipher: &Cipher,
+        header_hash: &[u8; 32],
+        check: Option<(&PackKey, &DomainKeys)>,
+    ) -> Result<(), PackError> {
+        let total: usize = frames.iter().map(|frame| frame.room.len()).sum();
+        let share = total.div_ceil(self.readers.len()).max(LEAST_SHARE);
+        let run = |frames: Vec<Frame<'_>>, reader: &mut FrameReader| {
+            frames.into_iter().try_for_each(|frame| {
+                let Frame { index, nonce, entry, stored, room } = frame;
+                let (text, tag) = room.split_at_mut(stored.len());
+                text.copy_from_slice(stored);
+                let aad = frame_aad(header_hash, index, entry);
+                tag.copy_from_slice(&cipher.seal_in_place(nonce, &aad, text));
+                match check {
+                    Some((key, keys)) => reader.open(key, keys, index, entry, room).map(|_| ()),
+                    None => Ok(()),
+                }
+            })
+        };
+        std::thread::scope(|scope| {
+            let mut frames = frames.into_iter().peekable();
+            let mut threads = Vec::new();
+            for reader in &mut self.readers {
+                let (mut mine, mut bytes) = (Vec::new(), 0);
+                while let Some(frame) = frames.next_if(|_| bytes < share) {
+                    bytes += frame.room.len();
+                    mine.push(frame);
+                }
+                if frames.peek().is_none() {
+                    run(mine, reader)?;
+                    break;
+                }
+                let run = &run;
+                threads.push(scope.spawn(move || run(mine, reader)));
+            }
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
     }
-    Ok(())
 }
 
 /// Fisher–Yates over a BLAKE3 stream from a random seed. The order only hides which frame came

@@ -5,15 +5,18 @@
 //! closed at a time (its frames are sealed and checked in parallel), so that at most one full
 //! buffer waits for each worker and the uploader always drains what is closed.
 
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
-use std::time::Duration;
 
 use drover_chunk::Compressor;
 use drover_crypt::domain::DomainKeys;
-use drover_pack::{PackBuilder, Session};
+use drover_pack::{PackBuilder, Sealer, Session};
 use drover_repo::{manifest::ChunkSink, state::Database};
 use drover_types::{ChunkId, ChunkKind, ChunkRef, PackClass};
 
@@ -82,18 +85,18 @@ pub(crate) struct Packer<'s> {
     open: [Mutex<PackBuilder>; 2],
     filling: Pool,
     sending: Arc<Pool>,
-    closing: Mutex<Counters>,
+    closing: Mutex<Closing>,
     /// At how many bytes a data pack is closed; follows the measured goodput.
     target: &'s AtomicUsize,
-    self_check: bool,
     sender: Sender,
     pub(crate) stats: StoredStats,
 }
 
-#[derive(Default)]
-struct Counters {
-    next: u64,
-    end: u64,
+/// What closing a pack needs, one at a time.
+struct Closing {
+    sealer: Sealer,
+    /// Pack counters reserved and not yet used.
+    counters: Range<u64>,
 }
 
 impl<'s> Packer<'s> {
@@ -105,7 +108,7 @@ impl<'s> Packer<'s> {
         sessions: [Session; 2],
         sending: Arc<Pool>,
         target: &'s AtomicUsize,
-        self_check: bool,
+        sealer: Sealer,
         sender: Sender,
         cancel: Cancel,
     ) -> Self {
@@ -117,9 +120,8 @@ impl<'s> Packer<'s> {
             open: Default::default(),
             filling: Pool::new(2, cancel),
             sending,
-            closing: Mutex::default(),
+            closing: Mutex::new(Closing { sealer, counters: 0..0 }),
             target,
-            self_check,
             sender,
             stats: StoredStats::default(),
         }
@@ -172,15 +174,15 @@ impl<'s> Packer<'s> {
 
     fn close(&self, class: PackClass, mut full: PackBuilder) -> Result<(), Error> {
         let sealed = {
-            let mut counters = lock(&self.closing);
-            if counters.next == counters.end {
-                counters.next = self.database.reserve_counters(COUNTERS)?;
-                counters.end = counters.next + COUNTERS;
+            let Closing { sealer, counters } = &mut *lock(&self.closing);
+            if counters.is_empty() {
+                let first = self.database.reserve_counters(COUNTERS)?;
+                *counters = first..first + COUNTERS;
             }
-            let counter = counters.next;
-            counters.next += 1;
+            let counter = counters.start;
+            counters.start += 1;
             let out = self.sending.take()?;
-            full.seal(&self.sessions[class as usize], self.keys, counter, self.self_check, out)?
+            full.seal(&self.sessions[class as usize], self.keys, counter, sealer, out)?
         };
         self.filling.give_back(full.into_buffer());
         self.sender.send(sealed)
