@@ -29,7 +29,7 @@ pub fn list(
 ) -> Result<(), Error> {
     let index = session.load_index()?;
     let session: &ReaderSession = session;
-    let snapshot = session.find(&snapshot.to_hex(), None)?;
+    let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
     let depth = below.components().count();
     let mut found = false;
@@ -70,7 +70,7 @@ pub fn diff(
     let session: &ReaderSession = session;
     let reader = session.chunks(&index);
     let open = |id: SnapshotId| -> Result<_, Error> {
-        let snapshot = session.find(&id.to_hex(), None)?;
+        let snapshot = session.snapshot(id)?;
         let tree = session.tree(&reader, snapshot, RelativePath::root())?;
         Ok(tree.map(|entry| entry.map_err(Error::from)))
     };
@@ -106,7 +106,7 @@ pub fn cat(
 ) -> Result<(), Error> {
     let index = session.load_index()?;
     let session: &ReaderSession = session;
-    let snapshot = session.find(&snapshot.to_hex(), None)?;
+    let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
     let entry = session
         .tree(&reader, snapshot, path.clone())?

@@ -1,13 +1,13 @@
 //! A repository opened for reading: its keys, its history, its packs.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use drover_crypt::hierarchy::{Keyring, Object, UnlockSecret};
 use drover_repo::{
     CheckedSnapshot, ChunkIndex, ChunkReader, History, Problem, Repository, Tree, objects::Objects,
     state::StateFolder,
 };
-use drover_types::{Observer, Phase, RelativePath, SnapshotId, SourceId, WriterId, path::escape};
+use drover_types::{Observer, Phase, RelativePath, SnapshotId, WriterId, path::escape};
 
 use crate::Error;
 
@@ -107,18 +107,26 @@ impl ReaderSession {
         Tree::open(reader, keys, &snapshot.details.manifest, below).map_err(Error::from)
     }
 
-    /// The sources by name, each with its newest snapshot.
-    pub fn sources(&self) -> Vec<(&str, &CheckedSnapshot)> {
-        let mut ids: Vec<SourceId> = self.history.snapshots.iter().map(|s| s.source()).collect();
-        ids.sort();
-        ids.dedup();
-        let mut sources: Vec<_> = ids
-            .into_iter()
-            .filter_map(|id| self.history.latest(id))
-            .map(|snapshot| (snapshot.details.source.as_str(), snapshot))
-            .collect();
-        sources.sort_by_key(|(name, _)| *name);
+    /// The sources by name, each with its newest snapshot. A source is its name: where several
+    /// writers hold snapshots of it, the newest of them all is the newest.
+    pub fn sources(&self) -> BTreeMap<&str, &CheckedSnapshot> {
+        let mut sources = BTreeMap::new();
+        for snapshot in &self.history.snapshots {
+            let newest = sources.entry(snapshot.details.source.as_str()).or_insert(snapshot);
+            if snapshot.committed() > newest.committed() {
+                *newest = snapshot;
+            }
+        }
         sources
+    }
+
+    /// The snapshot with this id.
+    pub fn snapshot(&self, id: SnapshotId) -> Result<&CheckedSnapshot, Error> {
+        self.history
+            .snapshots
+            .iter()
+            .find(|snapshot| snapshot.id() == id)
+            .ok_or_else(|| Error::NoSuchSnapshot(format!("there is no snapshot {id}")))
     }
 
     /// The snapshot that `wanted` names: `latest`, or the beginning of an id. `source` is a name,
@@ -132,26 +140,27 @@ impl ReaderSession {
         };
         if wanted == "latest" {
             let sources = self.sources();
-            let names = || {
-                let names: Vec<_> =
-                    sources.iter().map(|(name, _)| escape(name.as_bytes())).collect();
-                names.join(", ")
+            let names = |of: &[&CheckedSnapshot]| {
+                let name = |s: &&CheckedSnapshot| escape(s.details.source.as_bytes());
+                of.iter().map(name).collect::<Vec<_>>().join(", ")
             };
-            let mut fitting: Vec<_> =
-                sources.iter().map(|(_, newest)| *newest).filter(is_source).collect();
-            fitting.sort_by_key(|s| (s.stored.open.time, s.stored.open.sequence));
-            return match (source, fitting.len()) {
-                (None, 0) => missing("the repository has no snapshot yet".into()),
-                (Some(source), 0) => missing(format!(
+            let all: Vec<_> = sources.values().copied().collect();
+            let fitting = match source.and_then(|source| sources.get(source)) {
+                Some(newest) => vec![*newest],
+                None => all.iter().copied().filter(is_source).collect(),
+            };
+            return match (fitting.as_slice(), source) {
+                ([newest], _) => Ok(newest),
+                ([], None) => missing("the repository has no snapshot yet".into()),
+                ([], Some(source)) => missing(format!(
                     "the repository has no snapshot of the source {}; it has: {}",
                     escape(source.as_bytes()),
-                    names()
+                    names(&all)
                 )),
-                (None, 2..) => missing(format!(
-                    "the repository has several sources, so `latest` is ambiguous: name one with --source: {}",
-                    names()
+                (several, _) => missing(format!(
+                    "there are several sources, so `latest` is ambiguous: name one with --source: {}",
+                    names(several)
                 )),
-                _ => Ok(fitting.pop().expect("there is one")),
             };
         }
         let found: Vec<_> = self

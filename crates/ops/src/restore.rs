@@ -90,7 +90,7 @@ pub fn restore(
     let cancel = &cancel.nested();
     let index = session.load_index()?;
     let session: &ReaderSession = session;
-    let snapshot = session.find(&snapshot.to_hex(), None)?;
+    let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
     observer.phase(Phase::Restoring);
 

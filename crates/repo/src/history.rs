@@ -16,7 +16,9 @@ use drover_crypt::{
     sign::PublicKey,
 };
 use drover_store::StoreError;
-use drover_types::{DomainId, PackClass, PackId, SnapshotId, SourceId, WriterId, limits};
+use drover_types::{
+    DomainId, PackClass, PackId, SnapshotId, SourceId, Timestamp, WriterId, limits,
+};
 
 use crate::{
     index::{self, ListedPack},
@@ -73,6 +75,11 @@ impl CheckedSnapshot {
     /// Its source.
     pub fn source(&self) -> SourceId {
         self.stored.open.source
+    }
+
+    /// When it was committed, by its writer's clock; what is equal has an order all the same.
+    pub fn committed(&self) -> (Timestamp, u64, SnapshotId) {
+        (self.stored.open.time, self.stored.open.sequence, self.id())
     }
 
     /// Where it lies.
@@ -325,14 +332,6 @@ impl History {
             }
         }
         heads.into_iter().map(|(writer, (sequence, hash))| (writer, sequence, hash)).collect()
-    }
-
-    /// The newest snapshot of `source`.
-    pub fn latest(&self, source: SourceId) -> Option<&CheckedSnapshot> {
-        self.snapshots
-            .iter()
-            .filter(|snapshot| snapshot.source() == source)
-            .max_by_key(|snapshot| (snapshot.stored.open.time, snapshot.stored.open.sequence))
     }
 
     /// The keys that name the chunks of `snapshot`.

@@ -35,7 +35,7 @@ impl SnapshotsArgs {
             .iter()
             .filter(|s| self.source.as_ref().is_none_or(|name| s.details.source == *name))
             .collect();
-        snapshots.sort_by_key(|s| (s.stored.open.time, s.stored.open.sequence));
+        snapshots.sort_by_key(|s| s.committed());
         Ok(Answer::done(SnapshotsReport {
             repository: place.text(),
             snapshots: snapshots.into_iter().map(item).collect(),

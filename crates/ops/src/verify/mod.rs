@@ -91,6 +91,10 @@ pub fn verify(
     cancel: &Cancel,
 ) -> Result<VerifyOutcome, Error> {
     let cancel = &cancel.nested();
+    // A verification of nothing would find nothing wrong.
+    if let Some(id) = options.snapshot {
+        session.snapshot(id)?;
+    }
     observer.phase(Phase::CheckingStructure);
     let index = session.load_index()?;
     let session: &ReaderSession = session;

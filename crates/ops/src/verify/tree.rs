@@ -53,7 +53,7 @@ pub fn compare_tree(
     let cancel = &cancel.nested();
     let index = session.load_index()?;
     let session: &ReaderSession = session;
-    let snapshot = session.find(&snapshot.to_hex(), None)?;
+    let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
     observer.phase(Phase::Comparing);
     let check = Check {

@@ -75,15 +75,14 @@ impl World {
     }
 
     pub fn session(&self) -> WriterSession {
+        self.session_of("state")
+    }
+
+    /// A machine that keeps its state in `state`.
+    pub fn session_of(&self, state: &str) -> WriterSession {
         let url = self.repository().display().to_string();
-        WriterSession::open(
-            self.objects(),
-            &url,
-            &self.path("state"),
-            &|| Ok(Some(secret())),
-            &Silent,
-        )
-        .unwrap()
+        let ask = || Ok(Some(secret()));
+        WriterSession::open(self.objects(), &url, &self.path(state), &ask, &Silent).unwrap()
     }
 
     pub fn try_sync(&self, options: &SyncOptions) -> Result<SyncOutcome, Error> {
