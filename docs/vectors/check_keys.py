@@ -150,7 +150,7 @@ def main():
     h = bytes.fromhex
     config, objects = h(file["config"]), {n: h(b) for n, b in file["objects"].items()}
     r = Reader(config, b"DRVRCONF")
-    r.take(16)
+    keys = f"keys/{r.take(16).hex()}"
     root = r.take(32)
     signed(root, "drover 2026-11 config", config)
     assert root.hex() == file["root_public"]
@@ -158,16 +158,16 @@ def main():
     escrows, owner_keys, meta_readers = [], {}, {}
     for case in file["opens"]:
         name = case["slot"]
-        slot = signed(root, "drover 2026-11 slot", objects[f"keys/slot-{name}"])
+        slot = signed(root, "drover 2026-11 slot", objects[f"{keys}/slot-{name}"])
         slot_id, role, slot_key, label = open_slot(slot, case["kind"], h(case["secret"]))
         assert slot_id.hex() == name and label == case["label"]
         assert ROLES[role] == case["opened"]["role"]
         for epoch in case["opened"]["epochs"]:
             n = epoch["number"]
-            box = signed(root, "drover 2026-11 slot box", objects[f"keys/epoch-{n}-{name}"])
+            box = signed(root, "drover 2026-11 slot box", objects[f"{keys}/epoch-{n}-{name}"])
             number, content = open_box(box, slot_key, role, escrows)
             assert number == n and content["root"] == root
-            public = signed(root, "drover 2026-11 epoch", objects[f"keys/epoch-{n}"])[30:]
+            public = signed(root, "drover 2026-11 epoch", objects[f"{keys}/epoch-{n}"])[30:]
             for reader, stored in [("data", public[:32]), ("meta", public[32:])]:
                 expected = epoch[reader]
                 assert (reader in content) == (expected is not None)
@@ -195,7 +195,7 @@ def main():
     assert blake3(public).digest()[:16] == writer == h(grant["writer"])
     assert derive("drover 2026-11 domain id", [secret])[:16] == domain
     assert (secret.hex(), label) == (grant["domain_secret"], grant["label"])
-    revoked = signed(root, "drover 2026-11 revocation", objects[f"keys/revoked-{writer.hex()}"])
+    revoked = signed(root, "drover 2026-11 revocation", objects[f"{keys}/revoked-{writer.hex()}"])
     assert revoked[26:] == writer + struct.pack("<Q", grant["last_sequence"])
 
     p = file["primitives"]

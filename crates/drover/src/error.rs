@@ -277,6 +277,16 @@ fn repository(error: &RepositoryError) -> Advice {
             NO_REPOSITORY,
         ),
         RepositoryError::AlreadyThere => ("repository-exists", "Choose another place.", FAILED),
+        RepositoryError::BeingMade(_) => (
+            "init-under-way",
+            "Wait until it has ended. If none is running, delete this object, and run it again.",
+            FAILED,
+        ),
+        RepositoryError::NotKept(_) => (
+            "store",
+            "Use another store, or find out what stands between: this one loses what it is given.",
+            FAILED,
+        ),
         RepositoryError::Unlock(UnlockError::WrongSecret(_)) => (
             "wrong-password",
             "Check the password, and that this is the repository it belongs to.",

@@ -2,7 +2,7 @@
 
 use drover_crypt::hierarchy::{
     Grant, HierarchyError, KdfParameters, Keyring, Object, Role, SlotInfo, UnlockSecret,
-    WriterCredential,
+    WriterCredential, key_name,
 };
 use drover_repo::{Repository, objects::Objects};
 use drover_types::{Timestamp, WriterId, clock};
@@ -13,7 +13,7 @@ use crate::Error;
 pub struct KeySession {
     /// The repository.
     pub repository: Repository,
-    /// Everything below `keys/`.
+    /// Everything in the repository's folder below `keys/`.
     pub keys: Vec<Object>,
     /// What was opened.
     pub keyring: Keyring,
@@ -91,7 +91,7 @@ impl KeySession {
     pub fn writers(&self) -> Vec<ListedWriter> {
         self.keys
             .iter()
-            .filter(|object| object.name.starts_with("keys/writer-"))
+            .filter(|object| key_name(&object.name).is_some_and(|name| name.starts_with("writer-")))
             .filter_map(|object| {
                 let grant =
                     Grant::decode_verified(&object.bytes, self.keyring.root_public()).ok()?;
@@ -161,7 +161,7 @@ impl KeySession {
         let objects =
             self.keyring.rotate(&self.keys).map_err(drover_repo::RepositoryError::from)?;
         self.put(&objects)?;
-        let number = |name: &str| name.strip_prefix("keys/epoch-")?.split('-').next()?.parse().ok();
+        let number = |name| key_name(name)?.strip_prefix("epoch-")?.split('-').next()?.parse().ok();
         Ok(objects.last().and_then(|object| number(&object.name)).unwrap_or_default())
     }
 }

@@ -17,7 +17,7 @@ pub struct ReaderSession {
     pub repository: Repository,
     /// Its keys.
     pub keyring: Keyring,
-    /// Everything below `keys/`.
+    /// Everything in the repository's folder below `keys/`.
     pub keys: Vec<Object>,
     /// Writers, snapshots, lists of packs.
     pub history: History,

@@ -11,7 +11,7 @@ use std::{
 
 use drover_crypt::{
     domain::DomainKeys,
-    hierarchy::{Grant, Keyring, Object, Revocation},
+    hierarchy::{Grant, Keyring, Object, Revocation, key_name},
     merkle::Frontier,
     sign::PublicKey,
 };
@@ -130,7 +130,12 @@ impl History {
 
     fn read_grants(&mut self, keyring: &Keyring, keys: &[Object]) {
         let root = keyring.root_public();
-        for object in keys.iter().filter(|object| object.name.starts_with("keys/writer-")) {
+        let is = |kind: &'static str| {
+            move |object: &&Object| {
+                key_name(&object.name).is_some_and(|name| name.starts_with(kind))
+            }
+        };
+        for object in keys.iter().filter(is("writer-")) {
             let opened = Grant::decode_verified(&object.bytes, root)
                 .map_err(|e| e.to_string())
                 .and_then(|grant| match object.name.ends_with(&grant.writer.to_hex()) {
@@ -156,7 +161,7 @@ impl History {
                 Err(message) => self.problem("grant", &object.name, message),
             }
         }
-        for object in keys.iter().filter(|object| object.name.starts_with("keys/revoked-")) {
+        for object in keys.iter().filter(is("revoked-")) {
             match Revocation::decode_verified(&object.bytes, root) {
                 Ok(revocation) => {
                     if let Some(writer) = self.writers.get_mut(&revocation.writer) {

@@ -2,6 +2,7 @@
 //! opened and read; and the state that a machine keeps to run passes.
 
 pub mod chunks;
+mod claim;
 pub mod history;
 pub mod index;
 pub mod log;

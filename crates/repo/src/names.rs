@@ -1,11 +1,11 @@
 //! Where a repository's objects lie.
 
-use drover_types::{PackId, SnapshotId, WriterId};
+use drover_types::{PackId, RepositoryId, SnapshotId, WriterId};
 
 /// The signed description of the repository.
 pub const CONFIG: &str = "config";
-/// Slots, epochs, grants.
-pub const KEYS: &str = "keys/";
+/// Claims of those who are making a repository.
+pub const CLAIMS: &str = "init/";
 /// All packs.
 pub const PACKS: &str = "packs/";
 /// Index objects and lists of packs.
@@ -14,6 +14,11 @@ pub const INDEX: &str = "index/";
 pub const SNAPSHOTS: &str = "snapshots/";
 /// The audit log.
 pub const LOG: &str = "log/";
+
+/// The claim of whoever is making this repository.
+pub fn claim(repository: &RepositoryId) -> String {
+    format!("{CLAIMS}{repository}")
+}
 
 /// A pack, spread over 256 folders by the first byte of its name.
 pub fn pack(id: &PackId) -> String {

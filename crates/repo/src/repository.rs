@@ -9,7 +9,7 @@ use drover_crypt::{
 use drover_store::StoreError;
 use drover_types::{RepositoryId, clock, limits};
 
-use crate::{names, objects::Objects};
+use crate::{claim::Claim, names, objects::Objects};
 
 /// How many objects are read side by side.
 pub const PARALLEL_READS: usize = 16;
@@ -27,6 +27,12 @@ pub enum RepositoryError {
     /// One is there already.
     #[error("there is a repository here already")]
     AlreadyThere,
+    /// Somebody else is making one, or was interrupted.
+    #[error("{0}: another init is at work here, or was interrupted")]
+    BeingMade(String),
+    /// What was just written is not what is read.
+    #[error("{0}: the store does not give back what was written")]
+    NotKept(String),
     /// Its description is damaged or of another version.
     #[error("the repository's config cannot be used: {0}")]
     Config(HierarchyError),
@@ -54,30 +60,32 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Makes a new repository with one slot, and opens it.
+    /// Makes a new repository with one slot, reads all of it back, and opens it.
     pub fn init(
         objects: Objects,
         secret: &UnlockSecret,
         kdf: KdfParameters,
     ) -> Result<(Self, Keyring), RepositoryError> {
-        match objects.head(names::CONFIG) {
-            Ok(Some(_)) => return Err(RepositoryError::AlreadyThere),
-            Ok(None) => {}
-            Err(error) => return Err(error.into()),
-        }
         let (files, keyring) = hierarchy::create_repository(secret, kdf, clock::now())
             .map_err(RepositoryError::Config)?;
         // The config comes last: a repository that has one has its keys.
         let (config, keys): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|object| object.name == names::CONFIG);
-        for object in keys.iter().chain(&config) {
-            match objects.put_new(&object.name, object.bytes.clone().into()) {
-                Err(StoreError::Conflict { .. }) if object.name == names::CONFIG => {
-                    return Err(RepositoryError::AlreadyThere);
-                }
-                result => result?,
+        let claim = Claim::raise(&objects, keyring.repository())?;
+        let prepared = claim.check().and_then(|()| match objects.head(names::CONFIG)? {
+            Some(_) => Err(RepositoryError::AlreadyThere),
+            None => put_all(&objects, &keys),
+        });
+        let made = match prepared.map(|()| put_all(&objects, &config)) {
+            Ok(Ok(())) => read_back(&objects, keys.iter().chain(&config)),
+            // The config may be there, or arrive yet: the claim stays to keep others away.
+            Ok(Err(RepositoryError::Store(error))) if error.is_transient() => {
+                return Err(error.into());
             }
-        }
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
+        claim.lower();
+        made?;
         Ok((Self::open(objects)?, keyring))
     }
 
@@ -111,9 +119,9 @@ impl Repository {
         if self.config.root == *known { Ok(()) } else { Err(RepositoryError::OtherRepository) }
     }
 
-    /// Everything below `keys/`.
+    /// Everything in this repository's folder below `keys/`.
     pub fn keys(&self) -> Result<Vec<Object>, RepositoryError> {
-        let listed = self.objects.list(names::KEYS)?;
+        let listed = self.objects.list(&hierarchy::keys_folder(self.id()))?;
         let names: Vec<String> = listed.into_iter().map(|object| object.name).collect();
         let bodies = self.objects.get_all(&names, limits::SMALL_OBJECT, PARALLEL_READS);
         names
@@ -130,7 +138,7 @@ impl Repository {
         self.unlock_with(&self.keys()?, secret)
     }
 
-    /// Opens the keys, where everything below `keys/` was read already.
+    /// Opens the keys, where all of them were read already.
     pub fn unlock_with(
         &self,
         keys: &[Object],
@@ -138,4 +146,34 @@ impl Repository {
     ) -> Result<Keyring, RepositoryError> {
         Ok(hierarchy::unlock(&self.bytes, keys, secret)?)
     }
+}
+
+/// Stores what must not be there yet.
+fn put_all(objects: &Objects, files: &[Object]) -> Result<(), RepositoryError> {
+    for object in files {
+        match objects.put_new(&object.name, object.bytes.clone().into()) {
+            Err(StoreError::Conflict { .. }) if object.name == names::CONFIG => {
+                return Err(RepositoryError::AlreadyThere);
+            }
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Compares what was stored with what was to be. Another config is another's repository: the store
+/// let it replace ours.
+fn read_back<'f>(
+    objects: &Objects,
+    files: impl Iterator<Item = &'f Object>,
+) -> Result<(), RepositoryError> {
+    for object in files {
+        match objects.get(&object.name, limits::SMALL_OBJECT) {
+            Ok(bytes) if bytes == object.bytes => {}
+            Ok(_) if object.name == names::CONFIG => return Err(RepositoryError::AlreadyThere),
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            Ok(_) | Err(_) => return Err(RepositoryError::NotKept(object.name.clone())),
+        }
+    }
+    Ok(())
 }

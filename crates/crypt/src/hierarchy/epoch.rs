@@ -6,7 +6,9 @@ use drover_types::{
 };
 use zeroize::Zeroizing;
 
-use super::{HierarchyError, Object, Role, SlotInfo, begin, expect, sign, verified, wrap};
+use super::{
+    HierarchyError, Object, Role, SlotInfo, begin, expect, keys_folder, sign, verified, wrap,
+};
 use crate::{
     seal::ReaderSecret,
     secret::{Key, derive},
@@ -22,6 +24,16 @@ const ESCROW_KEY_CONTEXT: &str = "drover 2026-11 escrow key";
 
 /// Bound on the sealed part of a box, in bytes; the longest is an owner's.
 const SEALED: usize = 7 * 32 + wrap::OVERHEAD;
+
+/// The name of an epoch's object.
+pub(super) fn epoch_name(repository: RepositoryId, number: u32) -> String {
+    format!("{}/epoch-{number}", keys_folder(repository))
+}
+
+/// The name of a slot's box of an epoch.
+pub(super) fn box_name(repository: RepositoryId, number: u32, slot: &SlotInfo) -> String {
+    format!("{}-{}", epoch_name(repository, number), slot.hex())
+}
 
 /// The secrets of one epoch, as far as a role has them.
 #[derive(Clone)]
@@ -61,7 +73,7 @@ impl EpochKeys {
         let data = self.data.as_ref().map(|secret| *secret.public().key());
         e.raw(&data.expect("an owner has both readers"));
         e.raw(self.meta.public().key());
-        Object { name: format!("keys/epoch-{}", self.number), bytes: sign(e, EPOCH_CONTEXT, root) }
+        Object { name: epoch_name(repository, self.number), bytes: sign(e, EPOCH_CONTEXT, root) }
     }
 
     /// The box that gives a slot what its role may have.
@@ -100,7 +112,7 @@ impl EpochKeys {
         let escrow = wrap::wrap(&escrow_key(owner, header), header, slot_key.as_bytes());
         e.bytes(&sealed);
         e.raw(&escrow);
-        let name = format!("keys/epoch-{}-{}", self.number, slot.hex());
+        let name = box_name(repository, self.number, slot);
         Ok(Object { name, bytes: sign(e, BOX_CONTEXT, root) })
     }
 }

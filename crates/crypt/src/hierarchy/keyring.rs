@@ -7,7 +7,8 @@ use drover_types::{PackClass, RepositoryId, Timestamp, WriterId};
 use super::{
     Config, EpochKeys, Grant, HierarchyError, KdfParameters, Object, Revocation, Role, SlotInfo,
     UnlockSecret, WriterCredential,
-    epoch::{SlotBox, decode_epoch},
+    epoch::{SlotBox, box_name, decode_epoch, epoch_name},
+    key_name, keys_folder,
     slot::{self, NewSecret, Slot},
 };
 use crate::{
@@ -83,7 +84,7 @@ pub fn create_repository(
     Ok((objects, keyring))
 }
 
-/// Opens the keys of a repository: `config`, and everything below `keys/`.
+/// Opens the keys of a repository: `config`, and everything in its folder below `keys/`.
 pub fn unlock(
     config: &[u8],
     keys: &[Object],
@@ -97,10 +98,10 @@ pub fn unlock(
     let repository = decoded.repository;
     let mut first_damage = None;
     let mut tried = 0;
-    for object in keys.iter().filter(|o| o.name.starts_with("keys/slot-")) {
+    for object in keys.iter().filter(|o| is_slot(&o.name)) {
         let opened =
             Slot::decode_verified(&object.bytes, repository, &decoded.root).and_then(|slot| {
-                if object.name != slot.info.object_name() {
+                if object.name != slot.info.object_name(repository) {
                     return Err(HierarchyError::OtherName);
                 }
                 // Each try may cost seconds and gigabytes, and the store chose how many there are.
@@ -141,7 +142,7 @@ fn open_epochs(
             .and_then(|found| Ok((found.slot, found.open(slot_key)?)))
             .map_err(|error| damaged(object, error))?;
         let (id, epoch) = opened;
-        let name = format!("keys/epoch-{}-{}", epoch.number, slot.info.hex());
+        let name = box_name(repository, epoch.number, &slot.info);
         if id != slot.info.id || object.name != name {
             return Err(damaged(object, HierarchyError::OtherName));
         }
@@ -157,10 +158,10 @@ fn open_epochs(
     for object in keys.iter().filter(|object| epoch_number(&object.name).is_some()) {
         let (number, data, meta) = decode_epoch(&object.bytes, repository, &config.root)
             .map_err(|error| damaged(object, error))?;
-        let missing = || UnlockError::Missing(format!("keys/epoch-{number}-{}", slot.info.hex()));
+        let missing = || UnlockError::Missing(box_name(repository, number, &slot.info));
         let epoch = epochs.get(&number).ok_or_else(missing)?;
         let data_fits = epoch.data.as_ref().is_none_or(|s| *s.public().key() == data);
-        if epoch_number(&object.name) != Some(number) {
+        if object.name != epoch_name(repository, number) {
             return Err(damaged(object, HierarchyError::OtherName));
         }
         if !data_fits || *epoch.meta.public().key() != meta {
@@ -170,7 +171,7 @@ fn open_epochs(
     }
     epochs.retain(|number, _| finished.contains(number));
     let Some(newest) = epochs.values().next_back() else {
-        return Err(UnlockError::Missing("keys/epoch-1".into()));
+        return Err(UnlockError::Missing(epoch_name(repository, 1)));
     };
     let root = newest.root.as_ref().map(|seed| SigningKey::from_seed(seed));
     Ok(Keyring {
@@ -183,19 +184,26 @@ fn open_epochs(
     })
 }
 
+fn is_slot(name: &str) -> bool {
+    key_name(name).is_some_and(|name| name.starts_with("slot-"))
+}
+
+/// What follows in the name of an epoch or of a box.
+fn of_epoch(name: &str) -> Option<&str> {
+    key_name(name)?.strip_prefix("epoch-")
+}
+
 fn is_box_of(name: &str, slot: &SlotInfo) -> bool {
-    name.strip_prefix("keys/epoch-")
-        .and_then(|rest| rest.split_once('-'))
-        .is_some_and(|(_, id)| id == slot.hex())
+    of_epoch(name).and_then(|rest| rest.split_once('-')).is_some_and(|(_, id)| id == slot.hex())
 }
 
 fn epoch_number(name: &str) -> Option<u32> {
-    name.strip_prefix("keys/epoch-")?.parse().ok()
+    of_epoch(name)?.parse().ok()
 }
 
 /// The number in the name of an epoch or of a box.
 fn number_used(name: &str) -> Option<u32> {
-    name.strip_prefix("keys/epoch-")?.split('-').next()?.parse().ok()
+    of_epoch(name)?.split('-').next()?.parse().ok()
 }
 
 impl Keyring {
@@ -349,7 +357,7 @@ impl Keyring {
     /// The slots of a repository, as `keys/` shows them.
     pub fn slots(&self, keys: &[Object]) -> Result<Vec<SlotInfo>, UnlockError> {
         keys.iter()
-            .filter(|object| object.name.starts_with("keys/slot-"))
+            .filter(|object| is_slot(&object.name))
             .map(|object| {
                 self.slot_in(object)
                     .map(|slot| slot.info)
@@ -360,7 +368,7 @@ impl Keyring {
 
     fn slot_in(&self, object: &Object) -> Result<Slot, HierarchyError> {
         let slot = Slot::decode_verified(&object.bytes, self.repository, &self.root_public)?;
-        if slot.info.object_name() == object.name {
+        if slot.info.object_name(self.repository) == object.name {
             Ok(slot)
         } else {
             Err(HierarchyError::OtherName)
@@ -369,7 +377,7 @@ impl Keyring {
 
     /// The label of a slot, for an owner.
     pub fn label(&self, slot: &SlotInfo, keys: &[Object]) -> Option<String> {
-        let object = keys.iter().find(|object| object.name == slot.object_name())?;
+        let object = keys.iter().find(|object| object.name == slot.object_name(self.repository))?;
         let stored = self.slot_in(object).ok()?;
         stored.label(&self.slot_key(slot, keys).ok()?).ok()
     }
@@ -379,7 +387,7 @@ impl Keyring {
     fn slot_key(&self, slot: &SlotInfo, keys: &[Object]) -> Result<Key, HierarchyError> {
         let epoch = self.newest();
         let owner = epoch.owner.as_ref().ok_or(HierarchyError::NotOwner)?;
-        let name = format!("keys/epoch-{}-{}", epoch.number, slot.hex());
+        let name = box_name(self.repository, epoch.number, slot);
         let object = keys.iter().find(|object| object.name == name);
         let found = SlotBox::decode(&object.ok_or(HierarchyError::NoBox)?.bytes, self.repository)?;
         if (found.number, found.slot) != (epoch.number, slot.id) {
@@ -398,7 +406,7 @@ impl Keyring {
             .map(|object| object.name.clone())
             .filter(|name| is_box_of(name, slot))
             .collect();
-        names.insert(0, slot.object_name());
+        names.insert(0, slot.object_name(self.repository));
         names
     }
 
@@ -415,26 +423,26 @@ impl Keyring {
     ///
     /// After a removal, `slots` must be what the owner wants to remain, not what the store lists:
     /// whoever kept a copy of a removed slot can put it back until the next epoch exists. `keys`
-    /// is everything below `keys/`.
+    /// is everything in the repository's folder below `keys/`.
     pub fn rotate_for(
         &self,
         slots: &[SlotInfo],
         keys: &[Object],
     ) -> Result<Vec<Object>, UnlockError> {
         let damaged = |object: String| move |error| UnlockError::Damaged { object, error };
-        let root = self.root().map_err(damaged("keys/".into()))?;
+        let root = self.root().map_err(damaged(keys_folder(self.repository)))?;
         // A number is never used twice, not even that of a rotation that was interrupted.
         let used = keys.iter().filter_map(|object| number_used(&object.name));
         let last = used.fold(self.newest_epoch(), u32::max);
         let number = last.checked_add(1).ok_or(HierarchyError::OtherName);
         let epoch =
-            EpochKeys::generate(number.map_err(damaged(format!("keys/epoch-{last}")))?, root);
+            EpochKeys::generate(number.map_err(damaged(epoch_name(self.repository, last)))?, root);
         let mut objects = Vec::new();
         for slot in slots {
             let made = self
                 .slot_key(slot, keys)
                 .and_then(|key| epoch.box_for(self.repository, slot, &key, root));
-            objects.push(made.map_err(damaged(slot.object_name()))?);
+            objects.push(made.map_err(damaged(slot.object_name(self.repository)))?);
         }
         // The epoch comes last: one that is there has all its boxes.
         objects.push(epoch.object(self.repository, root));

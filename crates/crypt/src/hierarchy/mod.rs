@@ -25,7 +25,10 @@ pub use keyring::{Keyring, UnlockError, create_repository, unlock};
 pub use slot::{KdfParameters, Role, SlotInfo, SlotKind, UnlockSecret};
 pub use writer::{Grant, Revocation, WriterCredential};
 
-use drover_types::codec::{DecodeError, Decoder, Encoder};
+use drover_types::{
+    RepositoryId,
+    codec::{DecodeError, Decoder, Encoder},
+};
 
 use crate::sign::{PublicKey, Signature, SigningKey};
 
@@ -78,6 +81,17 @@ pub enum HierarchyError {
     /// A key derivation outside of the allowed bounds.
     #[error("its parameters of key derivation are out of bounds")]
     Parameters,
+}
+
+/// The folder of a repository's keys. Its id is in it, so that the keys of two repositories that
+/// are made in one place at a time never have one name.
+pub fn keys_folder(repository: RepositoryId) -> String {
+    format!("keys/{repository}")
+}
+
+/// What a key's name says, without the folder.
+pub fn key_name(object: &str) -> Option<&str> {
+    object.strip_prefix("keys/")?.split_once('/').map(|(_, name)| name)
 }
 
 /// Begins an object: magic, version, suite.

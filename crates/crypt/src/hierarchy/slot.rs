@@ -8,7 +8,7 @@ use x25519_dalek::{PublicKey as X25519Public, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::{
-    HierarchyError, Object, begin, expect, sign, verified,
+    HierarchyError, Object, begin, expect, keys_folder, sign, verified,
     wrap::{self, UnwrapError},
 };
 use crate::{
@@ -172,8 +172,8 @@ impl SlotInfo {
     }
 
     /// The name of its object.
-    pub fn object_name(&self) -> String {
-        format!("keys/slot-{}", self.hex())
+    pub fn object_name(&self, repository: RepositoryId) -> String {
+        format!("{}/slot-{}", keys_folder(repository), self.hex())
     }
 }
 
@@ -258,7 +258,7 @@ pub(super) fn create(
     let wrapped = wrap::wrap(&wrapping, e.as_bytes(), slot_key.as_bytes());
     e.raw(&wrapped);
     e.bytes(&wrap::wrap(&label_key(slot_key, &salt), &info.id, label));
-    let object = Object { name: info.object_name(), bytes: sign(e, CONTEXT, root) };
+    let object = Object { name: info.object_name(repository), bytes: sign(e, CONTEXT, root) };
     Ok((info, object))
 }
 

@@ -5,7 +5,7 @@
 //! `DROVER_WRITE_VECTORS=1 cargo test -p drover-crypt vectors`.
 
 use data_encoding::HEXLOWER;
-use drover_types::{ChunkKind, PackClass, Timestamp};
+use drover_types::{ChunkKind, PackClass, RepositoryId, Timestamp};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -122,7 +122,7 @@ fn generate() -> Value {
         },
         "credential": hex(&*credential.encode()),
         "primitives": primitives(&domain),
-        "rejections": rejections(&slot(0), &slot(1), &slot(2), owner.epochs().count()),
+        "rejections": rejections(owner.repository(), &slot(0), &slot(1), &slot(2), owner.epochs().count()),
     })
 }
 
@@ -154,9 +154,17 @@ fn primitives(domain: &DomainSecret) -> Value {
 }
 
 /// What is done to the objects, what they are then opened with, and the error that must come.
-fn rejections(owner: &str, reader: &str, auditor: &str, epochs: usize) -> Value {
-    let slot = |id: &str| format!("keys/slot-{id}");
-    let box_of = |epoch: usize, id: &str| format!("keys/epoch-{epoch}-{id}");
+fn rejections(
+    repository: RepositoryId,
+    owner: &str,
+    reader: &str,
+    auditor: &str,
+    epochs: usize,
+) -> Value {
+    let keys = keys_folder(repository);
+    let slot = |id: &str| format!("{keys}/slot-{id}");
+    let epoch = |number: usize| format!("{keys}/epoch-{number}");
+    let box_of = |number: usize, id: &str| format!("{}-{id}", epoch(number));
     let case = |why: &str, change: Value, kind: &str, error: &str, object: String| json!({ "why": why, "change": change, "open_with": kind, "error": error, "object": object });
     let flip = |object: &str, bit: usize| json!({ "flip": { "object": object, "bit": bit } });
     let bytes_of =
@@ -261,24 +269,18 @@ fn rejections(owner: &str, reader: &str, auditor: &str, epochs: usize) -> Value 
         ),
         case(
             "the readers of an earlier epoch",
-            bytes_of("keys/epoch-2", "keys/epoch-1"),
+            bytes_of(&epoch(2), &epoch(1)),
             "key-file",
             "other name",
-            "keys/epoch-2".into(),
+            epoch(2),
         ),
-        case(
-            "a changed reader's key",
-            flip("keys/epoch-1", 40 * 8),
-            "key-file",
-            "signature",
-            "keys/epoch-1".into(),
-        ),
+        case("a changed reader's key", flip(&epoch(1), 40 * 8), "key-file", "signature", epoch(1)),
         case(
             "no epoch at all",
-            json!({ "remove_all": ["keys/epoch-1", "keys/epoch-2"] }),
+            json!({ "remove_all": [epoch(1), epoch(2)] }),
             "key-file",
             "missing",
-            "keys/epoch-1".into(),
+            epoch(1),
         ),
     ];
     Value::Array(cases)

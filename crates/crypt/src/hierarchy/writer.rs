@@ -6,7 +6,7 @@ use drover_types::{
 };
 use zeroize::Zeroizing;
 
-use super::{HierarchyError, Object, begin, expect, sign, verified};
+use super::{HierarchyError, Object, begin, expect, keys_folder, sign, verified};
 use crate::{
     domain::{DomainKeys, DomainSecret},
     seal::{self, ReaderPublic, ReaderSecret},
@@ -119,7 +119,7 @@ impl Grant {
 
     /// The name of its object.
     pub fn object_name(&self) -> String {
-        format!("keys/writer-{}", self.writer)
+        format!("{}/writer-{}", keys_folder(self.repository), self.writer)
     }
 
     pub(super) fn object(&self) -> Object {
@@ -145,7 +145,7 @@ impl Revocation {
         e.raw(self.writer.as_bytes());
         e.u64(self.last_sequence);
         Object {
-            name: format!("keys/revoked-{}", self.writer),
+            name: format!("{}/revoked-{}", keys_folder(self.repository), self.writer),
             bytes: sign(e, REVOCATION_CONTEXT, root),
         }
     }
