@@ -4,12 +4,14 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
-use common::World;
-use drover_ops::{Cancel, Error, SyncOptions, VerifyOptions, sync, verify};
+use common::{World, assert_same, noise};
+use drover_ops::{Cancel, Error, SyncOptions, Verdict, VerifyOptions, sync, verify};
+use drover_pack::PackReceipt;
+use drover_repo::{index, names};
 use drover_source::LocalSource;
-use drover_types::{Silent, SnapshotId};
+use drover_types::{ChunkId, PackClass, Silent, SnapshotId};
 
 /// A pass of the machine whose state is in `state`, over a source of this name.
 fn pass(world: &World, state: &str, name: &str) -> SnapshotId {
@@ -54,4 +56,137 @@ fn a_snapshot_that_is_not_there_is_not_verified() {
     assert!(verify(world.sync().snapshot).is_ok());
     let refused = verify(SnapshotId([7; 32]));
     assert!(matches!(refused, Err(Error::NoSuchSnapshot(_))), "{refused:?}");
+}
+
+/// The index objects of a repository.
+fn index_objects(world: &World) -> Vec<PathBuf> {
+    let entries = fs::read_dir(world.repository().join("index")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| !path.to_str().unwrap().contains("packs-")).collect()
+}
+
+/// A repository with one snapshot of a few files, in more than one pack.
+fn with_files() -> (World, SnapshotId) {
+    let world = World::new();
+    for number in 0..4 {
+        fs::write(world.source().join(format!("{number}")), noise(number, 300_000)).unwrap();
+    }
+    let snapshot = world.sync().snapshot;
+    assert_eq!(index_objects(&world).len(), 1);
+    (world, snapshot)
+}
+
+/// Everything can be read, and a verification names this index object and nothing else.
+fn assert_named(world: &World, snapshot: SnapshotId, object: &str, what: &str) {
+    for read_data in [false, true] {
+        let outcome = world.verify(read_data);
+        assert_eq!(outcome.verdict, Verdict::Failed, "{what}");
+        for problem in &outcome.problems {
+            let named = (problem.kind.as_str(), problem.object.as_deref(), &problem.path);
+            assert_eq!(named, ("index", Some(object), &None), "{what}");
+        }
+    }
+    world.restore(snapshot, what);
+    assert_same(world, what);
+}
+
+#[test]
+fn a_damaged_index_object_costs_nothing_but_its_name_in_a_verification() {
+    let (world, snapshot) = with_files();
+    let path = &index_objects(&world)[0];
+    let object = format!("index/{}", path.file_name().unwrap().to_str().unwrap());
+    let whole = fs::read(path).unwrap();
+    for at in [0, 8, 9, 15, 30, 44, 50, whole.len() / 2, whole.len() - 1] {
+        let mut bent = whole.clone();
+        bent[at] ^= 4;
+        fs::write(path, &bent).unwrap();
+        assert_named(&world, snapshot, &object, &format!("byte {at}"));
+    }
+    for len in [0, 20, whole.len() - 1] {
+        fs::write(path, &whole[..len]).unwrap();
+        assert_named(&world, snapshot, &object, &format!("length {len}"));
+    }
+    fs::remove_file(path).unwrap();
+    world.restore(snapshot, "without");
+    assert_same(&world, "without");
+    assert_eq!(world.verify(true).verdict, Verdict::Verified);
+}
+
+/// What whoever holds a writer's credential can make an index object say.
+type Forgery = (&'static str, fn(&mut PackReceipt));
+
+const FORGERIES: [Forgery; 4] = [
+    ("another commitment", |pack| pack.header.commitment[0] ^= 1),
+    ("another session", |pack| pack.header.session[0] ^= 1),
+    ("another salt", |pack| pack.header.salt[0] ^= 1),
+    ("chunks in each other's places", |pack| {
+        let ids: Vec<ChunkId> = pack.entries.iter().map(|entry| entry.id).collect();
+        for (entry, id) in pack.entries.iter_mut().zip(ids.iter().cycle().skip(1)) {
+            entry.id = *id;
+        }
+    }),
+];
+
+/// Puts an index object in the store that says of every pack what `forge` makes of it.
+fn forge(world: &World, forge: fn(&mut PackReceipt)) -> String {
+    let session = world.session();
+    let reader = world.reader();
+    let meta = reader.keyring.reader_secret(PackClass::Meta, 1).unwrap();
+    let mut packs = index::decode(&fs::read(&index_objects(world)[0]).unwrap(), meta).unwrap();
+    packs.iter_mut().for_each(forge);
+    let (writer, public) =
+        (session.credential.writer_id(), session.credential.reader(PackClass::Meta));
+    let bytes = index::encode(session.repository, writer, 1, &packs, public).unwrap();
+    let name = names::index(blake3::hash(&bytes).as_bytes());
+    session.objects.put_new(&name, bytes.into()).unwrap();
+    name
+}
+
+#[test]
+fn a_forged_index_object_alone_is_found_out_and_packs_are_read_without_it() {
+    for (what, how) in FORGERIES {
+        let (world, snapshot) = with_files();
+        let honest = index_objects(&world).remove(0);
+        let forged = forge(&world, how);
+        fs::remove_file(honest).unwrap();
+        assert_named(&world, snapshot, &forged, what);
+    }
+}
+
+#[test]
+fn a_forged_index_object_beside_an_honest_one_is_named() {
+    let omission: Forgery = ("a chunk left out", |pack| {
+        pack.entries.pop();
+    });
+    for (what, how) in FORGERIES.into_iter().chain([omission]) {
+        let (world, snapshot) = with_files();
+        let forged = forge(&world, how);
+        world.restore(snapshot, "restored");
+        assert_same(&world, "restored");
+        let named = |problem: &drover_ops::Finding| problem.to_owned().object.unwrap_or_default();
+        let outcome = world.verify(false);
+        assert_eq!(outcome.verdict, Verdict::Failed, "{what}");
+        assert!(outcome.problems.iter().all(|problem| problem.kind == "index"), "{what}");
+        // Only the packs can tell which of two is wrong.
+        let outcome = world.verify(true);
+        let wrong = |p: &&drover_ops::Finding| p.message.contains("the pack itself");
+        let wrong: Vec<_> = outcome.problems.iter().filter(wrong).map(named).collect();
+        assert_eq!(wrong, [forged], "{what}");
+        assert!(outcome.problems.iter().all(|problem| problem.path.is_none()), "{what}");
+    }
+}
+
+#[test]
+fn a_chunk_left_out_by_the_only_index_object_is_found_by_reading_back() {
+    let (world, _) = with_files();
+    let honest = index_objects(&world).remove(0);
+    let forged = forge(&world, |pack| {
+        if pack.header.class == PackClass::Data {
+            pack.entries.pop();
+        }
+    });
+    fs::remove_file(honest).unwrap();
+    let outcome = world.verify(true);
+    let named: Vec<_> = outcome.problems.iter().map(|p| p.object.as_deref().unwrap()).collect();
+    assert_eq!(named, [forged], "{:?}", outcome.problems);
 }

@@ -1,7 +1,7 @@
 //! From the name of a chunk to its bytes.
 //!
-//! Only packs that a signed snapshot lists are looked into, and only under the domain of the
-//! writer who listed them: nobody who can write to the store can make one chunk pass for another.
+//! What the index says is a hint. Where index objects say different things of a pack, all are
+//! tried; where none leads to the chunk, the pack's own directory has the last word.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,15 +10,15 @@ use std::{
 
 use bytes::Bytes;
 use drover_crypt::{Key, domain::DomainKeys, hierarchy::Keyring};
-use drover_pack::{FrameReader, PackError, PackHeader, PackKey, PackReceipt, read_directory_len};
+use drover_pack::{DirectoryEntry, FrameReader, PackError, PackKey, PackReceipt};
 use drover_store::StoreError;
 use drover_types::{ChunkId, ChunkKind, ChunkRef, FileHash, PackClass, PackId, limits};
 
 use crate::{
     history::{History, Problem},
-    index, names,
+    names,
     objects::Objects,
-    repository::{PARALLEL_READS, RepositoryError},
+    places::{ChunkIndex, directory_of, read_directory},
 };
 
 /// Memory for packs that were read and may be needed again, in bytes.
@@ -50,163 +50,16 @@ pub enum ChunkError {
     /// The keys at hand do not open it.
     #[error("these keys do not open pack {0}")]
     Keys(PackId),
+    /// It is another writer's than those who list it.
+    #[error("pack {0}: the writer that it names does not list it")]
+    Unlisted(PackId),
 }
 
-/// Where a frame lies.
-#[derive(Clone, Copy)]
-struct Place {
-    prefix: u64,
-    pack: u32,
-    frame: u32,
-}
-
-/// The packs of a repository and what they hold.
-pub struct ChunkIndex {
-    packs: Vec<PackReceipt>,
-    places: Vec<Place>,
-}
-
-fn prefix(id: &ChunkId) -> u64 {
-    u64::from_be_bytes(*id.0.first_chunk().expect("an id has 32 bytes"))
-}
-
-impl ChunkIndex {
-    /// Reads the index, and the directories of listed packs that it lacks.
-    pub fn load(
-        objects: &Objects,
-        keyring: &Keyring,
-        history: &History,
-        problems: &mut Vec<Problem>,
-    ) -> Result<Self, RepositoryError> {
-        let listed = objects.list(names::INDEX)?;
-        let names: Vec<String> = listed
-            .into_iter()
-            .map(|object| object.name)
-            .filter(|name| !name.starts_with("index/packs-"))
-            .collect();
-        let mut found: HashMap<PackId, PackReceipt> = HashMap::new();
-        for group in names.chunks(PARALLEL_READS) {
-            let bodies = objects.get_all(group, limits::INDEX_OBJECT, PARALLEL_READS);
-            for (name, body) in group.iter().zip(bodies) {
-                match Self::open_index(name, body, keyring) {
-                    Ok(packs) => {
-                        for pack in packs.into_iter().filter(|pack| is_listed(pack, history)) {
-                            found.entry(pack.id).or_insert(pack);
-                        }
-                    }
-                    Err(message) => problems.push(Problem::new("index", name, message)),
-                }
-            }
-        }
-        for (id, (pack, _)) in &history.packs {
-            if found.contains_key(id) {
-                continue;
-            }
-            match read_directory(objects, keyring, *id, pack.len) {
-                Ok(receipt) if is_listed(&receipt, history) => {
-                    found.insert(*id, receipt);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    problems.push(Problem::new("pack", names::pack(id), error.to_string()));
-                }
-            }
-        }
-        let mut packs: Vec<_> = found.into_values().collect();
-        packs.sort_by_key(|pack| pack.id);
-        Ok(Self::over(packs))
-    }
-
-    fn over(packs: Vec<PackReceipt>) -> Self {
-        let mut places: Vec<Place> =
-            Vec::with_capacity(packs.iter().map(|p| p.entries.len()).sum());
-        for (number, pack) in packs.iter().enumerate() {
-            for (frame, entry) in pack.entries.iter().enumerate() {
-                let (pack, frame) = (number as u32, frame as u32);
-                places.push(Place { prefix: prefix(&entry.id), pack, frame });
-            }
-        }
-        places.sort_unstable_by_key(|place| (place.prefix, place.pack, place.frame));
-        Self { packs, places }
-    }
-
-    fn open_index(
-        name: &str,
-        body: Result<Bytes, StoreError>,
-        keyring: &Keyring,
-    ) -> Result<Vec<PackReceipt>, String> {
-        let body = body.map_err(|e| e.to_string())?;
-        if names::index(blake3::hash(&body).as_bytes()) != name {
-            return Err("its bytes are not those its name says".into());
-        }
-        let epoch = index::epoch_of(&body, keyring.repository()).map_err(|e| e.to_string())?;
-        let meta = keyring
-            .reader_secret(PackClass::Meta, epoch)
-            .ok_or("the keys of its epoch are not at hand")?;
-        index::decode(&body, meta).map_err(|e| e.to_string())
-    }
-
-    /// The packs.
-    pub fn packs(&self) -> &[PackReceipt] {
-        &self.packs
-    }
-
-    /// How many frames there are.
-    pub fn frames(&self) -> usize {
-        self.places.len()
-    }
-
-    /// Where chunk `id` lies: number of the pack, number of the frame. Several where it was
-    /// stored more than once.
-    pub fn places(&self, id: &ChunkId) -> impl Iterator<Item = (u32, u32)> {
-        let wanted = prefix(id);
-        let start = self.places.partition_point(|place| place.prefix < wanted);
-        self.places[start..]
-            .iter()
-            .take_while(move |place| place.prefix == wanted)
-            .filter(move |place| {
-                self.packs[place.pack as usize].entries[place.frame as usize].id == *id
-            })
-            .map(|place| (place.pack, place.frame))
-    }
-
-    /// Whether some pack holds it.
-    pub fn contains(&self, id: &ChunkId) -> bool {
-        self.places(id).next().is_some()
-    }
-}
-
-/// Whether a signed snapshot of the writer that the pack names lists it, with its length.
-fn is_listed(pack: &PackReceipt, history: &History) -> bool {
-    let identity = &pack.header.identity;
-    history.packs.get(&pack.id).is_some_and(|(listed, writers)| {
-        let writer = &identity.writer;
-        listed.len == pack.len
-            && writers.contains(writer)
-            && history.writers.get(writer).is_some_and(|w| w.domain == identity.domain)
-    })
-}
-
-/// Reads a pack's header and directory from the pack itself.
-fn read_directory(
-    objects: &Objects,
-    keyring: &Keyring,
-    id: PackId,
-    len: u64,
-) -> Result<PackReceipt, ChunkError> {
-    let store = |error| ChunkError::Store(Arc::new(error));
-    let bytes = objects.get(&names::pack(&id), limits::PACK).map_err(store)?;
-    if bytes.len() as u64 != len || *blake3::hash(&bytes).as_bytes() != id.0 {
-        return Err(ChunkError::Hash(id));
-    }
-    let damaged = |error| ChunkError::Pack { pack: id, error };
-    let header = PackHeader::decode(&bytes).map_err(damaged)?;
-    let reader = keyring.reader_secret(header.class, header.epoch).ok_or(ChunkError::Keys(id))?;
-    let session = PackKey::session(&header, reader).map_err(damaged)?;
-    let key = PackKey::with_session(header.clone(), &session).map_err(damaged)?;
-    let entries = key.directory(&bytes).map_err(damaged)?;
-    read_directory_len(&bytes, len).map_err(damaged)?;
-    Ok(PackReceipt { id, len, header, entries })
+/// The bytes of a frame, as far as they are there, from those of its pack that begin at `start`.
+fn cut(bytes: &Bytes, entry: &DirectoryEntry, start: u64) -> Bytes {
+    let range = entry.range();
+    let at = |offset: u64| ((offset - start) as usize).min(bytes.len());
+    bytes.slice(at(range.start)..at(range.end))
 }
 
 /// A pack in memory, with its key.
@@ -214,10 +67,12 @@ pub struct OpenPack {
     /// Its bytes.
     pub bytes: Bytes,
     /// Its key.
-    pub key: PackKey,
+    pub key: Arc<PackKey>,
 }
 
 type Slot = Arc<OnceLock<Result<Arc<OpenPack>, Arc<ChunkError>>>>;
+/// What a pack says of itself; `None` where it cannot.
+type Own = Arc<OnceLock<Option<Arc<PackReceipt>>>>;
 
 /// Reads chunks; packs that were read are kept for a while.
 pub struct ChunkReader<'r> {
@@ -227,6 +82,8 @@ pub struct ChunkReader<'r> {
     index: &'r ChunkIndex,
     sessions: Mutex<HashMap<Vec<u8>, Key>>,
     cache: Mutex<Cache>,
+    /// Packs whose own directory was asked, because the index did not lead to a chunk.
+    own: Mutex<HashMap<PackId, Own>>,
 }
 
 #[derive(Default)]
@@ -247,8 +104,8 @@ impl<'r> ChunkReader<'r> {
         history: &'r History,
         index: &'r ChunkIndex,
     ) -> Self {
-        let (sessions, cache) = Default::default();
-        Self { objects, keyring, history, index, sessions, cache }
+        let (sessions, cache, own) = Default::default();
+        Self { objects, keyring, history, index, sessions, cache, own }
     }
 
     /// The index.
@@ -272,46 +129,71 @@ impl<'r> ChunkReader<'r> {
         take: impl FnOnce(&[u8], FileHash) -> T,
     ) -> Result<T, ChunkError> {
         let mut failure = ChunkError::Missing(chunk.id);
-        let mut take = Some(take);
+        let mut doubtful = false;
         for (pack, frame) in self.index.places(&chunk.id) {
-            let receipt = &self.index.packs[pack as usize];
-            let entry = &receipt.entries[frame as usize];
-            if entry.kind != kind || entry.plain_len != chunk.len {
-                continue;
+            let receipt = &self.index.packs()[pack as usize];
+            match self.open_frame(Some(pack), receipt, frame, chunk, kind, frames) {
+                Ok((plain, hash)) => return Ok(take(plain, hash)),
+                Err(error) => failure = error,
             }
-            let keys = self.domain_keys(receipt);
-            let range = entry.range();
-            let whole = match receipt.header.class {
-                // Metadata is read in order, a pack at a time.
-                PackClass::Meta => Some(self.pack(pack)),
-                PackClass::Data => self.kept(pack),
-            };
-            let opened = match whole {
-                Some(Ok(open)) => {
-                    let sealed = open.bytes.get(range.start as usize..range.end as usize);
-                    frames.open(&open.key, keys, frame, entry, sealed.unwrap_or_default())
-                }
-                Some(Err(error)) => {
-                    failure = error;
-                    continue;
-                }
-                None => match self.frame(receipt, range) {
-                    Ok((key, sealed)) => frames.open(&key, keys, frame, entry, &sealed),
-                    Err(error) => {
-                        failure = error;
-                        continue;
-                    }
-                },
-            };
-            match opened {
-                Ok((plain, hash)) => {
-                    let take = take.take().expect("only one copy is taken");
-                    return Ok(take(plain, hash));
-                }
-                Err(error) => failure = ChunkError::Pack { pack: receipt.id, error },
+            doubtful |= !matches!(failure, ChunkError::Store(_));
+        }
+        for (pack, _) in self.index.places(&chunk.id).filter(|_| doubtful) {
+            let Some(own) = self.own(&self.index.packs()[pack as usize]) else { continue };
+            let frame = own.entries.iter().position(|entry| entry.id == chunk.id);
+            let Some(frame) = frame.and_then(|frame| u32::try_from(frame).ok()) else { continue };
+            match self.open_frame(None, &own, frame, chunk, kind, frames) {
+                Ok((plain, hash)) => return Ok(take(plain, hash)),
+                Err(error) => failure = error,
             }
         }
         Err(failure)
+    }
+
+    /// Opens one frame. A pack of the index, by its number, may be kept whole.
+    fn open_frame<'f>(
+        &self,
+        number: Option<u32>,
+        receipt: &PackReceipt,
+        frame: u32,
+        chunk: &ChunkRef,
+        kind: ChunkKind,
+        frames: &'f mut FrameReader,
+    ) -> Result<(&'f [u8], FileHash), ChunkError> {
+        let entry = &receipt.entries[frame as usize];
+        if entry.kind != kind || entry.plain_len != chunk.len {
+            return Err(ChunkError::Missing(chunk.id));
+        }
+        let whole = match (number, receipt.header.class) {
+            // Metadata is read in order, a pack at a time.
+            (Some(number), PackClass::Meta) => Some(self.pack(number)?),
+            (Some(number), PackClass::Data) => self.kept(number).transpose()?,
+            (None, _) => None,
+        };
+        let (key, sealed) = match whole {
+            Some(open) => (open.key.clone(), cut(&open.bytes, entry, 0)),
+            None => self.frame(receipt, entry)?,
+        };
+        let damaged = |error| ChunkError::Pack { pack: receipt.id, error };
+        frames.open(&key, self.domain_keys(receipt), frame, entry, &sealed).map_err(damaged)
+    }
+
+    /// What a pack itself says, where the index leads to nothing in it.
+    fn own(&self, said: &PackReceipt) -> Option<Arc<PackReceipt>> {
+        let own = lock(&self.own).entry(said.id).or_default().clone();
+        let read = || read_directory(self.objects, self.keyring, self.history, said.id, said.len);
+        own.get_or_init(|| read().ok().map(Arc::new)).clone()
+    }
+
+    /// What a pack says of itself, where `bytes` are those of its name.
+    pub fn receipt(&self, id: PackId, bytes: &[u8]) -> Result<PackReceipt, ChunkError> {
+        directory_of(bytes, self.keyring, self.history, id)
+    }
+
+    /// Index objects that turned out to be wrong while chunks were read.
+    pub fn contradicted(&self) -> Vec<Problem> {
+        let own: Vec<_> = lock(&self.own).values().filter_map(|own| own.get()?.clone()).collect();
+        own.iter().flat_map(|own| self.index.contradicted(own)).collect()
     }
 
     /// Reads a chunk of metadata whole.
@@ -336,7 +218,7 @@ impl<'r> ChunkReader<'r> {
     }
 
     fn filled(&self, slot: &Slot, number: u32) -> Result<Arc<OpenPack>, ChunkError> {
-        let receipt = &self.index.packs[number as usize];
+        let receipt = &self.index.packs()[number as usize];
         match slot.get_or_init(|| self.fetch(receipt).map(Arc::new).map_err(Arc::new)) {
             Ok(open) => Ok(open.clone()),
             Err(error) => Err(error.again()),
@@ -347,23 +229,22 @@ impl<'r> ChunkReader<'r> {
     fn frame(
         &self,
         receipt: &PackReceipt,
-        range: std::ops::Range<u64>,
-    ) -> Result<(PackKey, Bytes), ChunkError> {
-        let key = self.key(receipt)?;
+        entry: &DirectoryEntry,
+    ) -> Result<(Arc<PackKey>, Bytes), ChunkError> {
+        let key = Arc::new(self.key(receipt)?);
+        let range = entry.range();
         let start = range.start & !(ALIGNMENT - 1);
         let end = range.end.next_multiple_of(ALIGNMENT).min(receipt.len);
         let bytes = self
             .objects
             .get_range(&names::pack(&receipt.id), start..end)
             .map_err(|error| ChunkError::Store(Arc::new(error)))?;
-        let from = ((range.start - start) as usize).min(bytes.len());
-        let to = ((range.end - start) as usize).min(bytes.len());
-        Ok((key, bytes.slice(from..to)))
+        Ok((key, cut(&bytes, entry, start)))
     }
 
     /// Fetches a pack, or finds it among those kept.
     pub fn pack(&self, number: u32) -> Result<Arc<OpenPack>, ChunkError> {
-        let receipt = &self.index.packs[number as usize];
+        let receipt = &self.index.packs()[number as usize];
         let slot = {
             let mut cache = lock(&self.cache);
             match cache.packs.get(&number) {
@@ -379,7 +260,7 @@ impl<'r> ChunkReader<'r> {
                     while cache.bytes > CACHE && cache.order.len() > 1 {
                         let oldest = cache.order.pop_front().expect("it is not empty");
                         cache.packs.remove(&oldest);
-                        cache.bytes -= self.index.packs[oldest as usize].len as usize;
+                        cache.bytes -= self.index.packs()[oldest as usize].len as usize;
                     }
                     slot
                 }
@@ -389,8 +270,8 @@ impl<'r> ChunkReader<'r> {
     }
 
     /// Fetches a pack without keeping it.
-    pub fn fetch(&self, receipt: &PackReceipt) -> Result<OpenPack, ChunkError> {
-        let key = self.key(receipt)?;
+    fn fetch(&self, receipt: &PackReceipt) -> Result<OpenPack, ChunkError> {
+        let key = Arc::new(self.key(receipt)?);
         let bytes = self
             .objects
             .get(&names::pack(&receipt.id), limits::PACK)
@@ -427,6 +308,7 @@ impl ChunkError {
             ChunkError::Missing(id) => ChunkError::Missing(*id),
             ChunkError::Hash(id) => ChunkError::Hash(*id),
             ChunkError::Keys(id) => ChunkError::Keys(*id),
+            ChunkError::Unlisted(id) => ChunkError::Unlisted(*id),
             ChunkError::Pack { pack, error } => {
                 ChunkError::Pack { pack: *pack, error: PackError::Sealed { what: what_of(error) } }
             }

@@ -9,13 +9,15 @@ pub mod log;
 pub mod manifest;
 pub mod names;
 pub mod objects;
+pub mod places;
 pub mod record;
 pub mod repository;
 pub mod snapshot;
 pub mod state;
 pub mod tree;
 
-pub use chunks::{ChunkError, ChunkIndex, ChunkReader};
+pub use chunks::{ChunkError, ChunkReader};
 pub use history::{CheckedSnapshot, History, Problem};
+pub use places::ChunkIndex;
 pub use repository::{Repository, RepositoryError};
 pub use tree::{Tree, TreeError};

@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
-use drover_repo::{CheckedSnapshot, ChunkIndex, ChunkReader, Tree, names, tree as stored};
+use drover_repo::{CheckedSnapshot, ChunkIndex, ChunkReader, Problem, Tree, names, tree as stored};
 use drover_types::{
-    ChunkId, ChunkRef, Counter, Entry, Extent, Extents, Observer, Phase, RelativePath, WriterId,
+    ChunkId, ChunkRef, Counter, Entry, Extent, Extents, Observer, PackId, Phase, RelativePath,
+    WriterId,
 };
 
 use crate::{Cancel, Error, reading::ReaderSession};
@@ -47,6 +48,17 @@ pub struct Finding {
     pub path: Option<RelativePath>,
     /// What is wrong.
     pub message: String,
+}
+
+impl From<&Problem> for Finding {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            kind: problem.kind.into(),
+            object: Some(problem.object.clone()),
+            path: None,
+            message: problem.message.clone(),
+        }
+    }
 }
 
 /// What a verification came to.
@@ -96,7 +108,7 @@ pub fn verify(
         session.snapshot(id)?;
     }
     observer.phase(Phase::CheckingStructure);
-    let index = session.load_index()?;
+    let mut index = session.load_index()?;
     let session: &ReaderSession = session;
     let mut problems: Vec<Finding> = session
         .problems
@@ -106,34 +118,28 @@ pub fn verify(
             &options.expected_heads,
             "it was expected",
         ))
-        .map(|p| Finding {
-            kind: p.kind.into(),
-            object: Some(p.object.clone()),
-            path: None,
-            message: p.message.clone(),
-        })
+        .map(Finding::from)
         .collect();
     let mut unchecked = Vec::new();
-    let reader = session.chunks(&index);
 
     let mut damage = Damage::default();
-    packs::presence(session, &index, &mut damage, &mut unchecked)?;
+    packs::presence(session, &mut damage, &mut unchecked)?;
     let method = match options.read_data {
         None => "acknowledged".to_owned(),
         Some(part) => {
             observer.phase(Phase::ReadingBack);
-            packs::read_back(
-                session,
-                &index,
-                &reader,
-                part,
-                options,
-                &mut damage,
-                observer,
-                cancel,
-            )?
+            let read =
+                packs::read_back(session, &index, part, options, &mut damage, observer, cancel)?;
+            // What the packs themselves say is what counts from here on.
+            let wrong = read.own.iter().flat_map(|own| index.contradicted(own));
+            problems.extend(wrong.map(|problem| Finding::from(&problem)));
+            if !read.own.is_empty() {
+                index = index.corrected(read.own);
+            }
+            read.method
         }
     };
+    let reader = session.chunks(&index);
 
     observer.phase(Phase::CheckingStructure);
     let mut walk = Walk {
@@ -171,6 +177,7 @@ pub fn verify(
     for (object, message) in damage.objects {
         problems.push(Finding { kind: "pack".into(), object: Some(object), path: None, message });
     }
+    problems.extend(reader.contradicted().iter().map(Finding::from));
     problems.sort();
     problems.dedup();
     let verdict = match (problems.is_empty(), unchecked.is_empty()) {
@@ -185,10 +192,10 @@ pub fn verify(
 /// What is damaged.
 #[derive(Default)]
 struct Damage {
-    /// Packs none of whose chunks can be read, by their number in the index.
-    packs: HashSet<u32>,
-    /// Frames that cannot be read: pack and frame.
-    frames: HashSet<(u32, u32)>,
+    /// Packs none of whose chunks can be read.
+    packs: HashSet<PackId>,
+    /// Chunks that cannot be read from a pack.
+    chunks: HashSet<(PackId, ChunkId)>,
     /// Objects, and what is wrong with them.
     objects: BTreeMap<String, String>,
 }
@@ -285,10 +292,10 @@ impl Walk<'_> {
             let object = names::pack(&receipt.id);
             if entry.plain_len != chunk.len {
                 failure.get_or_insert((object, "it has a chunk of another length".to_owned()));
-            } else if self.damage.packs.contains(&pack) {
+            } else if self.damage.packs.contains(&receipt.id) {
                 let message = self.damage.objects.get(&object).cloned().unwrap_or_default();
                 failure.get_or_insert((object, message));
-            } else if self.damage.frames.contains(&(pack, frame)) {
+            } else if self.damage.chunks.contains(&(receipt.id, chunk.id)) {
                 failure.get_or_insert((object, format!("chunk {} is damaged", chunk.id)));
             } else {
                 return Ok(());

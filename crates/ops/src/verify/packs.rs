@@ -9,10 +9,10 @@ use std::{
 };
 
 use drover_chunk::Decompressor;
-use drover_pack::{FrameReader, PackReceipt};
+use drover_pack::{FrameReader, PackHeader, PackReceipt};
 use drover_repo::{ChunkError, ChunkIndex, ChunkReader, names};
 use drover_store::StoreError;
-use drover_types::{Counter, Observer, PackClass, PackId, limits};
+use drover_types::{ChunkId, Counter, Observer, PackClass, PackId, limits};
 
 use super::{Damage, Finding, VerifyOptions};
 use crate::{Cancel, Error, reading::ReaderSession, sync::packer::lock};
@@ -21,7 +21,6 @@ use crate::{Cancel, Error, reading::ReaderSession, sync::packer::lock};
 /// lacks is asked for by name: a listing alone decides nothing.
 pub(super) fn presence(
     session: &ReaderSession,
-    index: &ChunkIndex,
     damage: &mut Damage,
     unchecked: &mut Vec<Finding>,
 ) -> Result<(), Error> {
@@ -34,8 +33,6 @@ pub(super) fn presence(
         Err(StoreError::Denied { .. }) => HashMap::new(),
         Err(error) => return Err(error.into()),
     };
-    let numbers: HashMap<PackId, u32> =
-        index.packs().iter().enumerate().map(|(at, pack)| (pack.id, at as u32)).collect();
     for (id, (pack, _)) in &session.history.packs {
         let name = names::pack(id);
         let found = match listed.get(id) {
@@ -60,33 +57,41 @@ pub(super) fn presence(
             None => "it is missing".into(),
         };
         damage.objects.insert(name, message);
-        damage.packs.extend(numbers.get(id));
+        damage.packs.insert(*id);
     }
     Ok(())
 }
 
-/// Reads packs back: hashes their bytes, opens their directories and every frame. Returns the
-/// method, in words.
-#[expect(clippy::too_many_arguments, reason = "what it reads with, and what it adds to")]
+/// What reading packs back came to.
+pub(super) struct ReadBack {
+    /// How it was done, in words.
+    pub method: String,
+    /// What packs say of themselves, where an index object says something else.
+    pub own: Vec<PackReceipt>,
+}
+
+/// Reads packs back: hashes their bytes, opens their directories and every frame.
 pub(super) fn read_back(
     session: &ReaderSession,
     index: &ChunkIndex,
-    reader: &ChunkReader<'_>,
     part: f64,
     options: &VerifyOptions,
     damage: &mut Damage,
     observer: &dyn Observer,
     cancel: &Cancel,
-) -> Result<String, Error> {
-    let all: Vec<u32> =
-        (0..index.packs().len() as u32).filter(|pack| !damage.packs.contains(pack)).collect();
-    let chosen = sample(&all, part, options.seed, index);
-    for pack in &chosen {
-        observer.add(Counter::Bytes, index.packs()[*pack as usize].len);
+) -> Result<ReadBack, Error> {
+    let reader = session.chunks(index);
+    let packs = index.packs().chunk_by(|one, other| one.id == other.id);
+    let all: Vec<&[PackReceipt]> =
+        packs.filter(|said| !damage.packs.contains(&said[0].id)).collect();
+    let chosen = sample(&all, part, options.seed);
+    for said in &chosen {
+        observer.add(Counter::Bytes, said[0].len);
     }
     let workers = crate::workers(options.parallel);
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(u32, PackState)>> = Mutex::default();
+    let results: Mutex<Vec<(PackId, PackState)>> = Mutex::default();
+    let own: Mutex<Vec<PackReceipt>> = Mutex::default();
     let fatal: Mutex<Option<Error>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -94,17 +99,18 @@ pub(super) fn read_back(
                 let mut frames = FrameReader::new(Decompressor::new());
                 while !cancel.is_set() {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&number) = chosen.get(at) else { break };
-                    let receipt = &index.packs()[number as usize];
-                    match check(session, reader, receipt, &mut frames) {
-                        Ok(PackState::Whole) => {}
-                        Ok(state) => lock(&results).push((number, state)),
+                    let Some(&said) = chosen.get(at) else { break };
+                    match check(session, &reader, said, &mut frames) {
+                        Ok((state, other)) => {
+                            lock(&own).extend(other);
+                            lock(&results).push((said[0].id, state));
+                        }
                         Err(error) => {
                             cancel.set();
                             lock(&fatal).get_or_insert(error);
                         }
                     }
-                    observer.add(Counter::BytesDone, receipt.len);
+                    observer.add(Counter::BytesDone, said[0].len);
                 }
             });
         }
@@ -116,18 +122,18 @@ pub(super) fn read_back(
         return Err(Error::Interrupted);
     }
     let mut hashed_only = 0;
-    for (number, state) in results.into_inner().unwrap_or_default() {
-        let name = names::pack(&index.packs()[number as usize].id);
+    for (id, state) in results.into_inner().unwrap_or_default() {
+        let name = names::pack(&id);
         match state {
             PackState::Whole => {}
             PackState::HashedOnly => hashed_only += 1,
             PackState::Unreadable(message) => {
                 damage.objects.insert(name, message);
-                damage.packs.insert(number);
+                damage.packs.insert(id);
             }
-            PackState::Frames(bad, message) => {
+            PackState::Chunks(bad, message) => {
                 damage.objects.insert(name, message);
-                damage.frames.extend(bad.into_iter().map(|frame| (number, frame)));
+                damage.chunks.extend(bad.into_iter().map(|chunk| (id, chunk)));
             }
         }
     }
@@ -146,25 +152,23 @@ pub(super) fn read_back(
     if hashed_only > 0 {
         method.push_str("; packs of content were hashed and not opened, for these keys open names and attributes only");
     }
-    Ok(method)
+    Ok(ReadBack { method, own: own.into_inner().unwrap_or_default() })
 }
 
 /// A part of the packs: those whose keyed hash is lowest, which is as good as chance and the
 /// same for the same seed.
-fn sample(all: &[u32], part: f64, seed: u64, index: &ChunkIndex) -> Vec<u32> {
+fn sample<'p>(all: &[&'p [PackReceipt]], part: f64, seed: u64) -> Vec<&'p [PackReceipt]> {
     if part >= 1.0 {
         return all.to_vec();
     }
     let key = *blake3::hash(&seed.to_le_bytes()).as_bytes();
     let mut ranked: Vec<_> = all
         .iter()
-        .map(|&pack| {
-            (*blake3::keyed_hash(&key, &index.packs()[pack as usize].id.0).as_bytes(), pack)
-        })
+        .map(|&said| (*blake3::keyed_hash(&key, &said[0].id.0).as_bytes(), said))
         .collect();
-    ranked.sort();
+    ranked.sort_by_key(|(rank, _)| *rank);
     let wanted = ((all.len() as f64 * part).ceil() as usize).clamp(1.min(all.len()), all.len());
-    ranked.into_iter().take(wanted).map(|(_, pack)| pack).collect()
+    ranked.into_iter().take(wanted).map(|(_, said)| said).collect()
 }
 
 enum PackState {
@@ -172,71 +176,65 @@ enum PackState {
     /// Its bytes hash to its name; the keys at hand do not open it.
     HashedOnly,
     Unreadable(String),
-    Frames(Vec<u32>, String),
+    Chunks(Vec<ChunkId>, String),
 }
 
+/// Checks a pack, of which index objects say what `said` has. Bytes that are those of its name
+/// speak for themselves, and what they say comes back where an index object says something else;
+/// of others, only what was said of them can tell which chunks are whole.
 fn check(
     session: &ReaderSession,
     reader: &ChunkReader<'_>,
-    receipt: &PackReceipt,
+    said: &[PackReceipt],
     frames: &mut FrameReader,
-) -> Result<PackState, Error> {
-    let header = &receipt.header;
-    let openable = session.keyring.reader_secret(header.class, header.epoch).is_some();
-    if !openable && header.class == PackClass::Data {
-        let bytes = match session.objects().get(&names::pack(&receipt.id), limits::PACK) {
-            Ok(bytes) => bytes,
-            Err(error) => return unreadable(error),
-        };
-        return Ok(if *blake3::hash(&bytes).as_bytes() == receipt.id.0 {
-            PackState::HashedOnly
-        } else {
-            PackState::Unreadable("its bytes are not those its name says".into())
-        });
-    }
-    let open = match reader.fetch(receipt) {
-        Ok(open) => open,
-        Err(ChunkError::Store(error)) => {
-            return match std::sync::Arc::try_unwrap(error) {
-                Ok(error) => unreadable(error),
-                Err(shared) => Ok(PackState::Unreadable(shared.to_string())),
-            };
-        }
-        Err(error) => return Ok(PackState::Unreadable(error.to_string())),
+) -> Result<(PackState, Option<PackReceipt>), Error> {
+    let first = &said[0];
+    let bytes = match session.objects().get(&names::pack(&first.id), limits::PACK) {
+        Ok(bytes) => bytes,
+        Err(error) => return Ok((unreadable(error)?, None)),
     };
-    let hash_fits = *blake3::hash(&open.bytes).as_bytes() == receipt.id.0;
-    if open.bytes.len() as u64 != receipt.len {
-        return Ok(PackState::Unreadable(format!(
-            "it has {} bytes instead of {}",
-            open.bytes.len(),
-            receipt.len
-        )));
+    let own = match *blake3::hash(&bytes).as_bytes() == first.id.0 {
+        true => reader.receipt(first.id, &bytes).map_err(|error| {
+            let class = PackHeader::decode(&bytes).map(|header| header.class);
+            let of_content = matches!(class, Ok(PackClass::Data));
+            (of_content && matches!(error, ChunkError::Keys(_)), error.to_string())
+        }),
+        false => Err((false, "its bytes are not those its name says".to_owned())),
+    };
+    let (receipt, flaw) = match own {
+        Ok(own) => (own, None),
+        Err((true, _)) => return Ok((PackState::HashedOnly, None)),
+        Err((false, flaw)) => (first.clone(), Some(flaw)),
+    };
+    if bytes.len() as u64 != receipt.len {
+        let message = format!("it has {} bytes instead of {}", bytes.len(), receipt.len);
+        return Ok((PackState::Unreadable(message), None));
     }
-    let directory = open.key.directory(&open.bytes);
-    let keys = reader.domain_keys(receipt);
+    let key = match reader.key(&receipt) {
+        Ok(key) => key,
+        Err(error) => {
+            return Ok((PackState::Unreadable(flaw.unwrap_or(error.to_string())), None));
+        }
+    };
+    let keys = reader.domain_keys(&receipt);
     let mut bad = Vec::new();
     for (number, entry) in receipt.entries.iter().enumerate() {
         let range = entry.range();
-        let sealed = open.bytes.get(range.start as usize..range.end as usize).unwrap_or_default();
-        if frames.open(&open.key, keys, number as u32, entry, sealed).is_err() {
-            bad.push(number as u32);
+        let sealed = bytes.get(range.start as usize..range.end as usize).unwrap_or_default();
+        if frames.open(&key, keys, number as u32, entry, sealed).is_err() {
+            bad.push(entry.id);
         }
     }
-    if !bad.is_empty() {
+    let state = if !bad.is_empty() {
         let message = format!("{} of its {} chunks are damaged", bad.len(), receipt.entries.len());
-        return Ok(PackState::Frames(bad, message));
-    }
-    match directory {
-        _ if !hash_fits => Ok(PackState::Frames(
-            Vec::new(),
-            "its bytes are not those its name says, though every chunk in it is whole".into(),
-        )),
-        Ok(entries) if entries != receipt.entries => {
-            Ok(PackState::Frames(Vec::new(), "its directory is not the one the index has".into()))
-        }
-        Ok(_) => Ok(PackState::Whole),
-        Err(error) => Ok(PackState::Frames(Vec::new(), error.to_string())),
-    }
+        PackState::Chunks(bad, message)
+    } else if let Some(flaw) = &flaw {
+        PackState::Chunks(Vec::new(), format!("{flaw}, though every chunk in it is whole"))
+    } else {
+        PackState::Whole
+    };
+    let differs = flaw.is_none() && said.iter().any(|said| *said != receipt);
+    Ok((state, differs.then_some(receipt)))
 }
 
 /// An object that is gone, or has another length, is damage; a store that does not answer is
