@@ -1,11 +1,12 @@
 //! Progress for people and programs: a bar, plain lines, JSON lines, or nothing.
 //!
 //! The libraries count from many threads into atomics; one thread wakes now and then and shows
-//! what it finds. A time left is only named once it is known how much there is to do, and is
-//! taken from what the last seconds have shown.
+//! what it finds. A time left is only named once it is known how much there is to do and while the
+//! pace is steady, and always with what it is told by.
 
 mod meter;
 mod show;
+mod stage;
 
 use std::{
     io::{self, IsTerminal},
@@ -18,10 +19,11 @@ use std::{
 };
 
 use clap::ValueEnum;
-use drover_types::{Counter, Exception, Observer, Phase, observer::COUNTERS};
+use drover_types::{Counter, Exception, Observer, Phase, Total, observer::COUNTERS};
 
-use meter::{Counts, Meter};
+use meter::Counts;
 use show::Show;
+use stage::Stage;
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,8 +56,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Events {
-    phase: Option<Phase>,
-    total: Option<(u64, u64)>,
+    stage: Option<Stage>,
     /// Lines to be shown.
     messages: Vec<Message>,
     warnings: Vec<String>,
@@ -146,23 +147,23 @@ impl Progress {
 impl Shared {
     fn run(&self) {
         let started = Instant::now();
-        let mut meter = Meter::default();
         let interval = lock(&self.show).interval();
         let mut events = lock(&self.events);
         while !events.finished {
             let wait = self.wake.wait_timeout(events, interval);
             events = wait.unwrap_or_else(PoisonError::into_inner).0;
-            let (phase, total) = (events.phase, events.total);
+            let seconds = started.elapsed().as_secs_f64();
+            if let Some(stage) = &mut events.stage {
+                stage.update(seconds, &self.counts());
+            }
+            let stage = events.stage;
             let messages = std::mem::take(&mut events.messages);
             drop(events);
-            let counts = self.counts();
-            let seconds = started.elapsed().as_secs_f64();
-            meter.update(seconds, &counts);
             // While the terminal is someone else's, there is nothing to show.
             if let Ok(mut show) = self.show.try_lock() {
                 show.messages(messages);
-                if let Some(phase) = phase {
-                    show.progress(phase, seconds, &counts, total, &meter);
+                if let Some(stage) = stage {
+                    show.progress(seconds, &stage);
                 }
                 drop(show);
                 events = lock(&self.events);
@@ -195,14 +196,16 @@ impl Observer for Progress {
     fn phase(&self, phase: Phase) {
         {
             let mut events = lock(&self.shared.events);
-            events.phase = Some(phase);
+            events.stage = Some(Stage::begin(phase, &self.shared.counts(), events.stage.as_ref()));
             events.messages.push(Message::Phase(phase));
         }
         self.begin();
     }
 
-    fn total(&self, entries: u64, bytes: u64) {
-        lock(&self.shared.events).total = Some((entries, bytes));
+    fn total(&self, total: Total) {
+        if let Some(stage) = &mut lock(&self.shared.events).stage {
+            stage.set_total(total);
+        }
     }
 
     fn exception(&self, exception: &Exception) {

@@ -17,7 +17,7 @@ use std::{
 use crossbeam_channel::bounded;
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
-use drover_repo::{CheckedSnapshot, ChunkReader, tree};
+use drover_repo::{CheckedSnapshot, ChunkReader, snapshot::Snapshot, tree};
 use drover_source::{
     LocalSource, Source, WalkEvent, WalkOptions,
     target::{
@@ -25,8 +25,8 @@ use drover_source::{
     },
 };
 use drover_types::{
-    ChunkKind, Counter, Entry, Exception, ExceptionKind, Extent, Kind, Observer, Phase,
-    RelativePath, SnapshotId,
+    Basis, ChunkKind, Counter, Entry, Exception, ExceptionKind, Extent, Kind, Observer, Phase,
+    RelativePath, SnapshotId, Total,
 };
 use rayon::prelude::*;
 
@@ -126,6 +126,10 @@ pub fn restore(
         written: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     };
+    if below.is_root() {
+        let Snapshot { entries, bytes, .. } = snapshot.stored.open;
+        observer.total(Total { entries, bytes, basis: Basis::Snapshot });
+    }
     let mut outcome = run.run(session, snapshot, below)?;
     if let Some(target) = run.target {
         observer.phase(Phase::Flushing);
@@ -322,7 +326,7 @@ impl<'r> Restore<'r> {
             if !entry.path.is_root() {
                 self.observer.add(Counter::Entries, 1);
             }
-            let size = entry.content.as_ref().map_or(0, |content| content.size);
+            let size = size(&entry);
             self.observer.add(Counter::Bytes, size);
             if let Some(job) = self.plan(entry, found, outcome, later)? {
                 if let Some(content) = &job.entry.content {
@@ -395,12 +399,12 @@ impl<'r> Restore<'r> {
                 later.directories.push(entry);
                 if !found.path.is_root() {
                     outcome.unchanged += 1;
+                    self.observer.add(Counter::EntriesDone, 1);
                 }
             } else {
                 outcome.unchanged += 1;
-                let size = entry.content.as_ref().map_or(0, |content| content.size);
                 self.observer.add(Counter::EntriesDone, 1);
-                self.observer.add(Counter::BytesDone, size);
+                self.observer.add(Counter::BytesDone, size(&entry));
             }
             return Ok(None);
         }
@@ -438,6 +442,7 @@ impl<'r> Restore<'r> {
                         }
                     }
                     self.done();
+                    self.observer.add(Counter::BytesDone, size(&entry));
                     return Ok(None);
                 }
                 Ok(Some(Job { replaces: found.is_some(), entry }))
@@ -481,6 +486,19 @@ impl<'r> Restore<'r> {
 
     /// Writes one file.
     fn file(&self, job: Job, frames: &mut FrameReader) -> Result<(), Error> {
+        let (size, written) = (size(&job.entry), AtomicU64::new(0));
+        let result = self.new_file(job, frames, &written);
+        // Holes, and what cannot be written: nothing is left to do of them either.
+        self.observer.add(Counter::BytesDone, size.saturating_sub(written.into_inner()));
+        result
+    }
+
+    fn new_file(
+        &self,
+        job: Job,
+        frames: &mut FrameReader,
+        written: &AtomicU64,
+    ) -> Result<(), Error> {
         let Job { entry, replaces } = job;
         let Some(target) = self.target else {
             self.done();
@@ -491,7 +509,7 @@ impl<'r> Restore<'r> {
             Ok(file) => file,
             Err(error) => return self.failed(error),
         };
-        if let Err(error) = self.write(&file, &entry, frames) {
+        if let Err(error) = self.write(&file, &entry, frames, written) {
             return match error {
                 Error::Target(error) => self.failed(error),
                 Error::Chunk(error) => {
@@ -512,19 +530,27 @@ impl<'r> Restore<'r> {
         Ok(())
     }
 
-    fn write(&self, file: &NewFile, entry: &Entry, frames: &mut FrameReader) -> Result<(), Error> {
+    /// Writes a file's chunks, and adds their lengths to `written` as they are there.
+    fn write(
+        &self,
+        file: &NewFile,
+        entry: &Entry,
+        frames: &mut FrameReader,
+        written: &AtomicU64,
+    ) -> Result<(), Error> {
         let Some(content) = &entry.content else { return Ok(()) };
         let extents = tree::resolve(self.reader, content, frames)?;
         let one_chunk = extents.len() == 1;
         let write = |offset: u64, extent: &Extent, frames: &mut FrameReader| -> Result<(), Error> {
             let Extent::Chunk(chunk) = extent else { return Ok(()) };
-            let written = self.reader.read(chunk, ChunkKind::Data, frames, |plain, hash| {
+            let done = self.reader.read(chunk, ChunkKind::Data, frames, |plain, hash| {
                 (!one_chunk || hash == content.hash).then(|| file.write_at(offset, plain))
             })?;
-            match written {
+            match done {
                 None => return Err(drover_repo::ChunkError::Missing(chunk.id).into()),
-                Some(written) => written?,
+                Some(done) => done?,
             }
+            written.fetch_add(chunk.len.into(), Ordering::Relaxed);
             self.bytes.fetch_add(chunk.len.into(), Ordering::Relaxed);
             self.observer.add(Counter::BytesDone, chunk.len.into());
             Ok(())
@@ -603,7 +629,10 @@ impl<'r> Restore<'r> {
         for entry in links {
             let first = entry.hard_link.as_ref().expect("it is a link");
             match target.hard_link(first, &entry.path) {
-                Ok(()) => self.done(),
+                Ok(()) => {
+                    self.done();
+                    self.observer.add(Counter::BytesDone, size(&entry));
+                }
                 // Its own file, then, with the loss on the list.
                 Err(error) if entry.kind == Kind::File => {
                     self.except(
@@ -660,6 +689,11 @@ impl<'r> Restore<'r> {
             _ => Err(error.into()),
         }
     }
+}
+
+/// The logical size of a file, 0 of anything else.
+fn size(entry: &Entry) -> u64 {
+    entry.content.as_ref().map_or(0, |content| content.size)
 }
 
 /// The packs that are worth being fetched whole for a batch: those that give a good part of it.

@@ -20,5 +20,5 @@ pub use clock::Timestamp;
 pub use entry::{Attributes, Content, Entry, Evidence, Extent, Extents, Kind, Xattr};
 pub use exception::{Exception, ExceptionKind};
 pub use id::{ChunkId, DomainId, FileHash, PackId, RepositoryId, SnapshotId, SourceId, WriterId};
-pub use observer::{Counter, Observer, Phase, Silent};
+pub use observer::{Basis, Counter, Observer, Phase, Silent, Total};
 pub use path::{PathError, RelativePath};

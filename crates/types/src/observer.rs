@@ -44,16 +44,39 @@ pub enum Phase {
     Flushing,
 }
 
+/// How much there is to do in a phase, in what [`Counter::EntriesDone`] and
+/// [`Counter::BytesDone`] count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Entries.
+    pub entries: u64,
+    /// Logical bytes of files, or bytes of packs where packs are read back.
+    pub bytes: u64,
+    /// Where this is known from.
+    pub basis: Basis,
+}
+
+/// Where a [`Total`] is known from, and so how far it can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// What the source held when its last pass ended. It lives on: an estimate.
+    LastPass,
+    /// The source was counted. It lives on, so this is as good as it is recent.
+    Counted,
+    /// What snapshots record: exact.
+    Snapshot,
+}
+
 /// Receives what happens. Called from many threads; must not block.
 pub trait Observer: Send + Sync {
     /// `counter` grew by `amount`.
     fn add(&self, counter: Counter, amount: u64);
     /// Another part begins.
     fn phase(&self, phase: Phase);
-    /// How much there is to do is known from now on: this many entries, and bytes of files.
-    /// Until then nobody can say how long it will take.
-    fn total(&self, entries: u64, bytes: u64) {
-        let _ = (entries, bytes);
+    /// How much there is to do in this phase is known from now on, or is known better. Until then
+    /// nobody can say how long it will take.
+    fn total(&self, total: Total) {
+        let _ = total;
     }
     /// An entry could not be taken, or put back, faithfully.
     fn exception(&self, exception: &Exception);

@@ -1,5 +1,7 @@
 //! Rates, and the time left.
 
+use drover_types::Total;
+
 /// Everything that is counted, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -12,20 +14,63 @@ pub struct Counts {
     pub exceptions: u64,
 }
 
-/// Smooths what was done per second.
+impl Counts {
+    /// What was counted after `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            entries: self.entries - earlier.entries,
+            entries_done: self.entries_done - earlier.entries_done,
+            bytes: self.bytes - earlier.bytes,
+            bytes_done: self.bytes_done - earlier.bytes_done,
+            bytes_read: self.bytes_read - earlier.bytes_read,
+            bytes_transferred: self.bytes_transferred - earlier.bytes_transferred,
+            exceptions: self.exceptions - earlier.exceptions,
+        }
+    }
+}
+
+/// A mean over the last seconds, or over all where these are fewer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate(f64);
+
+impl Rate {
+    /// Takes `amount` of the last `passed` of `measured` seconds. What happened `memory` seconds
+    /// ago counts about a third.
+    fn add(&mut self, amount: f64, passed: f64, measured: f64, memory: f64) {
+        let weight = (1.0 - (-passed / memory).exp()).max(passed / measured).min(1.0);
+        self.0 += weight * (amount / passed - self.0);
+    }
+}
+
+/// Measures what is done per second, from counts at moments that the caller names.
+///
+/// A time left is an honest guess only while the pace is steady. So the pace is measured twice,
+/// over the last half of the time so far and over the last fifth: where these differ much, because
+/// small files follow large ones or a link stalled, no time is named until they agree again. Both
+/// grow with the time that was measured, so that a slow link, which acknowledges a pack a minute,
+/// becomes steady too.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
     last: Option<(f64, Counts)>,
     measured: f64,
-    entries: f64,
-    bytes: f64,
-    transferred: f64,
+    bytes: Rate,
+    transferred: Rate,
+    work: Rate,
+    lately: Rate,
 }
 
-/// What happened this many seconds ago counts about a third.
-const MEMORY: f64 = 15.0;
-/// Below this many seconds a rate is an accident.
-const ENOUGH: f64 = 3.0;
+/// Memory of the rates that are shown, in seconds.
+const SHOWN: f64 = 15.0;
+/// Below this many seconds a pace is an accident.
+const ENOUGH: f64 = 5.0;
+/// An entry is about as much work as this many bytes.
+const ENTRY: f64 = 32.0 * 1024.0;
+/// How many times the pace of late may be that of the longer time, or the other way round.
+const STEADY: f64 = 1.5;
+
+fn work(entries: u64, bytes: u64) -> f64 {
+    entries as f64 * ENTRY + bytes as f64
+}
 
 impl Meter {
     /// Takes the counts at a moment, in seconds since some start.
@@ -36,89 +81,103 @@ impl Meter {
                 return;
             }
             self.measured += passed;
-            // A mean over what was measured, until that is longer than the memory.
-            let weight = (1.0 - (-passed / MEMORY).exp()).max(passed / self.measured).min(1.0);
-            let smooth = |rate: &mut f64, now: u64, then: u64| {
-                *rate += weight * (now.saturating_sub(then) as f64 / passed - *rate);
-            };
-            smooth(&mut self.entries, counts.entries_done, last.entries_done);
-            smooth(&mut self.bytes, counts.bytes_done, last.bytes_done);
-            smooth(&mut self.transferred, counts.bytes_transferred, last.bytes_transferred);
+            let measured = self.measured;
+            let new = counts.since(&last);
+            let done = work(new.entries_done, new.bytes_done);
+            self.bytes.add(new.bytes_done as f64, passed, measured, SHOWN);
+            self.transferred.add(new.bytes_transferred as f64, passed, measured, SHOWN);
+            self.work.add(done, passed, measured, (measured / 2.0).max(20.0));
+            self.lately.add(done, passed, measured, (measured / 5.0).max(5.0));
         }
         self.last = Some((seconds, *counts));
     }
 
     /// Bytes of files done per second.
     pub fn bytes_per_second(&self) -> u64 {
-        self.bytes as u64
+        self.bytes.0 as u64
     }
 
     /// Bytes sent or received per second.
     pub fn transferred_per_second(&self) -> u64 {
-        self.transferred as u64
+        self.transferred.0 as u64
     }
 
-    /// Seconds left of `total` entries and bytes; `None` where nobody can know yet. Files and
-    /// bytes have each their own pace, and the slower one decides.
-    pub fn left(&self, counts: &Counts, total: Option<(u64, u64)>) -> Option<f64> {
-        let (entries, bytes) = total?;
-        if self.measured < ENOUGH {
-            return None;
+    /// Seconds left until all of `total` is done; `None` while the pace is not steady.
+    pub fn left(&self, counts: &Counts, total: &Total) -> Option<f64> {
+        let entries = total.entries.saturating_sub(counts.entries_done);
+        let bytes = total.bytes.saturating_sub(counts.bytes_done);
+        let left = work(entries, bytes);
+        let steady = self.work.0 > 0.0
+            && self.lately.0 <= self.work.0 * STEADY
+            && self.work.0 <= self.lately.0 * STEADY;
+        match left {
+            0.0 => Some(0.0),
+            _ if self.measured < ENOUGH || !steady => None,
+            left => Some(left / self.work.0),
         }
-        let left = |total: u64, done: u64, rate: f64| match total.saturating_sub(done) {
-            0 => Some(0.0),
-            _ if rate < 1e-3 => None,
-            left => Some(left as f64 / rate),
-        };
-        let by_entries = left(entries, counts.entries_done, self.entries)?;
-        Some(by_entries.max(left(bytes, counts.bytes_done, self.bytes)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use drover_types::Basis;
+
     use super::*;
 
     fn done(entries_done: u64, bytes_done: u64) -> Counts {
         Counts { entries_done, bytes_done, ..Default::default() }
     }
 
-    #[test]
-    fn no_time_left_before_the_total_is_known_or_enough_is_measured() {
+    fn total(entries: u64, bytes: u64) -> Total {
+        Total { entries, bytes, basis: Basis::Snapshot }
+    }
+
+    /// A meter that is told once a second what `pace` says was done by then.
+    fn measured(seconds: u32, pace: impl Fn(u64) -> Counts) -> Meter {
         let mut meter = Meter::default();
-        meter.update(0.0, &done(0, 0));
-        meter.update(1.0, &done(10, 1000));
-        assert_eq!(meter.left(&done(10, 1000), Some((20, 2000))), None);
-        meter.update(4.0, &done(40, 4000));
-        assert_eq!(meter.left(&done(40, 4000), None), None);
-        assert!(meter.left(&done(40, 4000), Some((80, 8000))).is_some());
+        (0..=seconds).for_each(|second| meter.update(second.into(), &pace(second.into())));
+        meter
     }
 
     #[test]
-    fn a_steady_pace_gives_the_time_that_is_left_and_the_slower_decides() {
-        let mut meter = Meter::default();
-        for second in 0u32..=60 {
-            meter
-                .update(f64::from(second), &done(u64::from(second) * 10, u64::from(second) * 1000));
-        }
-        let now = done(600, 60_000);
-        let left = |total| meter.left(&now, Some(total)).unwrap();
-        assert!((left((700, 60_000)) - 10.0).abs() < 0.1);
-        assert!((left((700, 90_000)) - 30.0).abs() < 0.1);
-        assert_eq!(left((600, 60_000)), 0.0);
+    fn no_time_is_named_after_a_moment() {
+        let pace = |second| done(0, second * 1000);
+        assert_eq!(measured(4, pace).left(&pace(4), &total(0, 100_000)), None);
+        assert!(measured(5, pace).left(&pace(5), &total(0, 100_000)).is_some());
+    }
+
+    #[test]
+    fn a_steady_pace_gives_the_time_that_is_left_by_entries_and_bytes() {
+        let pace = |second| done(second * 10, second * 1000);
+        let meter = measured(60, pace);
+        let left = meter.left(&pace(60), &total(700, 70_000)).unwrap();
+        assert!((left - 10.0).abs() < 0.1, "{left}");
+        assert_eq!(meter.left(&pace(60), &total(600, 60_000)), Some(0.0));
         assert_eq!(meter.bytes_per_second(), 1000);
     }
 
     #[test]
-    fn a_stalled_run_promises_nothing_and_a_new_pace_is_learnt() {
-        let mut meter = Meter::default();
-        meter.update(0.0, &done(0, 0));
-        meter.update(100.0, &done(0, 0));
-        assert_eq!(meter.left(&done(0, 0), Some((5, 5))), None);
-        for second in 101u32..=200 {
-            meter.update(f64::from(second), &done(0, u64::from(second - 100) * 500));
-        }
-        let left = meter.left(&done(0, 50_000), Some((0, 100_000))).unwrap();
-        assert!((95.0..105.0).contains(&left), "{left}");
+    fn a_stall_takes_the_time_back() {
+        let pace = |second: u64| done(0, second.min(60) * 1000);
+        assert!(measured(60, pace).left(&pace(60), &total(0, 90_000)).is_some());
+        assert_eq!(measured(75, pace).left(&pace(75), &total(0, 90_000)), None);
+    }
+
+    #[test]
+    fn another_pace_is_named_once_it_is_learnt() {
+        // Unchanged files fly by; what follows has to be read.
+        let pace = |second: u64| done(0, second.min(10) * 100_000 + second.max(10) * 100);
+        let all = total(0, pace(200).bytes_done + 10_000);
+        assert_eq!(measured(15, pace).left(&pace(15), &all), None);
+        let left = measured(200, pace).left(&pace(200), &all).unwrap();
+        assert!((60.0..=110.0).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn a_link_that_acknowledges_a_pack_a_minute_becomes_steady() {
+        let pace = |second: u64| done(0, second / 60 * 32_000_000);
+        let meter = measured(1800, pace);
+        let left = meter.left(&pace(1800), &total(0, 1_920_000_000)).unwrap();
+        assert!((1200.0..=2600.0).contains(&left), "{left}");
     }
 }

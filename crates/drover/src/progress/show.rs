@@ -6,14 +6,13 @@ use std::{
 };
 
 use drover_report::{PathText, Text, format};
-use drover_types::Phase;
+use drover_types::{Basis, Phase, Total};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{
-    Message, ProgressMode,
-    meter::{Counts, Meter},
-    phase_name,
+    Message, ProgressMode, phase_name,
+    stage::{Stage, basis_name},
 };
 
 /// Writes progress in one of the ways.
@@ -33,48 +32,23 @@ impl Show {
         super::interval(self.mode)
     }
 
-    /// Shows where the work stands.
-    pub fn progress(
-        &mut self,
-        phase: Phase,
-        seconds: f64,
-        counts: &Counts,
-        total: Option<(u64, u64)>,
-        meter: &Meter,
-    ) {
+    /// Shows where the work stands, `seconds` after it began.
+    pub fn progress(&mut self, seconds: f64, stage: &Stage) {
         match self.mode {
-            ProgressMode::Bar => self.draw(phase, counts, total, meter),
-            // Before anything is counted there is nothing to tell.
-            ProgressMode::Plain if counts.entries + counts.bytes == 0 => {}
+            ProgressMode::Bar => self.draw(stage),
             ProgressMode::Plain => {
-                let line = line(phase, counts, total, meter);
+                let counts = stage.counts();
+                // Before anything is counted there is nothing to tell.
+                if counts.entries + counts.bytes == 0 {
+                    return;
+                }
+                let line = line(stage);
                 if line != self.last_line {
                     write_line(&line);
                     self.last_line = line;
                 }
             }
-            ProgressMode::Json => {
-                let event = json!({
-                    "event": "progress",
-                    "phase": phase_name(phase),
-                    "seconds": seconds,
-                    "entries": {
-                        "found": counts.entries,
-                        "done": counts.entries_done,
-                        "total": total.map(|total| total.0),
-                    },
-                    "bytes": {
-                        "found": counts.bytes,
-                        "done": counts.bytes_done,
-                        "total": total.map(|total| total.1),
-                        "read": counts.bytes_read,
-                        "transferred": counts.bytes_transferred,
-                    },
-                    "exceptions": counts.exceptions,
-                    "seconds_left": meter.left(counts, total),
-                });
-                write_line(&event.to_string());
-            }
+            ProgressMode::Json => write_line(&progress_event(seconds, stage)),
             ProgressMode::Auto | ProgressMode::None => {}
         }
     }
@@ -101,11 +75,11 @@ impl Show {
         }
     }
 
-    fn draw(&mut self, phase: Phase, counts: &Counts, total: Option<(u64, u64)>, meter: &Meter) {
+    fn draw(&mut self, stage: &Stage) {
         let bar = self.bar.get_or_insert_with(|| {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
         });
-        let template = match done(counts, total) {
+        let template = match stage.done() {
             Some(done) => {
                 bar.set_length(1000);
                 bar.set_position((done * 1000.0) as u64);
@@ -117,40 +91,56 @@ impl Show {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_message(line(phase, counts, total, meter));
+        bar.set_message(line(stage));
         bar.tick();
     }
 }
 
-/// How much is done, from 0 to 1; by bytes where there are any.
-fn done(counts: &Counts, total: Option<(u64, u64)>) -> Option<f64> {
-    let share = |done: u64, total: u64| (done as f64 / total as f64).clamp(0.0, 1.0);
-    match total? {
-        (0, _) => None,
-        (entries, 0) => Some(share(counts.entries_done, entries)),
-        (_, bytes) => Some(share(counts.bytes_done, bytes)),
-    }
+fn progress_event(seconds: f64, stage: &Stage) -> String {
+    let (counts, total, left) = (stage.counts(), stage.total(), stage.left());
+    json!({
+        "event": "progress",
+        "phase": phase_name(stage.phase),
+        "seconds": seconds,
+        "entries": {
+            "found": counts.entries,
+            "done": counts.entries_done,
+            "total": total.map(|total| total.entries),
+        },
+        "bytes": {
+            "found": counts.bytes,
+            "done": counts.bytes_done,
+            "total": total.map(|total| total.bytes),
+            "read": counts.bytes_read,
+            "transferred": counts.bytes_transferred,
+        },
+        "total_by": total.map(|total| basis_name(total.basis)),
+        "exceptions": counts.exceptions,
+        "seconds_left": left.map(|(left, _)| left),
+    })
+    .to_string()
 }
 
-fn line(phase: Phase, counts: &Counts, total: Option<(u64, u64)>, meter: &Meter) -> String {
-    // Without a total, what was found so far is said to be no more than that.
-    let (entries, bytes, so_far) = match total {
-        Some((entries, bytes)) => (entries, bytes, ""),
-        None if matches!(phase, Phase::Committing | Phase::Flushing) => {
-            (counts.entries, counts.bytes, "")
+fn line(stage: &Stage) -> String {
+    let (counts, meter) = (stage.counts(), &stage.meter);
+    // Without a total, what was found so far is said to be no more than that; what the source
+    // held in its last pass, to be about what it holds.
+    let (entries, bytes, about, so_far) = match stage.total() {
+        Some(Total { entries, bytes, basis: Basis::LastPass }) => (entries, bytes, "about ", ""),
+        Some(Total { entries, bytes, .. }) => (entries, bytes, "", ""),
+        None if matches!(stage.phase, Phase::Committing | Phase::Flushing) => {
+            (counts.entries, counts.bytes, "", "")
         }
-        None => (counts.entries, counts.bytes, " found so far"),
+        None => (counts.entries, counts.bytes, "", " found so far"),
     };
-    let mut parts = vec![phase_name(phase).to_owned()];
+    let mut parts = vec![phase_name(stage.phase).to_owned()];
     if entries > 0 {
-        parts.push(format!(
-            "{} of {} entries{so_far}",
-            format::count(counts.entries_done),
-            format::count(entries)
-        ));
+        let (done, entries) = (format::count(counts.entries_done), format::count(entries));
+        parts.push(format!("{done} of {about}{entries} entries{so_far}"));
     }
     if bytes > 0 {
-        parts.push(format!("{} of {}", format::bytes(counts.bytes_done), format::bytes(bytes)));
+        let (done, bytes) = (format::bytes(counts.bytes_done), format::bytes(bytes));
+        parts.push(format!("{done} of {about}{bytes}"));
     }
     if meter.bytes_per_second() > 0 {
         parts.push(format!("{}/s", format::bytes(meter.bytes_per_second())));
@@ -163,10 +153,21 @@ fn line(phase: Phase, counts: &Counts, total: Option<(u64, u64)>, meter: &Meter)
     if counts.exceptions > 0 {
         parts.push(format::counted(counts.exceptions, "exception", "exceptions"));
     }
-    if let Some(left) = meter.left(counts, total).filter(|left| *left >= 1.0) {
-        parts.push(format!("about {} left", format::duration(left.ceil().max(10.0))));
+    if let Some((left, basis)) = stage.left().filter(|(left, _)| *left >= 1.0) {
+        let left = format::duration(coarse(left));
+        parts.push(format!("about {left} left, by the {}", basis_name(basis)));
     }
     parts.join("  ")
+}
+
+/// Seconds as finely as a guess can tell them: to the ten, the minute, the ten minutes, upwards.
+fn coarse(seconds: f64) -> f64 {
+    let step = match seconds {
+        ..300.0 => 10.0,
+        ..7200.0 => 60.0,
+        _ => 600.0,
+    };
+    (seconds / step).ceil() * step
 }
 
 fn words(message: &Message, mode: ProgressMode) -> Option<String> {
@@ -209,9 +210,11 @@ mod tests {
     use drover_types::{Exception, ExceptionKind, RelativePath};
 
     use super::*;
+    use crate::progress::meter::Counts;
 
-    #[test]
-    fn a_line_names_no_total_and_no_time_that_is_not_known() {
+    fn stage() -> Stage {
+        let mut stage = Stage::begin(Phase::Syncing, &Counts::default(), None);
+        stage.update(0.0, &Counts::default());
         let counts = Counts {
             entries: 30,
             entries_done: 20,
@@ -219,17 +222,49 @@ mod tests {
             bytes_done: 2048,
             ..Default::default()
         };
-        let mut meter = Meter::default();
+        stage.update(10.0, &counts);
+        stage
+    }
+
+    #[test]
+    fn a_line_names_no_total_and_no_time_that_is_not_known() {
+        let mut stage = stage();
         assert_eq!(
-            line(Phase::Syncing, &counts, None, &meter),
-            "syncing  20 of 30 entries found so far  2.00 KiB of 4.00 KiB"
+            line(&stage),
+            "syncing  20 of 30 entries found so far  2.00 KiB of 4.00 KiB  204 B/s"
         );
-        meter.update(0.0, &Counts::default());
-        meter.update(10.0, &counts);
+        stage.set_total(Total { entries: 60, bytes: 4096, basis: Basis::LastPass });
         assert_eq!(
-            line(Phase::Syncing, &counts, Some((60, 4096)), &meter),
-            "syncing  20 of 60 entries  2.00 KiB of 4.00 KiB  204 B/s  about 20 s left"
+            line(&stage),
+            "syncing  20 of about 60 entries  2.00 KiB of about 4.00 KiB  204 B/s  \
+             about 20 s left, by the last pass"
         );
+        stage.set_total(Total { entries: 60, bytes: 4096, basis: Basis::Counted });
+        assert_eq!(
+            line(&stage),
+            "syncing  20 of 60 entries  2.00 KiB of 4.00 KiB  204 B/s  \
+             about 20 s left, by the count of the source"
+        );
+    }
+
+    #[test]
+    fn an_event_says_what_its_total_is_known_by() {
+        let event = |stage: &Stage| -> serde_json::Value {
+            serde_json::from_str(&progress_event(10.0, stage)).unwrap()
+        };
+        let mut stage = stage();
+        for key in ["total_by", "seconds_left"] {
+            assert!(event(&stage)[key].is_null());
+        }
+        stage.set_total(Total { entries: 60, bytes: 4096, basis: Basis::Snapshot });
+        assert_eq!(event(&stage)["total_by"], "snapshot");
+        assert_eq!(event(&stage)["entries"]["total"], 60);
+        assert!(event(&stage)["seconds_left"].as_f64().unwrap() > 15.0);
+    }
+
+    #[test]
+    fn a_time_left_is_no_finer_than_a_guess() {
+        assert_eq!([1.0, 61.0, 301.0, 7201.0].map(coarse), [10.0, 70.0, 360.0, 7800.0]);
     }
 
     #[test]

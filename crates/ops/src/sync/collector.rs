@@ -133,7 +133,6 @@ impl<'s> Collector<'s> {
         if let Some(content) = &entry.content {
             self.counts.files += 1;
             self.counts.bytes += content.size;
-            self.observer.add(Counter::BytesDone, content.size);
         }
         self.manifest.push(&entry.path, &leaf, &side, &mut self.sink)?;
         self.tape.push(&leaf, &side)?;

@@ -1,6 +1,7 @@
 //! sync: one pass over a source, which leaves a snapshot.
 
 pub(crate) mod collector;
+mod count;
 pub(crate) mod dedup;
 pub(crate) mod packer;
 pub(crate) mod reader;
@@ -10,6 +11,7 @@ pub(crate) mod worker;
 
 pub use collector::EntryCounts;
 
+use crossbeam_channel::bounded;
 use drover_crypt::merkle::Frontier;
 use drover_pack::{PackIdentity, Session};
 use drover_repo::{
@@ -20,7 +22,8 @@ use drover_repo::{
 use drover_source::{Source, Walk, WalkOptions};
 use drover_store::Usage;
 use drover_types::{
-    Counter, Exception, Observer, PackClass, Phase, SnapshotId, SourceId, Timestamp, clock,
+    Basis, Counter, Exception, Observer, PackClass, Phase, SnapshotId, SourceId, Timestamp, Total,
+    clock,
 };
 
 use crate::{
@@ -126,6 +129,10 @@ pub fn sync(
     }
 
     observer.phase(Phase::Syncing);
+    if let Some(last) = &last {
+        let SourceRecord { entries, bytes, .. } = *last;
+        observer.total(Total { entries, bytes, basis: Basis::LastPass });
+    }
     let dedup = Dedup::new(&session.database);
     let workers = crate::workers(options.parallel);
     let parent_tape = match &last {
@@ -189,7 +196,16 @@ pub fn sync(
         observer: &reading,
         cancel,
     };
-    let finished = pipeline::run(stages, steps).map_err(|error| match error {
+    let finished = std::thread::scope(|scope| {
+        // Hung up at the end of the pass, which ends the count.
+        let (_pass, ended) = bounded(0);
+        if last.is_none() {
+            let options = &walk_options;
+            scope.spawn(move || count::beside(source, options, count::AFTER, &ended, observer));
+        }
+        pipeline::run(stages, steps)
+    })
+    .map_err(|error| match error {
         Error::Stopped => Error::Interrupted,
         error => error,
     })?;
@@ -349,6 +365,7 @@ impl Pass<'_> {
                     snapshot: id,
                     device: description.file_system,
                     entries: counts.total(),
+                    bytes: counts.bytes,
                     time: ended,
                 },
             )),
@@ -385,6 +402,9 @@ impl Observer for CountingObserver<'_> {
     }
     fn phase(&self, phase: Phase) {
         self.inner.phase(phase);
+    }
+    fn total(&self, total: Total) {
+        self.inner.total(total);
     }
     fn exception(&self, exception: &Exception) {
         self.inner.exception(exception);

@@ -73,6 +73,8 @@ thread_local! {
 #[derive(Default)]
 pub(crate) struct Buffers {
     window: Vec<u8>,
+    /// How many bytes of the step under way [`Counter::BytesDone`] has grown by.
+    pub(crate) told: u64,
 }
 
 impl ReadContext<'_> {
@@ -176,6 +178,7 @@ impl ReadContext<'_> {
             hasher.update(&buffers.window[..got]);
             hashed += got as u64;
         }
+        self.reached(entry, at, &mut buffers.told);
         let mut places = std::mem::take(&mut progress.places);
         while let Some(data) = file.next_data(at).map_err(exception)? {
             if data.start > at {
@@ -220,6 +223,7 @@ impl ReadContext<'_> {
                 progress.extents.extend(chunks?.into_iter().map(Extent::Chunk));
                 self.observer.add(Counter::BytesRead, used as u64);
                 at += used as u64;
+                self.reached(entry, at, &mut buffers.told);
                 window.copy_within(used..filled, 0);
                 filled -= used;
                 if filled == 0 && at_end && at < data.end {
@@ -245,6 +249,16 @@ impl ReadContext<'_> {
         let hash = progress.hasher.finalize();
         let extents = self.extents(progress.extents)?;
         Ok(Content { size: at, hash, extents })
+    }
+
+    /// Tells how far into a large file the work has come. What was told stays told when the file
+    /// is read again, and no more is told than the walk found.
+    fn reached(&self, entry: &Entry, at: u64, told: &mut u64) {
+        let at = at.min(entry.evidence.size);
+        if at > *told {
+            self.observer.add(Counter::BytesDone, at - *told);
+            *told = at;
+        }
     }
 
     /// Where `data` is cut into chunks; what is left over needs more data.

@@ -9,7 +9,9 @@ use std::iter::Peekable;
 use drover_crypt::domain::DomainKeys;
 use drover_repo::state::{StateError, TapeReader, TapeRecord};
 use drover_source::{Scope, Walk, WalkEvent};
-use drover_types::{Counter, Entry, Exception, ExceptionKind, Kind, Observer, RelativePath};
+use drover_types::{
+    Basis, Counter, Entry, Exception, ExceptionKind, Kind, Observer, RelativePath, Total,
+};
 
 use super::dedup::Dedup;
 use crate::{
@@ -43,6 +45,21 @@ pub(crate) enum Step {
     },
     /// Gone from the source.
     Removed,
+}
+
+impl Step {
+    /// The bytes that [`Counter::Bytes`] grew by for this step.
+    pub(crate) fn size(&self) -> u64 {
+        let entry = match self {
+            Step::Keep(record) | Step::Take { record, .. } => &record.entry,
+            Step::Read { entry, .. }
+            | Step::Complete { entry, .. }
+            | Step::Refresh { entry, .. }
+            | Step::Link { entry, .. } => entry,
+            Step::Stale { .. } | Step::Lost { .. } | Step::Removed => return 0,
+        };
+        if entry.kind == Kind::File { entry.evidence.size } else { 0 }
+    }
 }
 
 impl Ordered for WalkEvent {
@@ -114,6 +131,8 @@ pub(crate) struct Steps<'s> {
     checkpoints: Checkpoints<'s>,
     dedup: &'s Dedup<'s>,
     observer: &'s dyn Observer,
+    /// What the walk has found.
+    found: Total,
     first_names: FirstNames,
     /// Directories whose content is not fully known, innermost last.
     unknown: Vec<RelativePath>,
@@ -136,6 +155,7 @@ impl<'s> Steps<'s> {
             checkpoints,
             dedup,
             observer,
+            found: Total { entries: 0, bytes: 0, basis: Basis::Counted },
             first_names: FirstNames::default(),
             unknown: Vec::new(),
             reread,
@@ -152,9 +172,11 @@ impl<'s> Steps<'s> {
     fn entry(&mut self, mut entry: Entry, parent: Option<TapeRecord>) -> Result<Step, Error> {
         if !entry.path.is_root() {
             self.observer.add(Counter::Entries, 1);
+            self.found.entries += 1;
         }
         if entry.kind == Kind::File {
             self.observer.add(Counter::Bytes, entry.evidence.size);
+            self.found.bytes += entry.evidence.size;
         }
         entry.hard_link = self.first_names.first_of(&entry);
         let parent = parent.map(Box::new);
@@ -213,7 +235,12 @@ impl Iterator for Steps<'_> {
     type Item = Result<Step, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let merged = match self.merge.next()? {
+        let Some(merged) = self.merge.next() else {
+            // Nothing more can come: from here on the length of the pass is known.
+            self.observer.total(self.found);
+            return None;
+        };
+        let merged = match merged {
             Ok(merged) => merged,
             Err(error) => return Some(Err(error)),
         };

@@ -2,7 +2,7 @@
 
 use drover_crypt::domain::DomainKeys;
 use drover_repo::{record, state::TapeRecord};
-use drover_types::{Entry, Exception, ExceptionKind, codec::Encoder};
+use drover_types::{Counter, Entry, Exception, ExceptionKind, codec::Encoder};
 
 use super::{
     reader::{Buffers, ReadContext, ReadFailure},
@@ -36,7 +36,9 @@ pub(crate) fn work(
     keys: &DomainKeys,
     buffers: &mut Buffers,
 ) -> Result<Done, Error> {
-    Ok(match step {
+    let size = step.size();
+    buffers.told = 0;
+    let done = match step {
         Step::Keep(record) => Done::Entry { record, class: Class::Unchanged, exception: None },
         Step::Take { record, parent } => {
             let class = classify(&record, parent.as_deref());
@@ -64,7 +66,10 @@ pub(crate) fn work(
         Step::Stale { record, exception } => carried(record, exception, keys),
         Step::Lost { exception, removed } => Done::Absent { exception: Some(exception), removed },
         Step::Removed => Done::Absent { exception: None, removed: true },
-    })
+    };
+    // Of a file that could not be taken nothing is left to do either.
+    context.observer.add(Counter::BytesDone, size.saturating_sub(buffers.told));
+    Ok(done)
 }
 
 fn finished(

@@ -16,8 +16,8 @@ use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
 use drover_repo::{CheckedSnapshot, ChunkIndex, ChunkReader, Problem, Tree, names, tree as stored};
 use drover_types::{
-    ChunkId, ChunkRef, Counter, Entry, Extent, Extents, Observer, PackId, Phase, RelativePath,
-    WriterId,
+    Basis, ChunkId, ChunkRef, Counter, Entry, Extent, Extents, Observer, PackId, Phase,
+    RelativePath, Total, WriterId,
 };
 
 use crate::{Cancel, Error, reading::ReaderSession};
@@ -151,10 +151,15 @@ pub fn verify(
         hurt: BTreeMap::new(),
         frames: FrameReader::new(Decompressor::new()),
         observer,
+        entries: 0,
     };
     let (mut entries, mut files, mut bytes) = (0, 0, 0);
     let mut seen = HashSet::new();
     let chosen = |s: &&CheckedSnapshot| options.snapshot.is_none_or(|id| s.id() == id);
+    let total =
+        session.history.snapshots.iter().filter(chosen).map(|s| s.stored.open.entries).sum();
+    observer.add(Counter::Entries, total);
+    observer.total(Total { entries: total, bytes: 0, basis: Basis::Snapshot });
     for snapshot in session.history.snapshots.iter().filter(chosen) {
         if cancel.is_set() {
             return Err(Error::Interrupted);
@@ -163,7 +168,10 @@ pub fn verify(
         entries += open.entries;
         files += open.files;
         bytes += open.bytes;
+        walk.entries = 0;
         seen = walk.snapshot(snapshot, seen, &mut problems);
+        // What an earlier snapshot has as well was looked at with it.
+        observer.add(Counter::EntriesDone, open.entries.saturating_sub(walk.entries));
     }
     let chunks = walk.chunks.len() as u64;
     for (path, object, message) in walk.hurt.into_values() {
@@ -211,6 +219,8 @@ struct Walk<'v> {
     hurt: BTreeMap<(Vec<u8>, String), (RelativePath, String, String)>,
     frames: FrameReader,
     observer: &'v dyn Observer,
+    /// How many entries of the snapshot were looked at.
+    entries: u64,
 }
 
 impl Walk<'_> {
@@ -251,7 +261,10 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, entry: &Entry) {
-        self.observer.add(Counter::EntriesDone, 1);
+        if !entry.path.is_root() {
+            self.observer.add(Counter::EntriesDone, 1);
+            self.entries += 1;
+        }
         let Some(content) = &entry.content else { return };
         let lists = match &content.extents {
             Extents::Inline(_) => None,

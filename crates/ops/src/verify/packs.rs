@@ -12,7 +12,7 @@ use drover_chunk::Decompressor;
 use drover_pack::{FrameReader, PackHeader, PackReceipt};
 use drover_repo::{ChunkError, ChunkIndex, ChunkReader, names};
 use drover_store::StoreError;
-use drover_types::{ChunkId, Counter, Observer, PackClass, PackId, limits};
+use drover_types::{Basis, ChunkId, Counter, Observer, PackClass, PackId, Total, limits};
 
 use super::{Damage, Finding, VerifyOptions};
 use crate::{Cancel, Error, reading::ReaderSession, sync::packer::lock};
@@ -85,9 +85,9 @@ pub(super) fn read_back(
     let all: Vec<&[PackReceipt]> =
         packs.filter(|said| !damage.packs.contains(&said[0].id)).collect();
     let chosen = sample(&all, part, options.seed);
-    for said in &chosen {
-        observer.add(Counter::Bytes, said[0].len);
-    }
+    let bytes = chosen.iter().map(|said| said[0].len).sum();
+    observer.add(Counter::Bytes, bytes);
+    observer.total(Total { entries: 0, bytes, basis: Basis::Snapshot });
     let workers = crate::workers(options.parallel);
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(PackId, PackState)>> = Mutex::default();

@@ -7,13 +7,14 @@ use std::sync::{
 
 use crossbeam_channel::bounded;
 use drover_chunk::FileHasher;
-use drover_repo::CheckedSnapshot;
+use drover_repo::{CheckedSnapshot, snapshot::Snapshot};
 use drover_source::{
     ReadError, Source, WalkEvent, WalkOptions,
     target::{is_marker, is_temporary},
 };
 use drover_types::{
-    Counter, Entry, ExceptionKind, FileHash, Kind, Observer, Phase, RelativePath, SnapshotId,
+    Basis, Counter, Entry, ExceptionKind, FileHash, Kind, Observer, Phase, RelativePath,
+    SnapshotId, Total,
 };
 
 use super::{Finding, Verdict, VerifyOutcome};
@@ -56,6 +57,8 @@ pub fn compare_tree(
     let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
     observer.phase(Phase::Comparing);
+    let Snapshot { entries, bytes, .. } = snapshot.stored.open;
+    observer.total(Total { entries, bytes, basis: Basis::Snapshot });
     let check = Check {
         source,
         what,
@@ -167,11 +170,16 @@ impl Check<'_> {
                         entries += 1;
                     }
                     files += u64::from(expected.kind == Kind::File);
+                    self.found(&expected);
                     if self.counts(&expected) {
                         pairs.send(Pair { expected, found }).map_err(|_| Error::Interrupted)?;
+                    } else {
+                        self.done(&expected, 0);
                     }
                 }
                 Merged::Left(expected) => {
+                    self.found(&expected);
+                    self.done(&expected, 0);
                     let within = |unknown: &RelativePath| expected.path.is_within(unknown);
                     if !expected.path.is_root() {
                         entries += 1;
@@ -246,15 +254,37 @@ impl Check<'_> {
         found.attributes.mtime >= started || found.evidence.ctime.is_none_or(|c| c >= started)
     }
 
-    fn pair(&self, pair: Pair, buffer: &mut [u8], cancel: &Cancel) {
-        let Pair { expected, mut found } = pair;
-        self.observer.add(Counter::EntriesDone, 1);
+    fn found(&self, expected: &Entry) {
+        self.observer.add(Counter::Entries, u64::from(!expected.path.is_root()));
+        self.observer.add(Counter::Bytes, size(expected));
+    }
+
+    /// Tells that nothing is left to do for this entry, of which `told` bytes were told before.
+    fn done(&self, expected: &Entry, told: u64) {
+        self.observer.add(Counter::EntriesDone, u64::from(!expected.path.is_root()));
+        self.observer.add(Counter::BytesDone, size(expected).saturating_sub(told));
+    }
+
+    fn pair(&self, Pair { expected, found }: Pair, buffer: &mut [u8], cancel: &Cancel) {
+        let mut told = 0;
+        self.compare(&expected, found, buffer, &mut told, cancel);
+        self.done(&expected, told);
+    }
+
+    fn compare(
+        &self,
+        expected: &Entry,
+        mut found: Entry,
+        buffer: &mut [u8],
+        told: &mut u64,
+        cancel: &Cancel,
+    ) {
         let mut hash = None;
         let filled = match found.kind {
             Kind::File => self.source.open(&found.path).and_then(|mut file| {
                 file.complete(&mut found.attributes)?;
                 if expected.kind == Kind::File {
-                    hash = Some(self.hash(&mut *file, buffer, cancel)?);
+                    hash = Some(self.hash(&mut *file, size(expected), buffer, told, cancel)?);
                 }
                 Ok(())
             }),
@@ -264,7 +294,7 @@ impl Check<'_> {
             return self.unreadable(error);
         }
         let mut messages: Vec<(&str, String)> =
-            differences(&expected, &found, Comparison { owners: true, extended: true })
+            differences(expected, &found, Comparison { owners: true, extended: true })
                 .iter()
                 .map(|difference| ("metadata differs", difference.to_string()))
                 .collect();
@@ -302,7 +332,9 @@ impl Check<'_> {
     fn hash(
         &self,
         file: &mut dyn drover_source::SourceFile,
+        expected: u64,
         buffer: &mut [u8],
+        told: &mut u64,
         cancel: &Cancel,
     ) -> Result<(FileHash, u64), ReadError> {
         let mut hasher = FileHasher::new();
@@ -320,6 +352,9 @@ impl Check<'_> {
                 hasher.update(&buffer[..read]);
                 at += read as u64;
                 self.observer.add(Counter::BytesRead, read as u64);
+                let reached = at.min(expected);
+                self.observer.add(Counter::BytesDone, reached.saturating_sub(*told));
+                *told = reached.max(*told);
             }
             if at < data.end {
                 break;
@@ -332,4 +367,9 @@ impl Check<'_> {
         self.bytes.fetch_add(at, Ordering::Relaxed);
         Ok((hasher.finalize(), at))
     }
+}
+
+/// The logical size of a file, 0 of anything else.
+fn size(entry: &Entry) -> u64 {
+    entry.content.as_ref().map_or(0, |content| content.size)
 }

@@ -75,6 +75,8 @@ pub struct SourceRecord {
     pub device: u64,
     /// How many entries it had.
     pub entries: u64,
+    /// How many bytes its files had.
+    pub bytes: u64,
     /// When the pass ended.
     pub time: Timestamp,
 }
@@ -525,6 +527,7 @@ fn encode_source(source: &SourceRecord) -> Vec<u8> {
     e.raw(source.snapshot.as_bytes());
     e.varint(source.device);
     e.varint(source.entries);
+    e.varint(source.bytes);
     record::encode_time(source.time, &mut e);
     e.finish()
 }
@@ -536,6 +539,7 @@ fn decode_source(bytes: &[u8]) -> Result<SourceRecord, DecodeError> {
         snapshot: SnapshotId(d.array()?),
         device: d.varint()?,
         entries: d.varint()?,
+        bytes: d.varint()?,
         time: record::decode_time(&mut d)?,
     };
     d.end()?;
