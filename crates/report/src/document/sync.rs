@@ -222,38 +222,19 @@ impl SyncReport {
 
 const NOTE: &str = "What an earlier pass had of these is kept and marked as stale.";
 
-impl Sum for SyncEntries {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), |a, b| Self {
-            total: a.total + b.total,
-            new: a.new + b.new,
-            changed: a.changed + b.changed,
-            metadata: a.metadata + b.metadata,
-            unchanged: a.unchanged + b.unchanged,
-            removed: a.removed + b.removed,
-        })
-    }
+/// Sums field by field. A field that is left out does not compile.
+macro_rules! sum_by_field {
+    ($($part:ident { $($field:ident),+ })+) => {
+        $(impl Sum for $part {
+            fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+                parts.fold(Self::default(), |a, b| Self { $($field: a.$field + b.$field),+ })
+            }
+        })+
+    };
 }
 
-impl Sum for SyncBytes {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), |a, b| Self {
-            source: a.source + b.source,
-            read: a.read + b.read,
-            new: a.new + b.new,
-            stored: a.stored + b.stored,
-            uploaded: a.uploaded + b.uploaded,
-        })
-    }
-}
-
-impl Sum for SyncRequests {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), |a, b| Self {
-            put: a.put + b.put,
-            get: a.get + b.get,
-            head: a.head + b.head,
-            list: a.list + b.list,
-        })
-    }
+sum_by_field! {
+    SyncEntries { total, new, changed, metadata, unchanged, removed }
+    SyncBytes { source, read, new, stored, uploaded }
+    SyncRequests { put, get, head, list }
 }
