@@ -45,23 +45,29 @@ impl Rate {
 /// Measures what is done per second, from counts at moments that the caller names.
 ///
 /// A time left is an honest guess only while the pace is steady. So the pace is measured twice,
-/// over the last half of the time so far and over the last fifth: where these differ much, because
-/// small files follow large ones or a link stalled, no time is named until they agree again. Both
-/// grow with the time that was measured, so that a slow link, which acknowledges a pack a minute,
-/// becomes steady too.
+/// over a longer time and over the end of it: where these differ much, because small files follow
+/// large ones or changed files unchanged ones, no time is named until they agree again. A pace is
+/// taken from one moment at which something got done to the next, so that a slow link, which
+/// acknowledges a pack a minute, has a pace too; a wait well beyond what is usual is a stall.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
     last: Option<(f64, Counts)>,
-    measured: f64,
+    seen: f64,
     bytes: Rate,
     transferred: Rate,
-    work: Rate,
+    /// The last moment at which something had got done.
+    moved: (f64, f64),
+    /// Seconds that the paces are taken from.
+    measured: f64,
+    /// About the longest wait for something to get done.
+    wait: f64,
+    pace: Rate,
     lately: Rate,
 }
 
 /// Memory of the rates that are shown, in seconds.
 const SHOWN: f64 = 15.0;
-/// Below this many seconds a pace is an accident.
+/// Below this many seconds a pace, or the lack of one, is an accident.
 const ENOUGH: f64 = 5.0;
 /// An entry is about as much work as this many bytes.
 const ENTRY: f64 = 32.0 * 1024.0;
@@ -75,21 +81,31 @@ fn work(entries: u64, bytes: u64) -> f64 {
 impl Meter {
     /// Takes the counts at a moment, in seconds since some start.
     pub fn update(&mut self, seconds: f64, counts: &Counts) {
-        if let Some((before, last)) = self.last {
-            let passed = seconds - before;
-            if passed <= 0.0 {
-                return;
+        let done = work(counts.entries_done, counts.bytes_done);
+        match self.last {
+            None => self.moved = (seconds, done),
+            Some((before, last)) if seconds > before => {
+                let (new, passed) = (counts.since(&last), seconds - before);
+                self.seen += passed;
+                self.bytes.add(new.bytes_done as f64, passed, self.seen, SHOWN);
+                self.transferred.add(new.bytes_transferred as f64, passed, self.seen, SHOWN);
+                if done > self.moved.1 {
+                    self.progress(seconds, done);
+                }
             }
-            self.measured += passed;
-            let measured = self.measured;
-            let new = counts.since(&last);
-            let done = work(new.entries_done, new.bytes_done);
-            self.bytes.add(new.bytes_done as f64, passed, measured, SHOWN);
-            self.transferred.add(new.bytes_transferred as f64, passed, measured, SHOWN);
-            self.work.add(done, passed, measured, (measured / 2.0).max(20.0));
-            self.lately.add(done, passed, measured, (measured / 5.0).max(5.0));
+            Some(_) => return,
         }
         self.last = Some((seconds, *counts));
+    }
+
+    fn progress(&mut self, seconds: f64, done: f64) {
+        let (passed, amount) = (seconds - self.moved.0, done - self.moved.1);
+        self.moved = (seconds, done);
+        self.measured += passed;
+        self.wait = passed.max(self.wait * 0.9);
+        let memory = (self.measured / 4.0).clamp(20.0, 120.0).max(4.0 * self.wait);
+        self.pace.add(amount, passed, self.measured, memory);
+        self.lately.add(amount, passed, self.measured, memory / 4.0);
     }
 
     /// Bytes of files done per second.
@@ -102,18 +118,23 @@ impl Meter {
         self.transferred.0 as u64
     }
 
+    /// Whether there is a pace to foretell by.
+    fn is_steady(&self) -> bool {
+        let (Rate(pace), Rate(lately)) = (self.pace, self.lately);
+        let waited = self.last.map_or(0.0, |(now, _)| now - self.moved.0);
+        self.measured >= ENOUGH
+            && waited <= (3.0 * self.wait).max(ENOUGH)
+            && lately <= pace * STEADY
+            && pace <= lately * STEADY
+    }
+
     /// Seconds left until all of `total` is done; `None` while the pace is not steady.
     pub fn left(&self, counts: &Counts, total: &Total) -> Option<f64> {
         let entries = total.entries.saturating_sub(counts.entries_done);
         let bytes = total.bytes.saturating_sub(counts.bytes_done);
-        let left = work(entries, bytes);
-        let steady = self.work.0 > 0.0
-            && self.lately.0 <= self.work.0 * STEADY
-            && self.work.0 <= self.lately.0 * STEADY;
-        match left {
+        match work(entries, bytes) {
             0.0 => Some(0.0),
-            _ if self.measured < ENOUGH || !steady => None,
-            left => Some(left / self.work.0),
+            left => self.is_steady().then(|| left / self.pace.0),
         }
     }
 }
@@ -167,10 +188,10 @@ mod tests {
     fn another_pace_is_named_once_it_is_learnt() {
         // Unchanged files fly by; what follows has to be read.
         let pace = |second: u64| done(0, second.min(10) * 100_000 + second.max(10) * 100);
-        let all = total(0, pace(200).bytes_done + 10_000);
+        let all = total(0, pace(300).bytes_done + 10_000);
         assert_eq!(measured(15, pace).left(&pace(15), &all), None);
-        let left = measured(200, pace).left(&pace(200), &all).unwrap();
-        assert!((60.0..=110.0).contains(&left), "{left}");
+        let left = measured(300, pace).left(&pace(300), &all).unwrap();
+        assert!((80.0..=105.0).contains(&left), "{left}");
     }
 
     #[test]
@@ -178,6 +199,6 @@ mod tests {
         let pace = |second: u64| done(0, second / 60 * 32_000_000);
         let meter = measured(1800, pace);
         let left = meter.left(&pace(1800), &total(0, 1_920_000_000)).unwrap();
-        assert!((1200.0..=2600.0).contains(&left), "{left}");
+        assert!((1790.0..=1810.0).contains(&left), "{left}");
     }
 }
