@@ -262,3 +262,37 @@ fn a_report_can_be_rendered_again() {
     assert!(page.contains(&pass.json()["snapshot"].as_str().unwrap()[..12]), "{page}");
     assert!(!page.contains("<script"));
 }
+
+#[test]
+fn the_log_tells_what_was_done_and_by_whom() {
+    let (lab, source) = Lab::with_source();
+    // A machine that never wrote cannot sign.
+    lab.verb("verify", NOTHING).expect(0);
+    lab.sync(&source).expect(0);
+    let target = lab.path("target");
+    lab.verb("verify", &["--read-data", "--operator", "ada"]).expect(0);
+    lab.verb("restore", &["latest", target.to_str().unwrap(), "--dry-run"]).expect(0);
+    restored(&lab, "latest", &target, &[]);
+    let file = lab.path("key");
+    fs::write(&file, [7; 64]).unwrap();
+    let key = file.to_str().unwrap();
+    let slot = lab.verb("key add", &["--new-key-file", key, "--role", "auditor"]).expect(0).json();
+    lab.verb("key remove", &["ffffffffffffffffff"]).expect(1);
+    lab.verb("verify", &["--snapshot", "ffff"]).expect(1);
+
+    let log = lab.verb("log show", NOTHING).expect(0).json();
+    let field = |name: &str| -> Vec<&str> {
+        let records = log["records"].as_array().unwrap();
+        records.iter().map(|record| record[name].as_str().unwrap()).collect()
+    };
+    let verbs = ["sync", "verify", "restore", "key add", "key remove", "verify"];
+    assert_eq!(field("verb"), verbs, "{log}");
+    assert_eq!(field("operator")[1], "ada");
+    assert!(field("outcome")[1].starts_with("verified, read back"), "{log}");
+    assert!(field("outcome")[2].contains("3 entries written"), "{log}");
+    assert_eq!(field("subject")[3], slot["subject"]);
+    assert_eq!(field("outcome")[5], "failed: no-such-snapshot");
+    // Where something landed can tell of patients.
+    assert!(!field("subject").concat().contains("target"), "{log}");
+    lab.verb("log verify", NOTHING).expect(0);
+}

@@ -3,7 +3,8 @@
 use std::{cell::RefCell, env, path::PathBuf};
 
 use drover_crypt::hierarchy::UnlockSecret;
-use drover_ops::Cancel;
+use drover_ops::{Cancel, audit::Event};
+use drover_repo::Repository;
 use drover_report::Text;
 
 use crate::{
@@ -87,6 +88,14 @@ impl<'g> Context<'g> {
     /// Who runs this.
     pub fn operator(&self) -> String {
         self.global.operator.clone().unwrap_or_default()
+    }
+
+    /// Records what was done in the repository's audit log, where this machine may write to it.
+    pub fn record(&self, repository: &Repository, verb: &str, subject: &str, outcome: &str) {
+        // Where there is no state there is no credential to sign with.
+        let Ok(state) = self.state_dir() else { return };
+        let event = Event { operator: &self.operator(), verb, subject, outcome };
+        drover_ops::audit::record(repository, &state, &event, &self.progress);
     }
 
     /// The warnings so far, for the report.

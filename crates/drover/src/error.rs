@@ -140,6 +140,12 @@ impl Error {
         Failure { kind: kind.into(), message: message(self), remedy: remedy.into(), exit }
     }
 
+    /// What came of what failed so, as the audit log has it: no more than the kind, for messages
+    /// can name paths.
+    pub fn outcome(&self) -> String {
+        format!("failed: {}", self.advice().0)
+    }
+
     /// Whether someone asked to stop.
     pub fn is_interruption(&self) -> bool {
         self.advice().2 == interrupt::EXIT

@@ -91,3 +91,9 @@ pub enum Error {
     #[error("stopped")]
     Stopped,
 }
+
+impl Error {
+    pub(crate) const DAMAGED_CREDENTIAL: Self = Self::NotAllowed(
+        "the stored credential is damaged: remove the file `credential` of the state and give the password again",
+    );
+}

@@ -5,6 +5,7 @@
 //! told to an [`Observer`](drover_types::Observer), and stopping early is asked for by a
 //! [`Cancel`].
 
+pub mod audit;
 mod cancel;
 pub mod compare;
 mod error;

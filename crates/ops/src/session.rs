@@ -4,9 +4,12 @@ use std::path::Path;
 
 use drover_crypt::hierarchy::{Grant, Keyring, UnlockSecret, WriterCredential};
 use drover_repo::{
-    Repository, names,
+    Repository,
+    log::StoredRecord,
+    names,
     objects::Objects,
-    state::{Database, StateFolder},
+    snapshot::StoredSnapshot,
+    state::{Database, Head, StateFolder},
 };
 use drover_store::{StoreError, StoreKind};
 use drover_types::{Observer, RepositoryId, clock, limits};
@@ -56,8 +59,8 @@ impl WriterSession {
         let stored = folder.credential()?;
         let credential = match (&repository, stored) {
             (_, Some(bytes)) => {
-                let credential = WriterCredential::decode(&bytes)
-                    .map_err(|_| Error::NotAllowed("the stored credential is damaged: remove the file `credential` of the state and give the password again"))?;
+                let credential =
+                    WriterCredential::decode(&bytes).map_err(|_| Error::DAMAGED_CREDENTIAL)?;
                 if let Some(repository) = &repository {
                     repository.check_root(credential.root_public())?;
                 }
@@ -71,17 +74,30 @@ impl WriterSession {
             }
         };
         folder.remember_location(url)?;
+        let session = Self::resume(objects, id, credential, folder, observer)?;
+        session.finish_earlier_run(observer)?;
+        Ok(session)
+    }
+
+    /// Opens the state of a machine that has a credential, and finds what it lacks of the
+    /// writer's own history.
+    pub(crate) fn resume(
+        objects: Objects,
+        repository: RepositoryId,
+        credential: WriterCredential,
+        folder: StateFolder,
+        observer: &dyn Observer,
+    ) -> Result<Self, Error> {
         let (database, set_aside) = folder.open_database()?;
         if set_aside {
             observer.warning(
                 "the local state was damaged and was set aside; what it knew is found out again",
             );
         }
-        let session = Self { objects, repository: id, credential, folder, database };
-        if set_aside || session.database.head()?.sequence == 0 {
+        let session = Self { objects, repository, credential, folder, database };
+        if set_aside || session.database.head()? == Head::default() {
             session.recover_history(observer)?;
         }
-        session.finish_earlier_run(observer)?;
         Ok(session)
     }
 
@@ -104,42 +120,72 @@ impl WriterSession {
         self.credential.grant()
     }
 
-    /// Finds the end of this writer's own history in the store, where the state has none.
+    /// Finds the end of this writer's own history in the store, where the state has none. The log
+    /// may have gone on after the newest snapshot.
     fn recover_history(&self, observer: &dyn Observer) -> Result<(), Error> {
-        let prefix = format!("{}{}/", names::SNAPSHOTS, self.credential.writer_id());
-        let listed = match self.objects.list(&prefix) {
-            Ok(listed) => listed,
+        let key = self.credential.public_key();
+        let snapshot = |name: &str, bytes| {
+            let stored = StoredSnapshot::decode(bytes).ok()?;
+            let open = &stored.open;
+            let known = name == names::snapshot(&open.writer, open.sequence, &stored.id);
+            (known && stored.verify(&key).is_ok()).then_some(stored)
+        };
+        let record = |name: &str, bytes| {
+            let stored = StoredRecord::decode(bytes).ok()?;
+            let open = &stored.open;
+            let known = name == names::log(&open.writer, open.sequence, &stored.hash);
+            (known && stored.verify(&key).is_ok()).then_some(stored)
+        };
+        let newest = self
+            .newest(names::SNAPSHOTS, snapshot)
+            .and_then(|snapshot| Ok((snapshot, self.newest(names::LOG, record)?)));
+        let (snapshot, record) = match newest {
+            Ok(newest) => newest,
             Err(StoreError::Denied { .. }) => {
                 observer.warning("this machine may not list the repository, and its state has no history: snapshots of an earlier state, if there are any, are not continued");
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
-        let newest = listed
-            .iter()
-            .filter_map(|object| {
-                let parsed = names::parse_numbered(&object.name, names::SNAPSHOTS)?;
-                Some((parsed.1, object.name.clone()))
-            })
-            .max();
-        let Some((_, name)) = newest else { return Ok(()) };
-        let bytes = self.objects.get(&name, limits::SMALL_OBJECT)?;
-        let stored = drover_repo::snapshot::StoredSnapshot::decode(bytes.to_vec())?;
-        stored.verify(&self.credential.public_key())?;
-        let open = &stored.open;
-        if name != names::snapshot(&open.writer, open.sequence, &stored.id) {
-            return Err(Error::History(format!(
-                "{name} holds another snapshot of this writer: the store was changed"
-            )));
-        }
-        self.database.set_head(&drover_repo::state::Head {
+        let mut head = snapshot.map_or_else(Head::default, |stored| Head {
             sequence: stored.open.sequence,
             snapshot: stored.id.0,
             log_sequence: stored.open.log_sequence,
             log: stored.open.log_head,
-            packs: stored.open.packs.clone(),
-        })?;
-        Ok(())
+            packs: stored.open.packs,
+        });
+        if let Some(record) = record.filter(|record| record.open.sequence > head.log_sequence) {
+            (head.log_sequence, head.log) = (record.open.sequence, record.hash);
+        }
+        Ok(self.database.set_head(&head)?)
+    }
+
+    /// The newest of this writer's objects below `prefix` that is what its name says, and its own:
+    /// anyone who can write to the store can put others there.
+    fn newest<T>(
+        &self,
+        prefix: &str,
+        check: impl Fn(&str, Vec<u8>) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let listed = self.objects.list(&format!("{prefix}{}/", self.credential.writer_id()))?;
+        let mut numbered: Vec<_> = listed
+            .into_iter()
+            .filter_map(|object| {
+                Some((names::parse_numbered(&object.name, prefix)?.1, object.name))
+            })
+            .collect();
+        numbered.sort();
+        for (_, name) in numbered.iter().rev() {
+            match self.objects.get(name, limits::SMALL_OBJECT) {
+                Err(StoreError::TooLarge { .. }) => {}
+                bytes => {
+                    if let Some(found) = check(name, bytes?.to_vec()) {
+                        return Ok(Some(found));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Completes what a killed run began: a commit that was kept is sent again, byte for byte;

@@ -130,8 +130,8 @@ impl KeyArgs {
             KeyAction::ExportWriter(args) => args.run(context),
             KeyAction::Rotate(args) => {
                 let (place, session) = args.open(context)?;
-                let epoch = session.rotate()?;
-                done(&place, context, "rotate", epoch.to_string(), None)
+                let rotated = session.rotate().map(|epoch| epoch.to_string()).map_err(Error::from);
+                done(&place, &session, context, "rotate", rotated, None)
             }
         }
     }
@@ -160,8 +160,9 @@ impl AddArgs {
             RoleArg::Reader => Role::Reader,
             RoleArg::Auditor => Role::Auditor,
         };
-        let slot = session.add(&secret, role, &self.label, KdfParameters::default())?;
-        done(&place, context, "add", slot.hex(), None)
+        let added = session.add(&secret, role, &self.label, KdfParameters::default());
+        let added = added.map(|slot| slot.hex()).map_err(Error::from);
+        done(&place, &session, context, "add", added, None)
     }
 }
 
@@ -173,8 +174,8 @@ impl RemoveArgs {
             _ => return Err(Error::Usage("which slot? drover key list names them".to_owned())),
         };
         let session = open(&place, context)?;
-        let slot = session.remove(&wanted)?;
-        done(&place, context, "remove", slot.hex(), None)
+        let removed = session.remove(&wanted).map(|slot| slot.hex()).map_err(Error::from);
+        done(&place, &session, context, "remove", removed, None)
     }
 }
 
@@ -199,11 +200,11 @@ impl ExportArgs {
             write(&mut file, &credential.encode()).and_then(|()| file.sync_all()).map_err(fail)?;
             Ok(credential.writer_id().to_string())
         });
-        let writer = made.inspect_err(|_| {
+        let made = made.inspect_err(|_| {
             // An empty file is no credential; if it stays, that is all that is wrong with it.
             let _ = std::fs::remove_file(&self.out);
-        })?;
-        done(&place, context, "export-writer", writer, Some(&self.out))
+        });
+        done(&place, &session, context, "export-writer", made, Some(&self.out))
     }
 }
 
@@ -212,14 +213,22 @@ fn open(place: &Place, context: &Context) -> Result<KeySession, Error> {
     KeySession::open(objects, &context.secret()?).map_err(|error| place.explain(error))
 }
 
-/// What is there after something was done.
+/// Records what was done to the slot, writer or epoch that `result` names, and shows what is
+/// there now.
 fn done(
     place: &Place,
+    session: &KeySession,
     context: &Context,
     action: &str,
-    subject: String,
+    result: Result<String, Error>,
     file: Option<&Path>,
 ) -> Result<Answer, Error> {
+    let (subject, outcome) = match &result {
+        Ok(subject) => (subject.as_str(), "done".to_owned()),
+        Err(error) => ("", error.outcome()),
+    };
+    context.record(&session.repository, &format!("key {action}"), subject, &outcome);
+    let subject = result?;
     let start = KeyReport {
         action: Text::from(action),
         subject: Some(Text::from(subject)),

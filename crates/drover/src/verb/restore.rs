@@ -105,7 +105,17 @@ impl RestoreArgs {
             &context.progress,
             &context.cancel,
         )
-        .map_err(|error| place.explain(error))?;
+        .map_err(|error| place.explain(error));
+        if !self.dry_run {
+            let subject = format!("{}, snapshot {snapshot}", details.source);
+            let recorded = outcome.as_ref().map_or_else(Error::outcome, |outcome| {
+                let RestoreOutcome { written, unchanged, removed, exceptions, .. } = outcome;
+                let exceptions = exceptions.len();
+                format!("{written} entries written, {unchanged} there already, {removed} removed, {exceptions} exceptions")
+            });
+            context.record(&session.repository, "restore", &subject, &recorded);
+        }
+        let outcome = outcome?;
         let received = session.objects().usage().bytes_received;
         let report = RestoreReport {
             repository: place.text(),

@@ -85,15 +85,35 @@ impl VerifyArgs {
         let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
         let expected_heads = self.expected_heads()?;
         let mut session = reading::open(&place, context)?;
-        let mut report = match (&self.target, &self.source) {
-            (None, None) => self.stored(&mut session, expected_heads, context)?,
+        let verified = self.verify(&place, &mut session, expected_heads, context);
+        let (subject, outcome) = match &verified {
+            Ok(report) => recorded(report),
+            Err(error) => (String::new(), error.outcome()),
+        };
+        context.record(&session.repository, "verify", &subject, &outcome);
+        let mut report = verified?;
+        report.repository = place.text();
+        report.heads = session.history.heads().iter().map(head).collect();
+        report.seconds = started.elapsed().as_secs_f64();
+        Ok(answer(report))
+    }
+
+    fn verify(
+        &self,
+        place: &Place,
+        session: &mut ReaderSession,
+        expected_heads: Vec<(WriterId, u64, [u8; 32])>,
+        context: &Context,
+    ) -> Result<VerifyReport, Error> {
+        match (&self.target, &self.source) {
+            (None, None) => self.stored(session, expected_heads, context),
             (Some(target), source) => {
                 let root = place::directory(target, "--target")?;
-                let source = source.as_ref().map(|text| selector(&place, text)).transpose()?;
+                let source = source.as_ref().map(|text| selector(place, text)).transpose()?;
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                self.compared(&mut session, &root, source.as_deref(), Compared::Target, context)?
+                self.compared(session, &root, source.as_deref(), Compared::Target, context)
             }
             (None, Some(text)) => {
                 let root = match place.plan.as_ref().zip(text.to_str()) {
@@ -105,17 +125,13 @@ impl VerifyArgs {
                     }
                     _ => place::directory(text, "--source")?,
                 };
-                let source = selector(&place, text)?;
+                let source = selector(place, text)?;
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                self.compared(&mut session, &root, Some(&source), Compared::Source, context)?
+                self.compared(session, &root, Some(&source), Compared::Source, context)
             }
-        };
-        report.repository = place.text();
-        report.heads = session.history.heads().iter().map(head).collect();
-        report.seconds = started.elapsed().as_secs_f64();
-        Ok(answer(report))
+        }
     }
 
     /// Verifies what is in the repository.
@@ -279,6 +295,21 @@ fn answer(report: VerifyReport) -> Answer {
             Answer::failed(report, failure("incomplete", message, 1))
         }
     }
+}
+
+/// Subject and outcome as the audit log has them.
+fn recorded(report: &VerifyReport) -> (String, String) {
+    let subject = match report.snapshots.as_slice() {
+        [one] => format!("{}, snapshot {}", one.source, one.id),
+        all => format!("{} snapshots", all.len()),
+    };
+    let verdict = match report.verdict {
+        Verdict::Verified => "verified",
+        Verdict::Failed => "failed",
+        Verdict::Incomplete => "incomplete",
+    };
+    let problems = format::counted(report.problems.len() as u64, "problem", "problems");
+    (subject, format!("{verdict}, {}: {problems}", report.method))
 }
 
 /// An outcome as reports have it.

@@ -15,9 +15,9 @@ use crossbeam_channel::bounded;
 use drover_crypt::merkle::Frontier;
 use drover_pack::{PackIdentity, Session};
 use drover_repo::{
-    index, log, names,
+    index, names,
     snapshot::{self, Details, Snapshot},
-    state::{Commit, SourceRecord, TapeReader, TapeWriter},
+    state::{Commit, Head, SourceRecord, TapeReader, TapeWriter},
 };
 use drover_source::{Source, Walk, WalkOptions};
 use drover_store::Usage;
@@ -28,6 +28,7 @@ use drover_types::{
 
 use crate::{
     Cancel, Error, PROGRAM,
+    audit::Event,
     pipeline::{self, Finished, Stages},
     session::WriterSession,
 };
@@ -274,9 +275,9 @@ impl Pass<'_> {
         let Self { session, source_id, .. } = *self;
         let credential = &session.credential;
         let meta = credential.reader(PackClass::Meta);
-        let before = session.database.head()?;
+        let mut head = session.database.head()?;
         let packs = session.database.unlisted()?;
-        let mut tree: Frontier = before.packs.clone();
+        let mut tree: Frontier = head.packs.clone();
         packs.iter().for_each(|pack| tree.push(pack.leaf()));
         let mut pack_list = [0; 32];
         if !packs.is_empty() {
@@ -286,36 +287,22 @@ impl Pass<'_> {
         }
 
         let ended = clock::now();
-        let record = log::Record {
-            repository: session.repository,
-            writer: credential.writer_id(),
-            sequence: before.log_sequence + 1,
-            previous: before.log,
-            time: ended,
-            epoch: credential.epoch(),
-        };
         let counts = finished.counts;
-        let action = log::Action {
-            operator: self.options.operator.clone(),
-            host: crate::host_name(),
-            verb: "sync".into(),
-            subject: self.name.into(),
-            outcome: format!(
-                "snapshot {} of {} entries, {} exceptions",
-                before.sequence + 1,
-                counts.total(),
-                finished.exceptions.len()
-            ),
-            program: PROGRAM.into(),
-        };
-        let log_bytes = log::encode(&record, &action, meta, credential.signing_key());
-        let log_hash = *blake3::hash(&log_bytes).as_bytes();
+        let outcome = format!(
+            "snapshot {} of {} entries, {} exceptions",
+            head.sequence + 1,
+            counts.total(),
+            finished.exceptions.len()
+        );
+        let operator = &self.options.operator;
+        let event = Event { operator, verb: "sync", subject: self.name, outcome: &outcome };
+        let record = session.next_record(&mut head, ended, &event);
 
         let open = Snapshot {
             repository: session.repository,
             writer: credential.writer_id(),
-            sequence: before.sequence + 1,
-            previous: before.snapshot,
+            sequence: head.sequence + 1,
+            previous: head.snapshot,
             epoch: credential.epoch(),
             domain: credential.domain_id(),
             time: ended,
@@ -327,8 +314,8 @@ impl Pass<'_> {
             new_packs: packs.len() as u64,
             packs: tree.clone(),
             manifest_root: finished.manifest.root,
-            log_sequence: record.sequence,
-            log_head: log_hash,
+            log_sequence: head.log_sequence,
+            log_head: head.log,
         };
         let inline = finished.exception_chunks.is_empty();
         let details = Details {
@@ -347,17 +334,8 @@ impl Pass<'_> {
         let bytes = snapshot::encode(&open, &details, meta, credential.signing_key());
         let id = snapshot::id_of(&bytes);
         let commit = Commit {
-            objects: vec![
-                (names::log(&open.writer, record.sequence, &log_hash), log_bytes),
-                (names::snapshot(&open.writer, open.sequence, &id), bytes),
-            ],
-            head: drover_repo::state::Head {
-                sequence: open.sequence,
-                snapshot: id.0,
-                log_sequence: record.sequence,
-                log: log_hash,
-                packs: tree,
-            },
+            objects: vec![record, (names::snapshot(&open.writer, open.sequence, &id), bytes)],
+            head: Head { sequence: open.sequence, snapshot: id.0, packs: tree, ..head },
             source: Some((
                 source_id,
                 SourceRecord {

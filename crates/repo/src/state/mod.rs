@@ -73,13 +73,18 @@ pub struct StateFolder(PathBuf);
 impl StateFolder {
     /// Finds or makes the folder of `repository` below `root`.
     pub fn create(root: &Path, repository: RepositoryId) -> Result<Self, StateError> {
-        let path = root.join(repository.to_hex());
+        let folder = Self::at(root, repository);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&path)
-            .map_err(StateError::io(&path))?;
-        Ok(Self(path))
+            .create(&folder.0)
+            .map_err(StateError::io(&folder.0))?;
+        Ok(folder)
+    }
+
+    /// The folder of `repository` below `root`, whether it is there or not.
+    pub fn at(root: &Path, repository: RepositoryId) -> Self {
+        Self(root.join(repository.to_hex()))
     }
 
     /// The folders below `root` whose repository was last used at `url`.
