@@ -168,11 +168,8 @@ pub(crate) fn encode_directory(entries: &[DirectoryEntry], frames_end: usize) ->
     bytes
 }
 
-/// Decodes a directory whose frames must fill `HEADER_LEN..frames_end` exactly.
-pub(crate) fn decode_directory(
-    bytes: &[u8],
-    frames_end: usize,
-) -> Result<Vec<DirectoryEntry>, PackError> {
+/// Decodes a directory, once it is open, whose frames must fill `HEADER_LEN..frames_end` exactly.
+pub fn decode_directory(bytes: &[u8], frames_end: usize) -> Result<Vec<DirectoryEntry>, PackError> {
     let mut d = Decoder::new(bytes);
     let count = d.u32()? as usize;
     if count > d.rest().len() / ENTRY_LEN {

@@ -16,7 +16,8 @@ mod tests;
 mod writer;
 
 pub use layout::{
-    DirectoryEntry, HEADER_LEN, PackHeader, PackIdentity, TAG_LEN, TRAILER_LEN, padded,
+    DirectoryEntry, HEADER_LEN, PackHeader, PackIdentity, TAG_LEN, TRAILER_LEN, decode_directory,
+    padded,
 };
 pub use reader::{FrameReader, PackKey, read_directory_len};
 pub use writer::{PackBuilder, PackReceipt, SealedPack, Sealer, Session};

@@ -128,7 +128,12 @@ pub fn decode(bytes: &[u8], meta: &ReaderSecret) -> Result<Vec<PackReceipt>, Ind
         .ok()
         .filter(|plain| plain.len() as u64 == len)
         .ok_or(IndexError::Compression)?;
-    let mut d = Decoder::new(&plain);
+    Ok(decode_directories(&plain)?)
+}
+
+/// Decodes the directories that an index object holds, once it is open.
+pub fn decode_directories(plain: &[u8]) -> Result<Vec<PackReceipt>, DecodeError> {
+    let mut d = Decoder::new(plain);
     let sessions: Vec<&[u8]> = (0..d.length(plain.len() / SESSION_PART)?)
         .map(|_| d.raw(SESSION_PART))
         .collect::<Result<_, _>>()?;

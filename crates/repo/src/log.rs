@@ -55,6 +55,29 @@ pub struct Action {
     pub program: String,
 }
 
+impl Action {
+    /// Decodes the sealed part, once it is open.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LogError> {
+        let mut d = Decoder::new(bytes);
+        let mut text = || -> Result<String, LogError> {
+            let bytes = d.bytes(64 << 10)?;
+            Ok(std::str::from_utf8(bytes)
+                .map_err(|_| DecodeError::Invalid("a text is not UTF-8"))?
+                .to_owned())
+        };
+        let action = Self {
+            operator: text()?,
+            host: text()?,
+            verb: text()?,
+            subject: text()?,
+            outcome: text()?,
+            program: text()?,
+        };
+        d.end()?;
+        Ok(action)
+    }
+}
+
 /// Why a record cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -154,20 +177,6 @@ impl StoredRecord {
         let info = blake3::hash(&self.bytes[..self.open_len]);
         let plain = seal::open(meta, info.as_bytes(), &self.bytes[self.sealed.clone()])
             .map_err(|_| LogError::Sealed)?;
-        let mut d = Decoder::new(&plain);
-        let mut text = || -> Result<String, LogError> {
-            let bytes = d.bytes(64 << 10)?;
-            Ok(std::str::from_utf8(bytes)
-                .map_err(|_| DecodeError::Invalid("a text is not UTF-8"))?
-                .to_owned())
-        };
-        Ok(Action {
-            operator: text()?,
-            host: text()?,
-            verb: text()?,
-            subject: text()?,
-            outcome: text()?,
-            program: text()?,
-        })
+        Action::decode(&plain)
     }
 }

@@ -157,7 +157,7 @@ pub fn encode(
     key: &SigningKey,
 ) -> Vec<u8> {
     let mut e = encode_open(snapshot);
-    let sealed = seal::seal(meta, blake3::hash(e.as_bytes()).as_bytes(), &encode_details(details));
+    let sealed = seal::seal(meta, blake3::hash(e.as_bytes()).as_bytes(), &details.encode());
     e.bytes(&sealed);
     let signature = key.sign(SIGN_CONTEXT, e.as_bytes());
     e.raw(&signature.0);
@@ -233,7 +233,7 @@ impl StoredSnapshot {
         let info = blake3::hash(&self.bytes[..self.open_len]);
         let plain = seal::open(meta, info.as_bytes(), &self.bytes[self.sealed.clone()])
             .map_err(|_| SnapshotError::Sealed)?;
-        Ok(decode_details(&plain)?)
+        Ok(Details::decode(&plain)?)
     }
 
     /// The bytes it is stored as.
@@ -242,48 +242,52 @@ impl StoredSnapshot {
     }
 }
 
-fn encode_details(details: &Details) -> Vec<u8> {
-    let mut e = Encoder::new();
-    e.bytes(details.source.as_bytes());
-    e.bytes(&details.location);
-    e.bytes(details.host.as_bytes());
-    e.raw(&details.parent);
-    record::encode_time(details.started, &mut e);
-    record::encode_chunk_ref(&details.manifest.chunk, &mut e);
-    e.raw(&details.manifest.root);
-    e.varint(details.manifest.entries);
-    e.varint(details.exception_count);
-    e.bytes(&encode_exceptions(&details.exceptions));
-    e.varint(details.exception_chunks.len() as u64);
-    details.exception_chunks.iter().for_each(|chunk| record::encode_chunk_ref(chunk, &mut e));
-    e.bytes(details.program.as_bytes());
-    e.bytes(details.operator.as_bytes());
-    e.finish()
-}
+impl Details {
+    /// The sealed part before it is sealed.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut e = Encoder::new();
+        e.bytes(self.source.as_bytes());
+        e.bytes(&self.location);
+        e.bytes(self.host.as_bytes());
+        e.raw(&self.parent);
+        record::encode_time(self.started, &mut e);
+        record::encode_chunk_ref(&self.manifest.chunk, &mut e);
+        e.raw(&self.manifest.root);
+        e.varint(self.manifest.entries);
+        e.varint(self.exception_count);
+        e.bytes(&encode_exceptions(&self.exceptions));
+        e.varint(self.exception_chunks.len() as u64);
+        self.exception_chunks.iter().for_each(|chunk| record::encode_chunk_ref(chunk, &mut e));
+        e.bytes(self.program.as_bytes());
+        e.bytes(self.operator.as_bytes());
+        e.finish()
+    }
 
-fn decode_details(bytes: &[u8]) -> Result<Details, DecodeError> {
-    let mut d = Decoder::new(bytes);
-    let details = Details {
-        source: text(d.bytes(4096)?)?,
-        location: d.bytes(limits::PATH)?.to_vec(),
-        host: text(d.bytes(4096)?)?,
-        parent: d.array()?,
-        started: record::decode_time(&mut d)?,
-        manifest: ManifestRoot {
-            chunk: record::decode_chunk_ref(&mut d)?,
-            root: d.array()?,
-            entries: d.varint()?,
-        },
-        exception_count: d.varint()?,
-        exceptions: decode_exceptions(d.bytes(limits::SMALL_OBJECT)?)?,
-        exception_chunks: (0..d.length(1 << 16)?)
-            .map(|_| record::decode_chunk_ref(&mut d))
-            .collect::<Result<_, _>>()?,
-        program: text(d.bytes(256)?)?,
-        operator: text(d.bytes(4096)?)?,
-    };
-    d.end()?;
-    Ok(details)
+    /// Decodes the sealed part, once it is open.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut d = Decoder::new(bytes);
+        let details = Self {
+            source: text(d.bytes(4096)?)?,
+            location: d.bytes(limits::PATH)?.to_vec(),
+            host: text(d.bytes(4096)?)?,
+            parent: d.array()?,
+            started: record::decode_time(&mut d)?,
+            manifest: ManifestRoot {
+                chunk: record::decode_chunk_ref(&mut d)?,
+                root: d.array()?,
+                entries: d.varint()?,
+            },
+            exception_count: d.varint()?,
+            exceptions: decode_exceptions(d.bytes(limits::SMALL_OBJECT)?)?,
+            exception_chunks: (0..d.length(1 << 16)?)
+                .map(|_| record::decode_chunk_ref(&mut d))
+                .collect::<Result<_, _>>()?,
+            program: text(d.bytes(256)?)?,
+            operator: text(d.bytes(4096)?)?,
+        };
+        d.end()?;
+        Ok(details)
+    }
 }
 
 fn text(bytes: &[u8]) -> Result<String, DecodeError> {
