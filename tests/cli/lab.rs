@@ -105,12 +105,15 @@ impl Lab {
 
 impl Answer {
     pub fn new(output: Output) -> Self {
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        let stdout = output.stdout;
+        Self::of(output.status.code().unwrap_or(-1), output.stdout, output.stderr)
+    }
+
+    pub fn of(code: i32, stdout: Vec<u8>, stderr: Vec<u8>) -> Self {
+        let stderr = String::from_utf8(stderr).unwrap();
         let shown = String::from_utf8_lossy(&stdout);
         assert!(!shown.contains(PASSWORD) && !stderr.contains(PASSWORD), "it shows the password");
         assert!(!stderr.contains("panicked"), "{stderr}");
-        Self { code: output.status.code().unwrap_or(-1), stdout, stderr }
+        Self { code, stdout, stderr }
     }
 
     /// Ends the test where the exit code is another one.

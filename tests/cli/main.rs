@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod compare;
+mod crash;
 mod docs;
 mod lab;
 mod refusals;
 mod resume;
 mod roundtrip;
 mod services;
+mod trace;
 mod tree;

@@ -6,16 +6,16 @@
 //! a file that was written and never synced can come back from a power loss with its size and its
 //! times, and zeros for bytes.
 
-use std::io;
+use std::{io, os::fd::BorrowedFd};
 
 use drover_types::{RelativePath, RepositoryId, SourceId};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, fsync, openat, renameat, unlinkat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, openat, renameat, unlinkat},
     io::{Errno, pread, pwrite, retry_on_intr},
 };
 
 use super::{
-    Object, Target, TargetError,
+    Object, Target, TargetError, is_temporary,
     object::{point_at, reopen},
 };
 
@@ -95,6 +95,20 @@ fn this_boot() -> Option<String> {
     (!id.is_empty() && id.len() <= 64).then(|| id.to_owned())
 }
 
+fn take_away_temporaries(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if is_temporary(entry.file_name().to_bytes()) {
+            match unlinkat(directory, entry.file_name(), AtFlags::empty()) {
+                // None of ours.
+                Ok(()) | Err(Errno::ISDIR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Target {
     /// The mark of an earlier restore. `None` if there is none, or something that drover did not
     /// leave: of another form, or in another user's hands.
@@ -122,12 +136,17 @@ impl Target {
         Ok(Marker::decode(&bytes[..len]))
     }
 
-    /// Leaves a mark, durably, in place of an earlier one.
+    /// Leaves a mark, durably, in place of an earlier one. In a target that holds nothing else, what
+    /// a process left that was killed before its mark had its name is taken away.
     pub fn write_marker(&self, marker: &Marker) -> Result<(), TargetError> {
         let root = RelativePath::root();
         let directory = self.0.beneath.root_fd();
         let temporary = self.temporary();
+        let only_begun = marker.under_way_since_boot.is_some() && self.is_empty()?;
         let write = || -> Result<(), Errno> {
+            if only_begun {
+                take_away_temporaries(directory)?;
+            }
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;

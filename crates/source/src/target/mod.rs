@@ -132,14 +132,15 @@ impl Target {
         })))
     }
 
-    /// Whether nothing is in it, apart from the marker and the `lost+found` of a new file system.
+    /// Whether nothing is in it, apart from the marker, what a restore that was killed before it
+    /// could leave its mark had begun, and the `lost+found` of a new file system.
     pub fn is_empty(&self) -> Result<bool, TargetError> {
         let root = RelativePath::root();
         let failed = |errno| TargetError::entry(&root, "list", errno);
         for entry in Dir::read_from(self.0.beneath.root_fd()).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b".." | MARKER | b"lost+found") {
+            if !matches!(name, b"." | b".." | MARKER | b"lost+found") && !is_temporary(name) {
                 return Ok(false);
             }
         }

@@ -698,6 +698,23 @@ fn owners_by_name() {
 }
 
 #[test]
+fn a_mark_that_was_only_begun_is_taken_away() {
+    each(|target, root| {
+        fs::write(root.join(".drover-new-12-3"), "drover-res").unwrap();
+        assert!(target.is_empty().unwrap());
+        let begun =
+            Marker::under_way(RepositoryId([1; RepositoryId::LEN]), SourceId([2; SourceId::LEN]));
+        target.write_marker(&begun).unwrap();
+        assert_eq!(names(&root), [std::str::from_utf8(MARKER).unwrap()]);
+        // Beside anything else, it may be somebody's.
+        fs::write(root.join("other"), "").unwrap();
+        fs::write(root.join(".drover-new-12-3"), "").unwrap();
+        target.write_marker(&begun).unwrap();
+        assert!(root.join(".drover-new-12-3").exists());
+    });
+}
+
+#[test]
 fn the_mark_is_kept_and_no_other_is_believed() {
     each(|target, root| {
         assert_eq!(target.read_marker().unwrap(), None);

@@ -1,0 +1,163 @@
+//! Runs killed at the system calls that change something: files written, synced, renamed, bytes
+//! sent. A run ends before one call, and after the one before it. Whatever was done by then, the
+//! next run goes on, and the result is that of a run that was never killed.
+//!
+//! By default a slice of the calls; all of them with `DROVER_TEST_LONG=1`.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    compare::assert_same,
+    lab::{Answer, Lab, number},
+    roundtrip::{restored, verified},
+    trace::run_up_to,
+    tree,
+};
+
+/// Runs the binary with these arguments, to be killed as it enters its call number `at`; its
+/// answer, where it ended before.
+fn killed_at<S: AsRef<OsStr>>(lab: &Lab, at: usize, arguments: &[S]) -> Option<Answer> {
+    run_up_to(lab.command(arguments), at)
+}
+
+/// The calls to be killed at: each, or ever fewer of them.
+fn calls() -> impl Iterator<Item = usize> {
+    let each = std::env::var("DROVER_TEST_LONG").is_ok_and(|v| v == "1");
+    std::iter::successors(Some(1), move |at| Some(if each { at + 1 } else { at + 1 + at / 3 }))
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+/// A lab as this one is now.
+fn fork(lab: &Lab) -> Lab {
+    let other = Lab::new();
+    for name in ["repository", "state"] {
+        if lab.path(name).exists() {
+            copy(&lab.path(name), &other.path(name));
+        }
+    }
+    other
+}
+
+fn small_source(lab: &Lab) -> PathBuf {
+    let source = lab.path("source");
+    for folder in 0..4_u64 {
+        let folder_path = source.join(format!("folder {folder}"));
+        fs::create_dir_all(&folder_path).unwrap();
+        for file in 0..10 {
+            let content = tree::noise(folder * 100 + file + 1, 3000);
+            fs::write(folder_path.join(format!("{file}")), content).unwrap();
+        }
+    }
+    fs::write(source.join("large"), tree::noise(999, 9 << 20)).unwrap();
+    fs::hard_link(source.join("large"), source.join("larger")).unwrap();
+    source
+}
+
+/// Kills a pass at one call after the other, each time from the state that `lab` is in, and
+/// checks what the next pass makes of it.
+fn kill_passes(lab: &Lab, source: &Path) -> usize {
+    let entries = tree::count(source);
+    let mut kills = 0;
+    for at in calls() {
+        let fork = fork(lab);
+        let text = source.to_str().unwrap();
+        let arguments = ["sync", "--repo", &fork.repository, "--source", text, "--json"];
+        if let Some(answer) = killed_at(&fork, at, &arguments) {
+            answer.expect(0);
+            break;
+        }
+        kills += 1;
+        let packs = tree::packs(&fork.repository);
+        // Killed again on the way, now and then.
+        if at % 3 == 0 {
+            killed_at(&fork, at + at / 2, &arguments);
+        }
+        let resumed = fork.sync(source).expect(0).json();
+        assert_eq!(number(&resumed, "/entries/total"), entries, "call {at}: {resumed}");
+        let after = tree::packs(&fork.repository);
+        assert!(packs.iter().all(|pack| after.contains(pack)), "call {at}: a pack is gone");
+
+        verified(&fork, &["--read-data"]);
+        let target = fork.path("target");
+        restored(&fork, "latest", &target, &[]);
+        assert_same(source, &target, &[]);
+        let idle = fork.sync(source).expect(0).json();
+        assert_eq!(number(&idle, "/entries/unchanged"), entries, "call {at}: {idle}");
+        assert_eq!(number(&idle, "/bytes/new"), 0, "call {at}: {idle}");
+    }
+    kills
+}
+
+#[test]
+fn a_first_pass_may_end_at_any_call() {
+    let lab = Lab::with_repository();
+    let source = small_source(&lab);
+    assert!(kill_passes(&lab, &source) > 5);
+}
+
+#[test]
+fn a_later_pass_may_end_at_any_call() {
+    let lab = Lab::with_repository();
+    let source = small_source(&lab);
+    lab.sync(&source).expect(0);
+    fs::write(source.join("folder 1/3"), tree::noise(7, 5000)).unwrap();
+    fs::rename(source.join("folder 2"), source.join("renamed")).unwrap();
+    fs::remove_file(source.join("folder 3/9")).unwrap();
+    assert!(kill_passes(&lab, &source) > 5);
+}
+
+#[test]
+fn a_restore_may_end_at_any_call() {
+    let lab = Lab::with_repository();
+    let source = small_source(&lab);
+    lab.sync(&source).expect(0);
+    let mut kills = 0;
+    for at in calls() {
+        let target = lab.path(&format!("target {at}"));
+        let text = target.to_str().unwrap();
+        let arguments = ["restore", "--repo", &lab.repository, "latest", text, "--json"];
+        if let Some(answer) = killed_at(&lab, at, &arguments) {
+            answer.expect(0);
+            break;
+        }
+        kills += 1;
+        restored(&lab, "latest", &target, &["--delete"]);
+        assert_same(&source, &target, &[]);
+        verified(&lab, &["--target", text]);
+        fs::remove_dir_all(target).unwrap();
+    }
+    assert!(kills > 5);
+}
+
+#[test]
+fn an_init_may_end_at_any_call() {
+    let mut kills = 0;
+    for at in calls() {
+        let lab = Lab::new();
+        let arguments = ["init", "--repo", &lab.repository, "--json"];
+        if let Some(answer) = killed_at(&lab, at, &arguments) {
+            answer.expect(0);
+            break;
+        }
+        kills += 1;
+        let again = lab.verb("init", &[""; 0]);
+        if again.code != 0 {
+            again.refused(1, "repository-exists", "");
+        }
+        let source = lab.path("source");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "content").unwrap();
+        lab.sync(&source).expect(0);
+        verified(&lab, &["--read-data"]);
+    }
+    assert!(kills > 5);
+}
