@@ -155,7 +155,7 @@ def main():
     signed(root, "drover 2026-11 config", config)
     assert root.hex() == file["root_public"]
 
-    escrows, owner_keys, meta_readers = [], {}, {}
+    escrows, owner_keys, meta_readers, data_readers = [], {}, {}, {}
     for case in file["opens"]:
         name = case["slot"]
         slot = signed(root, "drover 2026-11 slot", objects[f"{keys}/slot-{name}"])
@@ -176,6 +176,7 @@ def main():
                     assert (secret.hex(), psk.hex()) == (expected["x25519"], expected["psk"])
                     assert public_of(secret) == stored
             meta_readers[n] = content["meta"]
+            data_readers.setdefault(n, content.get("data"))
             if role == 0:
                 owner_keys[n] = content["owner"]
     for number, header, escrow, slot_key in escrows:
@@ -186,15 +187,30 @@ def main():
     body = signed(root, "drover 2026-11 grant", objects[grant["object"]])
     r = Reader(body, b"DRVRGRNT")
     r.take(16)
-    writer, public, domain, epoch = r.take(16), r.take(32), r.take(16), r.number(4)
+    writer, public, seal_key = r.take(16), r.take(32), r.take(32)
+    domain, epoch = r.take(16), r.number(4)
     r.varint(), r.varint()
     info = r.before()
     plain = Reader(unseal(*meta_readers[epoch], info, r.bytes()))
+    to_writer_info, to_writer = r.before(), r.take(208)
     r.end()
+    assert grant["object"] == f"{keys}/writer-{writer.hex()}-{epoch}"
     secret, label = plain.take(32), plain.bytes().decode()
     assert blake3(public).digest()[:16] == writer == h(grant["writer"])
     assert derive("drover 2026-11 domain id", [secret])[:16] == domain
     assert (secret.hex(), label) == (grant["domain_secret"], grant["label"])
+    r = Reader(h(file["credential"]), b"DRVRCRED")
+    seed = r.take(32)
+    assert (r.take(32), r.bytes(), r.take(32)) == (root, objects[grant["object"]], secret)
+    assert blake3(r.before()).digest() == r.take(32)
+    r.end()
+    opening = derive("drover 2026-11 writer seal secret", [seed])
+    assert public_of(opening) == seal_key
+    psk = derive("drover 2026-11 writer seal psk", [secret])
+    plain = Reader(unseal(opening, psk, to_writer_info, to_writer))
+    for reader_secret, reader_psk in [data_readers[epoch], meta_readers[epoch]]:
+        assert (plain.take(32), plain.take(32)) == (public_of(reader_secret), reader_psk)
+    plain.end()
     revoked = signed(root, "drover 2026-11 revocation", objects[f"{keys}/revoked-{writer.hex()}"])
     assert revoked[26:] == writer + struct.pack("<Q", grant["last_sequence"])
 

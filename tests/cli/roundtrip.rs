@@ -130,6 +130,12 @@ fn a_writer_that_cannot_read() {
     let delta = elsewhere("sync", &["--source", source]).expect(0).json();
     assert_eq!(number(&delta, "/entries/changed"), 1, "{delta}");
     elsewhere("snapshots", &[]).refused(12, "no-password", "password");
+    // It takes a new epoch's keys from the store; the file that it came with is as good as before.
+    let rotated = lab.verb("key rotate", NOTHING).expect(0).json();
+    assert_eq!((&rotated["epoch"], &rotated["writers"][0]["epoch"]), (&2.into(), &2.into()));
+    fs::write(Path::new(source).join("readme"), "changed again").unwrap();
+    elsewhere("sync", &["--source", source, "--credential", file]).expect(0);
+    elsewhere("sync", &["--source", source, "--credential", file]).expect(0);
     verified(&lab, &["--read-data"]);
     let target = lab.path("target");
     restored(&lab, "latest", &target, &[]);

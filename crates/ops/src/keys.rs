@@ -2,7 +2,7 @@
 
 use drover_crypt::hierarchy::{
     Grant, HierarchyError, KdfParameters, Keyring, Object, Role, SlotInfo, UnlockSecret,
-    WriterCredential, key_name,
+    WriterCredential,
 };
 use drover_repo::{Repository, objects::Objects};
 use drover_types::{Timestamp, WriterId, clock};
@@ -39,7 +39,7 @@ pub struct ListedWriter {
     pub label: String,
     /// When it was granted.
     pub issued: Timestamp,
-    /// The epoch it seals to.
+    /// The epoch it may seal to, and does from its next pass on.
     pub epoch: u32,
 }
 
@@ -87,19 +87,15 @@ impl KeySession {
             .collect())
     }
 
-    /// All writers whose grants open.
+    /// All writers whose grants open, each by its newest.
     pub fn writers(&self) -> Vec<ListedWriter> {
-        self.keys
-            .iter()
-            .filter(|object| key_name(&object.name).is_some_and(|name| name.starts_with("writer-")))
-            .filter_map(|object| {
-                let grant =
-                    Grant::decode_verified(&object.bytes, self.keyring.root_public()).ok()?;
-                let (_, label) = self.keyring.open_grant_with_label(&grant).ok()?;
-                let Grant { writer: id, issued, epoch, .. } = grant;
-                Some(ListedWriter { id, label, issued, epoch })
-            })
-            .collect()
+        let grants = self.keyring.grants(&self.keys);
+        let listed = grants.into_iter().filter_map(|grant| {
+            let (_, label) = self.keyring.open_grant_with_label(&grant).ok()?;
+            let Grant { writer: id, issued, epoch, .. } = grant;
+            Some(ListedWriter { id, label, issued, epoch })
+        });
+        listed.collect()
     }
 
     /// Adds a slot.
@@ -153,15 +149,15 @@ impl KeySession {
         Ok(credential)
     }
 
-    /// Begins a new epoch. Returns its number.
+    /// Begins a new epoch for every slot, and for every writer that was not revoked: each takes it
+    /// when it next opens the repository. Returns its number.
     pub fn rotate(&self) -> Result<u32, Error> {
         if self.keyring.role() != Role::Owner {
             return Err(not_owner(HierarchyError::NotOwner));
         }
-        let objects =
-            self.keyring.rotate(&self.keys).map_err(drover_repo::RepositoryError::from)?;
+        let rotated = self.keyring.rotate(&self.keys, clock::now());
+        let (epoch, objects) = rotated.map_err(drover_repo::RepositoryError::from)?;
         self.put(&objects)?;
-        let number = |name| key_name(name)?.strip_prefix("epoch-")?.split('-').next()?.parse().ok();
-        Ok(objects.last().and_then(|object| number(&object.name)).unwrap_or_default())
+        Ok(epoch)
     }
 }

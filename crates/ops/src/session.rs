@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use drover_crypt::hierarchy::{Grant, Keyring, UnlockSecret, WriterCredential};
+use drover_crypt::hierarchy::{Grant, Keyring, UnlockSecret, WriterCredential, keys_folder};
 use drover_repo::{
     Repository,
     log::StoredRecord,
@@ -80,7 +80,7 @@ impl WriterSession {
     }
 
     /// Opens the state of a machine that has a credential, and finds what it lacks of the
-    /// writer's own history.
+    /// writer's own history; takes the keys of a newer epoch, where there is one.
     pub(crate) fn resume(
         objects: Objects,
         repository: RepositoryId,
@@ -89,6 +89,7 @@ impl WriterSession {
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
         let (database, set_aside) = folder.open_database()?;
+        let credential = renewed(credential, &objects, &folder, observer)?;
         if set_aside {
             observer.warning(
                 "the local state was damaged and was set aside; what it knew is found out again",
@@ -238,4 +239,49 @@ impl WriterSession {
         }
         Ok(intact)
     }
+}
+
+/// The credential with the newest grant that the store has for its writer. A machine that may not
+/// look goes on sealing to the epoch it knows.
+fn renewed(
+    credential: WriterCredential,
+    objects: &Objects,
+    folder: &StateFolder,
+    observer: &dyn Observer,
+) -> Result<WriterCredential, Error> {
+    let repository = credential.repository();
+    let listed = match objects.list(&keys_folder(repository)) {
+        Ok(listed) => listed,
+        Err(StoreError::Denied { .. }) => return Ok(credential),
+        Err(error) => return Err(error.into()),
+    };
+    let names = Grant::names(repository, credential.writer_id());
+    let epoch = |name: &str| name.strip_prefix(&names)?.parse::<u32>().ok();
+    let mut later: Vec<_> = listed
+        .into_iter()
+        .filter_map(|object| Some((epoch(&object.name)?, object.name)))
+        .filter(|(epoch, _)| *epoch > credential.epoch())
+        .collect();
+    later.sort();
+    for (_, name) in later.iter().rev() {
+        let bytes = match objects.get(name, limits::SMALL_OBJECT) {
+            Err(StoreError::Denied { .. }) => return Ok(credential),
+            // Anyone who can write to the store can put something there.
+            Err(error @ StoreError::TooLarge { .. }) => {
+                observer.warning(&error.to_string());
+                continue;
+            }
+            bytes => bytes?,
+        };
+        match credential.renewed(&bytes) {
+            Ok(renewed) => {
+                folder.store_credential(&renewed.encode())?;
+                return Ok(renewed);
+            }
+            Err(error) => {
+                observer.warning(&format!("{name} is no grant of this machine's writer: {error}"));
+            }
+        }
+    }
+    Ok(credential)
 }

@@ -138,9 +138,15 @@ impl History {
         for object in keys.iter().filter(is("writer-")) {
             let opened = Grant::decode_verified(&object.bytes, root)
                 .map_err(|e| e.to_string())
-                .and_then(|grant| match object.name.ends_with(&grant.writer.to_hex()) {
+                .and_then(|grant| match object.name == grant.object_name() {
                     true => Ok(grant),
-                    false => Err("it is the grant of another writer".to_owned()),
+                    false => Err("it is the grant of another writer, or epoch".to_owned()),
+                })
+                .and_then(|grant| match self.writers.get(&grant.writer) {
+                    Some(known) if known.domain != grant.domain => {
+                        Err("it names another domain than its writer's other grant".to_owned())
+                    }
+                    _ => Ok(grant),
                 })
                 .and_then(|grant| {
                     let domain = keyring.open_grant(&grant).map_err(|e| e.to_string())?;

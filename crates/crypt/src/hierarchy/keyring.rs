@@ -267,23 +267,30 @@ impl Keyring {
         now: Timestamp,
     ) -> Result<(WriterCredential, Object), HierarchyError> {
         let root = self.root()?;
-        let epoch = self.newest();
-        let data = epoch.data.as_ref().ok_or(HierarchyError::NotOwner)?.public();
-        let meta = epoch.meta.public();
         let key = SigningKey::generate();
         let domain = domain.unwrap_or_else(DomainSecret::random);
-        let grant = Grant::issue(
-            self.repository,
-            key.public(),
-            &domain,
-            epoch.number,
-            &meta,
-            label,
-            now,
-            root,
-        );
+        let epoch = self.newest();
+        let grant = Grant::issue(self.repository, &key, &domain, epoch, label, now, root)?;
         let object = grant.object();
-        Ok((WriterCredential::new(key, self.root_public, grant, data, meta, domain), object))
+        Ok((WriterCredential::new(key, self.root_public, grant, domain)?, object))
+    }
+
+    /// The newest grant of each writer in `keys`, of those that open.
+    pub fn grants(&self, keys: &[Object]) -> Vec<Grant> {
+        let mut newest: BTreeMap<WriterId, Grant> = BTreeMap::new();
+        for object in keys {
+            let Ok(grant) = Grant::decode_verified(&object.bytes, &self.root_public) else {
+                continue;
+            };
+            let known = newest.get(&grant.writer).map_or(0, |known| known.epoch);
+            if object.name == grant.object_name()
+                && grant.epoch > known
+                && self.open_grant(&grant).is_ok()
+            {
+                newest.insert(grant.writer, grant);
+            }
+        }
+        newest.into_values().collect()
     }
 
     /// The secret of a grant's domain.
@@ -412,14 +419,18 @@ impl Keyring {
 
     /// [`Self::rotate_for`] every slot in `keys`. A slot that has no box in the newest epoch is an
     /// error that names it: it was removed and put back, or lost its box.
-    pub fn rotate(&self, keys: &[Object]) -> Result<Vec<Object>, UnlockError> {
-        self.rotate_for(&self.slots(keys)?, keys)
+    pub fn rotate(
+        &self,
+        keys: &[Object],
+        now: Timestamp,
+    ) -> Result<(u32, Vec<Object>), UnlockError> {
+        self.rotate_for(&self.slots(keys)?, keys, now)
     }
 
-    /// Makes a new epoch for `slots`, with fresh keys for both readers and the owner. What was
-    /// sealed before stays open to whoever has the earlier keys, and writers seal to the earlier
-    /// epoch until they are issued anew. Store the objects in this order; the last one's name has
-    /// the epoch's number.
+    /// Makes a new epoch for `slots`, with fresh keys for both readers and the owner, and a grant
+    /// of it for each writer that was not revoked. What was sealed before stays open to whoever
+    /// has the earlier keys, and a writer seals to the earlier epoch until it finds its grant.
+    /// Returns the epoch's number, and the objects in the order in which to store them.
     ///
     /// After a removal, `slots` must be what the owner wants to remain, not what the store lists:
     /// whoever kept a copy of a removed slot can put it back until the next epoch exists. `keys`
@@ -428,7 +439,8 @@ impl Keyring {
         &self,
         slots: &[SlotInfo],
         keys: &[Object],
-    ) -> Result<Vec<Object>, UnlockError> {
+        now: Timestamp,
+    ) -> Result<(u32, Vec<Object>), UnlockError> {
         let damaged = |object: String| move |error| UnlockError::Damaged { object, error };
         let root = self.root().map_err(damaged(keys_folder(self.repository)))?;
         // A number is never used twice, not even that of a rotation that was interrupted.
@@ -444,8 +456,21 @@ impl Keyring {
                 .and_then(|key| epoch.box_for(self.repository, slot, &key, root));
             objects.push(made.map_err(damaged(slot.object_name(self.repository)))?);
         }
-        // The epoch comes last: one that is there has all its boxes.
+        // The epoch comes after its boxes: one that is there has all of them.
         objects.push(epoch.object(self.repository, root));
-        Ok(objects)
+        // Grants come after the epoch: nobody seals to one that is not there.
+        let revoked: BTreeSet<WriterId> = keys
+            .iter()
+            .filter_map(|object| Revocation::decode_verified(&object.bytes, &self.root_public).ok())
+            .map(|revocation| revocation.writer)
+            .collect();
+        for grant in self.grants(keys).iter().filter(|grant| !revoked.contains(&grant.writer)) {
+            let renewed = self
+                .open_grant_with_label(grant)
+                .and_then(|(domain, label)| grant.renew(&domain, &epoch, &label, now, root))
+                .map_err(damaged(grant.object_name()))?;
+            objects.push(renewed.object());
+        }
+        Ok((epoch.number, objects))
     }
 }

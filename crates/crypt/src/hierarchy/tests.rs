@@ -56,7 +56,7 @@ fn roles_have_what_they_may_have() {
     for keyring in [&reader, &auditor] {
         assert!(keyring.issue_writer("w", None, NOW).is_err());
         assert!(!keyring.can_sign());
-        assert!(keyring.rotate_for(&owner.slots(&objects).unwrap(), &objects).is_err());
+        assert!(keyring.rotate_for(&owner.slots(&objects).unwrap(), &objects, NOW).is_err());
     }
     let slots = owner.slots(&objects).unwrap();
     assert_eq!(slots.len(), 3);
@@ -91,7 +91,7 @@ fn rotation_reaches_the_slots_that_remain_and_not_those_removed() {
     let gone = owner.objects_of(removed.slot(), &objects);
     assert_eq!(gone.len(), 2);
     objects.retain(|object| !gone.contains(&object.name));
-    objects.extend(owner.rotate(&objects).unwrap());
+    objects.extend(owner.rotate(&objects, NOW).unwrap().1);
 
     let reader = unlock(&config, &objects, &key_file(2)).unwrap();
     let owner = unlock(&config, &objects, &key_file(1)).unwrap();
@@ -226,7 +226,7 @@ fn an_interrupted_rotation_changes_nothing_and_its_number_is_not_used_again() {
         owner.add_slot(&key_file(2), Role::Reader, "", KdfParameters::minimum(), NOW).unwrap();
     objects.extend(added);
     let slots = owner.slots(&objects).unwrap();
-    let rotated = owner.rotate(&objects).unwrap();
+    let (_, rotated) = owner.rotate(&objects, NOW).unwrap();
     assert_eq!(key_name(&rotated.last().unwrap().name), Some("epoch-2"));
     for stored in 0..rotated.len() {
         let mut partly = objects.clone();
@@ -235,12 +235,52 @@ fn an_interrupted_rotation_changes_nothing_and_its_number_is_not_used_again() {
             assert_eq!(unlock(&config, &partly, &key_file(byte)).unwrap().newest_epoch(), 1);
         }
         let owner = unlock(&config, &partly, &key_file(1)).unwrap();
-        let again = owner.rotate_for(&slots, &partly).unwrap();
+        let (_, again) = owner.rotate_for(&slots, &partly, NOW).unwrap();
         assert_eq!(key_name(&again.last().unwrap().name) == Some("epoch-2"), stored == 0);
         partly.extend(again);
         let newest = unlock(&config, &partly, &key_file(2)).unwrap().newest_epoch();
         assert_eq!(newest, if stored == 0 { 2 } else { 3 });
     }
+}
+
+#[test]
+fn a_rotation_reaches_every_writer_that_was_not_revoked() {
+    let (config, mut objects, owner) = made();
+    let issue = |label| owner.issue_writer(label, None, NOW).unwrap();
+    let ((first, grant), (second, other), (revoked, last)) = (issue("a"), issue("b"), issue("c"));
+    objects.extend([grant, other, last, owner.revoke(revoked.writer_id(), 0).unwrap()]);
+    let (number, rotated) = owner.rotate(&objects, NOW).unwrap();
+    let epoch = rotated.iter().position(|o| key_name(&o.name) == Some("epoch-2")).unwrap();
+    let (before, after) = rotated.split_at(epoch + 1);
+    let is_grant = |object: &Object| key_name(&object.name).unwrap().starts_with("writer-");
+    assert!(!before.iter().any(is_grant) && after.iter().all(is_grant));
+    assert_eq!((number, after.len()), (2, 2));
+    let of = |writer: &WriterCredential| {
+        let name = format!("{}2", Grant::names(owner.repository(), writer.writer_id()));
+        rotated.iter().find(|object| object.name == name)
+    };
+    assert!(of(&revoked).is_none());
+
+    // The grant alone gives its writer the new readers, and nobody else.
+    let renewed = first.renewed(&of(&first).unwrap().bytes).unwrap();
+    let stored = WriterCredential::decode(&renewed.encode()).unwrap();
+    objects.extend_from_slice(&rotated);
+    let opened = unlock(&config, &objects, &key_file(1)).unwrap();
+    for class in [PackClass::Data, PackClass::Meta] {
+        let reader = opened.reader_secret(class, 2).unwrap().public();
+        assert_eq!(stored.reader(class).key(), reader.key());
+        assert_eq!(stored.reader(class).psk(), reader.psk());
+        assert_ne!(first.reader(class).key(), reader.key());
+    }
+    assert_eq!((stored.epoch(), stored.writer_id()), (2, first.writer_id()));
+    assert_eq!(stored.domain_id(), first.domain_id());
+    assert!(first.renewed(&of(&second).unwrap().bytes).is_err(), "another writer's");
+    assert!(renewed.renewed(&of(&first).unwrap().bytes).is_err(), "not a later one");
+    let labels = |grant: &Grant| opened.open_grant_with_label(grant).unwrap().1;
+    let grants = opened.grants(&objects);
+    let mut known: Vec<_> = grants.iter().map(|grant| (labels(grant), grant.epoch)).collect();
+    known.sort();
+    assert_eq!(known, [("a".into(), 2), ("b".into(), 2), ("c".into(), 1)]);
 }
 
 #[test]
@@ -251,13 +291,13 @@ fn a_removed_slot_that_is_put_back_gets_no_later_keys() {
     let remaining = owner.slots(&objects).unwrap();
     // Put back before the rotation: the owner's list decides, not the store's.
     objects.extend(added);
-    objects.extend(owner.rotate_for(&remaining, &objects).unwrap());
+    objects.extend(owner.rotate_for(&remaining, &objects, NOW).unwrap().1);
     assert!(matches!(unlock(&config, &objects, &key_file(2)), Err(UnlockError::Missing(_))));
     // Put back afterwards, and listed by mistake: it has no box to be escrowed from.
     let owner = unlock(&config, &objects, &key_file(1)).unwrap();
-    let error = owner.rotate_for(&[removed], &objects).unwrap_err();
+    let error = owner.rotate_for(&[removed], &objects, NOW).unwrap_err();
     assert!(matches!(error, UnlockError::Damaged { error: HierarchyError::NoBox, .. }));
-    assert!(owner.rotate(&objects).is_err());
+    assert!(owner.rotate(&objects, NOW).is_err());
 }
 
 #[test]

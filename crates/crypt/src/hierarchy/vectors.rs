@@ -83,7 +83,7 @@ fn generate() -> Value {
     let id_slot = secret("identity", identity.clone());
     let (auditor, added) = owner.add_slot(&id_slot, Role::Auditor, "", kdf, NOW).unwrap();
     objects.extend(added);
-    objects.extend(owner.rotate(&objects).unwrap());
+    objects.extend(owner.rotate(&objects, NOW).unwrap().1);
     let config = objects.remove(objects.iter().position(|o| o.name == "config").unwrap());
     let owner = unlock(&config.bytes, &objects, &secret("passphrase", passphrase.clone())).unwrap();
     let (credential, grant) = owner.issue_writer("server one", None, NOW).unwrap();

@@ -6,23 +6,27 @@ use drover_types::{
 };
 use zeroize::Zeroizing;
 
-use super::{HierarchyError, Object, begin, expect, keys_folder, sign, verified};
+use super::{EpochKeys, HierarchyError, Object, begin, expect, keys_folder, sign, verified};
 use crate::{
     domain::{DomainKeys, DomainSecret},
     seal::{self, ReaderPublic, ReaderSecret},
-    secret::Key,
+    secret::{Key, derive},
     sign::{PublicKey, SigningKey},
 };
 
 const GRANT_MAGIC: [u8; 8] = *b"DRVRGRNT";
 const REVOCATION_MAGIC: [u8; 8] = *b"DRVRRVOK";
 const CREDENTIAL_MAGIC: [u8; 8] = *b"DRVRCRED";
+const SEAL_SECRET_CONTEXT: &str = "drover 2026-11 writer seal secret";
+const SEAL_PSK_CONTEXT: &str = "drover 2026-11 writer seal psk";
 const GRANT_CONTEXT: &str = "drover 2026-11 grant";
 const REVOCATION_CONTEXT: &str = "drover 2026-11 revocation";
 /// Longest label, in bytes.
 const LABEL: usize = 256;
 /// Bound on the sealed part of a grant, in bytes: the domain's secret, the label and its length.
 const SEALED: usize = 32 + 2 + LABEL + seal::SEAL_OVERHEAD;
+/// Length of the part that is sealed to the writer: both readers' keys and pre-shared keys.
+const READERS: usize = 4 * 32 + seal::SEAL_OVERHEAD;
 /// Bound on a grant within a credential, in bytes.
 const GRANT: usize = 1024;
 
@@ -35,6 +39,8 @@ pub struct Grant {
     pub writer: WriterId,
     /// Its key.
     pub public_key: PublicKey,
+    /// The X25519 key that the readers' keys are sealed to.
+    seal_key: [u8; 32],
     /// The domain whose keys name its chunks.
     pub domain: DomainId,
     /// The epoch whose readers it seals to, and whose meta reader opens `sealed`.
@@ -44,37 +50,89 @@ pub struct Grant {
     /// How many bytes stand before the sealed part and its length: what the seal is bound to.
     open_len: usize,
     sealed: Vec<u8>,
+    /// The same for the part that is sealed to the writer.
+    readers_at: usize,
+    readers: [u8; READERS],
     bytes: Vec<u8>,
 }
 
+/// What opens the part of a grant that is sealed to its writer. Nobody else has the secret; the
+/// pre-shared key keeps it closed to the store if X25519 falls.
+fn seal_secret(key: &SigningKey, domain: &DomainSecret) -> ReaderSecret {
+    let secret = derive(SEAL_SECRET_CONTEXT, &[&key.seed()[..]]);
+    ReaderSecret::from_parts(*secret.as_bytes(), seal_psk(domain))
+}
+
+fn seal_psk(domain: &DomainSecret) -> Key {
+    derive(SEAL_PSK_CONTEXT, &[domain.as_bytes()])
+}
+
 impl Grant {
-    #[expect(clippy::too_many_arguments, reason = "each is a field of the grant")]
+    /// The first grant of a writer.
     pub(super) fn issue(
         repository: RepositoryId,
-        public_key: PublicKey,
+        key: &SigningKey,
         domain: &DomainSecret,
-        epoch: u32,
-        meta: &ReaderPublic,
+        epoch: &EpochKeys,
         label: &str,
         issued: Timestamp,
         root: &SigningKey,
-    ) -> Self {
+    ) -> Result<Self, HierarchyError> {
+        let seal_key = *seal_secret(key, domain).public().key();
+        let writer = (key.public(), seal_key);
+        Self::make(repository, writer, domain, epoch, label, issued, root)
+    }
+
+    /// The same writer's grant for another epoch.
+    pub(super) fn renew(
+        &self,
+        domain: &DomainSecret,
+        epoch: &EpochKeys,
+        label: &str,
+        issued: Timestamp,
+        root: &SigningKey,
+    ) -> Result<Self, HierarchyError> {
+        let writer = (self.public_key, self.seal_key);
+        Self::make(self.repository, writer, domain, epoch, label, issued, root)
+    }
+
+    fn make(
+        repository: RepositoryId,
+        (public_key, seal_key): (PublicKey, [u8; 32]),
+        domain: &DomainSecret,
+        epoch: &EpochKeys,
+        label: &str,
+        issued: Timestamp,
+        root: &SigningKey,
+    ) -> Result<Self, HierarchyError> {
+        let data = epoch.data.as_ref().ok_or(HierarchyError::NotOwner)?.public();
+        let meta = epoch.meta.public();
         let mut e = begin(&GRANT_MAGIC);
         e.raw(repository.as_bytes());
         e.raw(public_key.writer_id().as_bytes());
         e.raw(&public_key.0);
+        e.raw(&seal_key);
         e.raw(domain.id().as_bytes());
-        e.u32(epoch);
+        e.u32(epoch.number);
         e.signed(issued.seconds);
         e.varint(issued.nanos.into());
         let mut plain = Encoder::new();
         plain.raw(domain.as_bytes());
         plain.bytes(&label.as_bytes()[..label.floor_char_boundary(LABEL)]);
         let plain = Zeroizing::new(plain.finish());
-        let sealed = seal::seal(meta, e.as_bytes(), &plain);
+        let sealed = seal::seal(&meta, e.as_bytes(), &plain);
         e.bytes(&sealed);
-        let bytes = sign(e, GRANT_CONTEXT, root);
-        Self::decode_verified(&bytes, &root.public()).expect("it was made a line above")
+        let mut plain = Encoder::new();
+        for reader in [&data, &meta] {
+            plain.raw(reader.key());
+            plain.raw(reader.psk().as_bytes());
+        }
+        let plain = Zeroizing::new(plain.finish());
+        let writer =
+            ReaderPublic::new(seal_key, seal_psk(domain)).map_err(|_| HierarchyError::Sealed)?;
+        let readers = seal::seal(&writer, e.as_bytes(), &plain);
+        e.raw(&readers);
+        Self::decode_verified(&sign(e, GRANT_CONTEXT, root), &root.public())
     }
 
     /// Reads a grant and checks that `root` signed it.
@@ -84,16 +142,31 @@ impl Grant {
         let repository = RepositoryId(d.array()?);
         let writer = WriterId(d.array()?);
         let public_key = PublicKey(d.array()?);
+        let seal_key = d.array()?;
         let domain = DomainId(d.array()?);
         let epoch = d.u32()?;
         let issued =
             Timestamp::new(d.signed()?, d.varint32()?).ok_or(DecodeError::Invalid("not a time"))?;
         let open_len = body.len() - d.rest().len();
         let sealed = d.bytes(SEALED)?.to_vec();
+        let readers_at = body.len() - d.rest().len();
+        let readers = d.array()?;
         d.end()?;
         let bytes = bytes.to_vec();
-        let grant =
-            Self { repository, writer, public_key, domain, epoch, issued, open_len, sealed, bytes };
+        let grant = Self {
+            repository,
+            writer,
+            public_key,
+            seal_key,
+            domain,
+            epoch,
+            issued,
+            open_len,
+            sealed,
+            readers_at,
+            readers,
+            bytes,
+        };
         if grant.public_key.writer_id() != grant.writer {
             return Err(DecodeError::Invalid("a writer's id is not that of its key").into());
         }
@@ -117,9 +190,26 @@ impl Grant {
         Ok((secret, label))
     }
 
+    /// The readers of the grant's epoch, data and meta, for its writer.
+    fn readers(&self, writer: &ReaderSecret) -> Result<[ReaderPublic; 2], HierarchyError> {
+        let plain = seal::open(writer, &self.bytes[..self.readers_at], &self.readers)
+            .map_err(|_| HierarchyError::Sealed)?;
+        let mut d = Decoder::new(&plain);
+        let mut reader = || -> Result<ReaderPublic, HierarchyError> {
+            ReaderPublic::new(d.array()?, Key::from_bytes(d.array()?))
+                .map_err(|_| HierarchyError::Sealed)
+        };
+        Ok([reader()?, reader()?])
+    }
+
     /// The name of its object.
     pub fn object_name(&self) -> String {
-        format!("{}/writer-{}", keys_folder(self.repository), self.writer)
+        format!("{}{}", Self::names(self.repository, self.writer), self.epoch)
+    }
+
+    /// What the names of a writer's grants begin with; the number of the epoch follows.
+    pub fn names(repository: RepositoryId, writer: WriterId) -> String {
+        format!("{}/writer-{writer}-", keys_folder(repository))
     }
 
     pub(super) fn object(&self) -> Object {
@@ -187,12 +277,26 @@ impl WriterCredential {
         key: SigningKey,
         root: PublicKey,
         grant: Grant,
-        data: ReaderPublic,
-        meta: ReaderPublic,
         domain: DomainSecret,
-    ) -> Self {
+    ) -> Result<Self, HierarchyError> {
+        if key.public() != grant.public_key || domain.id() != grant.domain {
+            return Err(DecodeError::Invalid("its parts do not belong together").into());
+        }
+        let [data, meta] = grant.readers(&seal_secret(&key, &domain))?;
         let keys = domain.keys();
-        Self { key, root, grant, data, meta, domain, keys }
+        Ok(Self { key, root, grant, data, meta, domain, keys })
+    }
+
+    /// The same writer with a later grant, as the store has it.
+    pub fn renewed(&self, grant: &[u8]) -> Result<Self, HierarchyError> {
+        let grant = Grant::decode_verified(grant, &self.root)?;
+        if grant.repository != self.grant.repository {
+            return Err(HierarchyError::OtherRepository);
+        }
+        if grant.epoch <= self.grant.epoch {
+            return Err(HierarchyError::OtherName);
+        }
+        Self::new(self.key.clone(), self.root, grant, self.domain.clone())
     }
 
     /// The bytes for a file of mode 0600.
@@ -201,12 +305,7 @@ impl WriterCredential {
         e.raw(&self.key.seed()[..]);
         e.raw(&self.root.0);
         e.bytes(&self.grant.bytes);
-        for reader in [&self.data, &self.meta] {
-            e.raw(reader.key());
-            e.raw(reader.psk().as_bytes());
-        }
         e.raw(self.domain.as_bytes());
-        // A damaged reader's key would seal every pack to nobody, and nothing would show it.
         let check = blake3::hash(e.as_bytes());
         e.raw(check.as_bytes());
         Zeroizing::new(e.finish())
@@ -219,21 +318,13 @@ impl WriterCredential {
         let key = SigningKey::from_seed(&seed);
         let root = PublicKey(d.array()?);
         let grant = Grant::decode_verified(d.bytes(GRANT)?, &root)?;
-        let mut reader = || -> Result<ReaderPublic, HierarchyError> {
-            ReaderPublic::new(d.array()?, Key::from_bytes(d.array()?))
-                .map_err(|_| HierarchyError::Sealed)
-        };
-        let (data, meta) = (reader()?, reader()?);
         let domain = DomainSecret::from_bytes(d.array()?);
         let covered = &bytes[..bytes.len() - d.rest().len()];
         if d.array()? != *blake3::hash(covered).as_bytes() {
             return Err(DecodeError::Invalid("it is damaged: its checksum does not hold").into());
         }
         d.end()?;
-        if key.public() != grant.public_key || domain.id() != grant.domain {
-            return Err(DecodeError::Invalid("its parts do not belong together").into());
-        }
-        Ok(Self::new(key, root, grant, data, meta, domain))
+        Self::new(key, root, grant, domain)
     }
 
     /// Which repository.

@@ -210,7 +210,13 @@ fn import(file: &Path, place: &Place, context: &Context) -> Result<(), Error> {
     let folder =
         StateFolder::create(&state, credential.repository()).map_err(drover_ops::Error::from)?;
     match folder.credential().map_err(drover_ops::Error::from)? {
-        Some(known) if *known == *bytes => Ok(()),
+        // It may have had later grants since.
+        Some(known)
+            if WriterCredential::decode(&known)
+                .is_ok_and(|known| known.writer_id() == credential.writer_id()) =>
+        {
+            Ok(())
+        }
         Some(_) => Err(Error::Usage(
             "this machine's state has another credential for this repository already".to_owned(),
         )),

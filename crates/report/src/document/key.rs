@@ -32,7 +32,7 @@ pub struct WriterItem {
     pub label: Text,
     /// When it was made.
     pub issued: Text,
-    /// The generation of the readers' keys that it seals to.
+    /// The generation of the readers' keys that it may seal to, and does from its next pass on.
     pub epoch: u32,
 }
 
@@ -81,11 +81,15 @@ impl KeyReport {
                  drover key rotate, so that later packs are closed to it."
                     .to_owned(),
             ),
-            "rotate" => page.next.push(
+            "rotate" => page.next.extend([
                 "The new keys protect what is written from now on; what is there stays sealed as \
                  it was."
                     .to_owned(),
-            ),
+                "Every writer that is listed with this epoch takes it at its next pass. A machine \
+                 that may not list and read keys/ goes on with the old keys: give it that \
+                 permission for one pass."
+                    .to_owned(),
+            ]),
             "export-writer" => page.next.push(
                 "Carry the file to the machine that is to write, and nowhere else: it can write \
                  to this repository and cannot read from it."
