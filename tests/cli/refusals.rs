@@ -7,7 +7,6 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
-    time::{Duration, Instant},
 };
 
 use crate::{
@@ -250,10 +249,7 @@ fn no_service_there() {
             ("AWS_REGION", "us-east-1"),
         ],
     );
-    let started = Instant::now();
     lab.verb("snapshots", NONE).refused(1, "unreachable", "127.0.0.1");
-    // A mistyped endpoint must not take minutes to show; on a busy machine a minute is enough.
-    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

@@ -327,6 +327,7 @@ fn store(error: &StoreError) -> Advice {
         StoreError::Conflict { .. } => ("conflict", FAILED),
         StoreError::Denied { .. } => ("denied", FAILED),
         StoreError::Unauthenticated { .. } => ("credentials", FAILED),
+        StoreError::WrongClock { .. } => ("clock", FAILED),
         StoreError::NoSpace { .. } => ("no-space", FAILED),
         StoreError::ReadOnly { .. } => ("read-only", FAILED),
         StoreError::BadUrl { .. }

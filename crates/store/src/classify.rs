@@ -96,9 +96,8 @@ type Build = Box<dyn FnOnce(String, Option<Cause>) -> StoreError>;
 /// How the error that `failure` stands for is made of the object and the cause.
 fn http_error(failure: &HttpFailure) -> Build {
     match failure {
-        HttpFailure::Refused { status, code, retry_after, .. } => {
-            let (status, retry_after) = (*status, *retry_after);
-            refusal(status, code, retry_after)
+        HttpFailure::Refused { status, code, retry_after, ahead, .. } => {
+            refusal(*status, code, *retry_after, *ahead)
         }
         HttpFailure::Stalled(_) | HttpFailure::TooSlow(_) => {
             Box::new(|object, source| StoreError::TimedOut { object, source })
@@ -125,8 +124,31 @@ fn http_error(failure: &HttpFailure) -> Build {
     }
 }
 
-fn refusal(status: u16, code: &str, retry_after: Option<std::time::Duration>) -> Build {
+/// S3 and Azure refuse what was signed more than 15 minutes away from their own time.
+const CLOCK_TOLERANCE: u64 = 15 * 60;
+
+fn refusal(
+    status: u16,
+    code: &str,
+    retry_after: Option<std::time::Duration>,
+    ahead: Option<i64>,
+) -> Build {
+    let is_far_off = ahead.is_some_and(|ahead| ahead.unsigned_abs() > CLOCK_TOLERANCE);
     match (status, code) {
+        (_, "RequestTimeTooSkewed") => {
+            Box::new(move |object, source| StoreError::WrongClock { object, ahead, source })
+        }
+        // Not every store says what it minds, and an answer to HEAD has no room to.
+        (
+            400 | 401 | 403,
+            ""
+            | "SignatureDoesNotMatch"
+            | "AuthenticationFailed"
+            | "InvalidAuthenticationInfo"
+            | "AuthorizationHeaderMalformed",
+        ) if is_far_off => {
+            Box::new(move |object, source| StoreError::WrongClock { object, ahead, source })
+        }
         (_, "NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted") => {
             Box::new(|object, source| StoreError::NoContainer { object, source })
         }
@@ -149,8 +171,7 @@ fn refusal(status: u16, code: &str, retry_after: Option<std::time::Duration>) ->
             | "TokenRefreshRequired"
             | "AuthenticationFailed"
             | "AuthorizationHeaderMalformed"
-            | "InvalidAuthenticationInfo"
-            | "RequestTimeTooSkewed",
+            | "InvalidAuthenticationInfo",
         ) => Box::new(|object, source| StoreError::Unauthenticated { object, source }),
         (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => {
             Box::new(|object, source| StoreError::NoSpace { object, source })
@@ -212,7 +233,7 @@ mod tests {
 
     #[test]
     fn statuses_become_what_people_can_act_upon() {
-        let error = |status, code: &str| refusal(status, code, None)("x".to_owned(), None);
+        let error = |status, code: &str| refusal(status, code, None, None)("x".to_owned(), None);
         assert!(matches!(error(403, "AccessDenied"), StoreError::Denied { .. }));
         assert!(matches!(error(403, "ExpiredToken"), StoreError::Unauthenticated { .. }));
         assert!(matches!(error(404, "NoSuchBucket"), StoreError::NoContainer { .. }));

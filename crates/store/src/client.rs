@@ -45,7 +45,14 @@ const PAGE: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpFailure {
     #[error("the store answered {status} {code}{}{message}", if message.is_empty() { "" } else { ": " })]
-    Refused { status: u16, code: String, message: String, retry_after: Option<Duration> },
+    Refused {
+        status: u16,
+        code: String,
+        message: String,
+        retry_after: Option<Duration>,
+        /// How many seconds this machine's clock is ahead of the store's.
+        ahead: Option<i64>,
+    },
     #[error("no progress for {0:?}")]
     Stalled(Duration),
     #[error("slower than is acceptable: not done after {0:?}")]
@@ -214,8 +221,9 @@ impl Service {
         let (parts, body) = http::Response::from(response).into_parts();
         let status = parts.status.as_u16();
         if status >= 300 && !is_metadata {
-            let retry_after =
-                parts.headers.get("retry-after").and_then(|v| retry_after(v.to_str().ok()?));
+            let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+            let retry_after = header("retry-after").and_then(retry_after);
+            let ahead = header("date").and_then(until).map(|seconds| -seconds);
             let text =
                 tokio::time::timeout(self.shared.stall, head_of(body)).await.unwrap_or_default();
             return Err(HttpFailure::Refused {
@@ -223,6 +231,7 @@ impl Service {
                 code: element(&text, "Code"),
                 message: element(&text, "Message"),
                 retry_after,
+                ahead,
             });
         }
         let expected = body.size_hint().exact();
@@ -467,12 +476,15 @@ fn retry_after(value: &str) -> Option<Duration> {
     const MOST: i64 = 3600;
     let seconds = match value.trim().parse::<i64>() {
         Ok(seconds) => seconds,
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(value).ok()?;
-            date.timestamp().as_second() - drover_types::clock::now().seconds
-        }
+        Err(_) => until(value)?,
     };
     Some(Duration::from_secs(seconds.clamp(0, MOST) as u64))
+}
+
+/// The seconds from now to a date in a header.
+fn until(date: &str) -> Option<i64> {
+    let date = jiff::fmt::rfc2822::parse(date).ok()?;
+    Some(date.timestamp().as_second() - drover_types::clock::now().seconds)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How many transfers at a time: as many as the store and the link take.
+//! How many operations at a time: as many as the store and the link take.
 //!
 //! Additive increase, multiplicative decrease, as congestion control does it. Until the store
 //! first asks to slow down, each success admits one transfer more; afterwards, one more for each
@@ -37,7 +37,7 @@ struct State {
 
 /// Leave to run one transfer, until it is dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub(crate) struct Permit {
     permit: Option<OwnedSemaphorePermit>,
     concurrency: Concurrency,
 }

@@ -50,6 +50,16 @@ pub enum StoreError {
         /// The store's answer.
         source: Option<Cause>,
     },
+    /// The store refuses what is signed with this machine's idea of the time.
+    #[error("{object}: this machine's clock is {}", off_by(*ahead))]
+    WrongClock {
+        /// Name of the object.
+        object: String,
+        /// How many seconds it is ahead of the store's, where the store said its time.
+        ahead: Option<i64>,
+        /// The store's answer.
+        source: Option<Cause>,
+    },
     /// No connection came about.
     #[error("{object}: the store cannot be reached")]
     Unreachable {
@@ -184,6 +194,18 @@ pub enum StoreError {
     },
 }
 
+fn off_by(ahead: Option<i64>) -> String {
+    let Some(ahead) = ahead else { return "not the store's".to_owned() };
+    let minutes = ahead.unsigned_abs() / 60;
+    let by = match minutes {
+        0..120 => format!("{minutes} minutes"),
+        120..2880 => format!("{} hours", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    };
+    let direction = if ahead < 0 { "behind" } else { "ahead of" };
+    format!("{by} {direction} the store's")
+}
+
 impl StoreError {
     /// Whether the same operation may well succeed a little later.
     pub fn is_transient(&self) -> bool {
@@ -237,10 +259,13 @@ impl StoreError {
                 "Nothing was overwritten. Verify the repository, and find out who else writes to this prefix."
             }
             Self::Denied { .. } => {
-                "Allow these credentials to get, put and list objects under the prefix, and check that the clock is right."
+                "Allow these credentials to get, put and list objects under the prefix."
             }
             Self::Unauthenticated { .. } => {
-                "Set the provider's credentials (AWS_*, AZURE_*, GOOGLE_*), check that they have not expired, and that region and clock are right."
+                "Set the provider's credentials (AWS_*, AZURE_*, GOOGLE_*), check that they have not expired, and that the region is right."
+            }
+            Self::WrongClock { .. } => {
+                "Set this machine's clock (timedatectl set-ntp true, or chronyd); then run it again."
             }
             Self::Unreachable { .. } => {
                 "Check the network, the name of the endpoint, the proxy and the firewall."

@@ -29,7 +29,6 @@ mod store;
 mod url;
 mod usage;
 
-pub use concurrency::Permit;
 pub use error::{Cause, StoreError};
 pub use options::{Checksum, StoreOptions};
 pub use probe::{Capabilities, CreateOnly};

@@ -12,7 +12,7 @@ use crate::{StoreError, StoreKind};
 pub struct StoreOptions {
     /// Bytes per second in each direction; `None` for no limit.
     pub bandwidth: Option<NonZeroU64>,
-    /// The most transfers at a time that [`crate::Store::permit`] lets grow to.
+    /// The most operations at a time; how many there are adapts to what the store takes.
     pub concurrency_max: usize,
     /// How long a request may make no progress.
     pub stall: Duration,

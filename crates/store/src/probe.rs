@@ -109,23 +109,15 @@ impl Store {
 
     async fn try_create(&self, name: &str, body: &Bytes) -> Result<Created, StoreError> {
         let path = self.path(name)?;
-        let mut attempts = self.attempts();
-        loop {
-            let error = match self.send(name, &path, body, PutMode::Create).await {
-                Ok(()) => {
-                    attempts.note(&Ok(()));
-                    return Ok(Created::Yes);
-                }
-                Err(PutFailure::Taken(_)) => return Ok(Created::Taken),
-                Err(PutFailure::Unsupported(_)) => return Ok(Created::Unsupported),
-                Err(PutFailure::Other(error)) => error,
-            };
-            let result = Err::<(), _>(error);
-            attempts.note(&result);
-            if let Err(error) = result {
-                attempts.pause(error).await?;
+        self.retried(|_| async {
+            match self.send(name, &path, body, PutMode::Create).await {
+                Ok(()) => Ok(Created::Yes),
+                Err(PutFailure::Taken(_)) => Ok(Created::Taken),
+                Err(PutFailure::Unsupported(_)) => Ok(Created::Unsupported),
+                Err(PutFailure::Other(error)) => Err(error),
             }
-        }
+        })
+        .await
     }
 }
 

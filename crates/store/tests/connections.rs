@@ -160,7 +160,6 @@ async fn operations_can_run_on_other_threads() {
     let store =
         Store::connect(&"memory:".parse().unwrap(), &StoreOptions::default()).await.unwrap();
     let task = tokio::spawn(async move {
-        let _permit = store.permit().await;
         store.probe().await?;
         store.put_new("x", Bytes::new()).await?;
         store.get_range("x", 0..0).await?;

@@ -26,6 +26,8 @@ enum Fault {
     None,
     /// This status, without doing anything; with this `Retry-After`.
     Status(u16, &'static str),
+    /// This status and code, without doing anything, from a clock that is this many seconds ahead.
+    Refuse(u16, &'static str, i64),
     /// Does what was asked and closes the connection without an answer.
     LoseAnswer,
     /// Does what was asked and never answers.
@@ -166,6 +168,16 @@ async fn exchange(stream: &mut BufReader<TcpStream>, state: &Mutex<State>) -> Op
             let text =
                 "<Error><Code>Scripted</Code><Message>so it is \u{202e}written</Message></Error>";
             return answer(stream, status, &extra, text.as_bytes(), &method).await;
+        }
+        Fault::Refuse(status, code, ahead) => {
+            let now = drover_types::clock::now().seconds + ahead;
+            let date = jiff::Timestamp::from_second(now).unwrap();
+            let date = jiff::fmt::rfc2822::DateTimePrinter::new()
+                .timestamp_to_rfc9110_string(&date)
+                .unwrap();
+            let text = format!("<Error><Code>{code}</Code></Error>");
+            let date = format!("Date: {date}\r\n");
+            return answer(stream, status, &date, text.as_bytes(), &method).await;
         }
         Fault::Garbage => {
             stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.ok()?;
@@ -449,6 +461,31 @@ async fn what_does_not_pass_is_not_tried_again() {
             assert!(!error.remedy().is_empty());
         }
         assert_eq!(server.requests(), ["PUT", "GET"], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_told_from_wrong_credentials() {
+    const YEAR: i64 = 365 * 86_400;
+    for (code, ahead, expected) in [
+        // As S3 says it; the date alone, where nothing is said; and what the date does not explain.
+        ("RequestTimeTooSkewed", -YEAR, "365 days ahead of"),
+        ("RequestTimeTooSkewed", 1000, "16 minutes behind"),
+        ("AuthenticationFailed", 5 * 3600 + 10, "5 hours behind"),
+        ("AccessDenied", YEAR, "denies"),
+        ("SignatureDoesNotMatch", 100, "credentials"),
+    ] {
+        let server = Server::start(&[Fault::Refuse(403, code, ahead); 2]).await;
+        let store = server.store().await;
+        let read = store.get("config", 10).await.unwrap_err();
+        assert!(read.to_string().contains(expected), "{code}: {read}");
+        // Without a body there is no code.
+        let looked_up = store.head("config").await.unwrap_err();
+        match ahead.unsigned_abs() > 900 {
+            true => assert!(matches!(looked_up, StoreError::WrongClock { .. }), "{looked_up:?}"),
+            false => assert!(matches!(looked_up, StoreError::Denied { .. }), "{looked_up:?}"),
+        }
+        assert_eq!(server.requests(), ["GET", "HEAD"]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! From closed packs to acknowledged ones: the asynchronous edge of the pipeline.
 //!
 //! For each pack: a durable intent, the PUT, a durable acknowledgement. Packs are sent side by
-//! side, as many as the store's own pace allows and there are buffers for. As soon as enough
+//! side, as many as there are buffers for and, where it asks to slow down, as the store takes. As soon as enough
 //! chunks wait for an index object, one is written.
 
 use std::{
