@@ -59,6 +59,17 @@ impl Lab {
         Self { repository: url, environment, ..Self::new() }
     }
 
+    /// The same with its repository elsewhere.
+    pub fn move_to(self, repository: &str) -> Self {
+        Self { repository: repository.to_owned(), ..self }
+    }
+
+    /// The same with one more variable.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

@@ -8,6 +8,7 @@
 mod compare;
 mod crash;
 mod docs;
+mod faults;
 mod lab;
 mod refusals;
 mod resume;

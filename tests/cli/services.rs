@@ -19,7 +19,7 @@ const AZURE_KEY: &str =
 
 /// The endpoint in `variable`; `None` skips the test where that is allowed.
 #[allow(clippy::print_stderr)]
-fn service(variable: &str) -> Option<String> {
+pub fn service(variable: &str) -> Option<String> {
     let endpoint = std::env::var(variable).ok();
     let is_required = std::env::var("CI").is_ok_and(|v| v == "true")
         || std::env::var("DROVER_TEST_SERVICES").is_ok_and(|v| v == "required");
@@ -31,9 +31,13 @@ fn service(variable: &str) -> Option<String> {
     endpoint
 }
 
+/// A prefix that no other run uses.
+pub fn fresh() -> String {
+    format!("cli-{:016x}", RandomState::new().hash_one(0))
+}
+
 fn there_and_back(scheme: &str, environment: &[(&str, &str)]) {
-    // A prefix that no other run uses.
-    let url = format!("{scheme}://drover/cli-{:016x}", RandomState::new().hash_one(0));
+    let url = format!("{scheme}://drover/{}", fresh());
     let lab = Lab::at(url, environment);
     let source = lab.path("source");
     let entries = tree::hostile(&source);

@@ -151,6 +151,11 @@ impl Error {
         self.advice().2 == interrupt::EXIT
     }
 
+    /// Whether the store denies access.
+    pub fn is_denied(&self) -> bool {
+        self.advice().0 == "denied"
+    }
+
     fn advice(&self) -> Advice {
         match self {
             Self::Usage(_) => ("command-line", "drover --help shows what there is.", USAGE),
@@ -312,6 +317,18 @@ fn state(error: &StateError) -> Advice {
     match error {
         StateError::InUse(_) => {
             ("in-use", "Wait until the other one has ended, or use another --state-dir.", FAILED)
+        }
+        StateError::Io { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            (
+                "state-full",
+                "Make room in the state directory, then run it again: it goes on.",
+                FAILED,
+            )
         }
         StateError::Io { .. } => {
             ("state", "Check room and permissions of the state directory.", FAILED)

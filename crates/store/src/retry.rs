@@ -153,8 +153,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_never_answered_is_given_up_soon() {
-        let store = Store::connect(&"memory:".parse().unwrap(), &StoreOptions::default());
-        let store = store.await.unwrap();
+        let options = StoreOptions::default();
+        let store = Store::connect(&"memory:".parse().unwrap(), &options).await.unwrap();
         let began = Instant::now();
         let nobody = || async {
             Err::<(), _>(StoreError::Unreachable { object: String::new(), source: None })

@@ -83,19 +83,28 @@ impl VerifyArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
         let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
+        let mut report = match self.verified(&place, context) {
+            // Nothing was found to be wrong, and nothing to be right.
+            Err(error) if error.is_denied() => denied(&error),
+            report => report?,
+        };
+        report.repository = place.text();
+        report.seconds = started.elapsed().as_secs_f64();
+        Ok(answer(report))
+    }
+
+    fn verified(&self, place: &Place, context: &Context) -> Result<VerifyReport, Error> {
         let expected_heads = self.expected_heads()?;
-        let mut session = reading::open(&place, context)?;
-        let verified = self.verify(&place, &mut session, expected_heads, context);
+        let mut session = reading::open(place, context)?;
+        let verified = self.verify(place, &mut session, expected_heads, context);
         let (subject, outcome) = match &verified {
             Ok(report) => recorded(report),
             Err(error) => (String::new(), error.outcome()),
         };
         context.record(&session.repository, "verify", &subject, &outcome);
         let mut report = verified?;
-        report.repository = place.text();
         report.heads = session.history.heads().iter().map(head).collect();
-        report.seconds = started.elapsed().as_secs_f64();
-        Ok(answer(report))
+        Ok(report)
     }
 
     fn verify(
@@ -222,6 +231,9 @@ impl VerifyArgs {
     }
 }
 
+const DIFFERENCE: &str = "Keep the repository as it is, and read the list of problems.";
+const INCOMPLETE: &str =
+    "Allow these credentials to list and get objects under the prefix, and verify again.";
 const EXPECTED: &str = "it was expected";
 
 /// A head as the repository names its snapshot, with or without the leading zeros.
@@ -276,23 +288,38 @@ fn selector(place: &Place, text: &OsString) -> Result<String, Error> {
     Ok(located.unwrap_or_else(|| name.to_owned()))
 }
 
+/// The report of a verification to which the store denied what it needs.
+fn denied(error: &Error) -> VerifyReport {
+    let message = format!("{}; what depends on it was not looked at", error.failure().message);
+    VerifyReport {
+        verdict: Verdict::Incomplete,
+        method: Text::from("incomplete"),
+        unchecked: vec![Problem {
+            kind: Text::from("denied"),
+            message: Text::from(message),
+            ..Problem::default()
+        }],
+        ..VerifyReport::default()
+    }
+}
+
 fn answer(report: VerifyReport) -> Answer {
-    let failure = |kind: &str, message: String, exit| Failure {
+    let failure = |kind: &str, message: String, remedy: &str, exit| Failure {
         kind: kind.into(),
         message: message.into(),
-        remedy: Text::default(),
+        remedy: remedy.into(),
         exit,
     };
     match report.verdict {
         Verdict::Verified => Answer::done(report),
         Verdict::Failed => {
             let n = format::counted(report.problems.len() as u64, "problem was", "problems were");
-            Answer::failed(report, failure("difference", format!("{n} found"), 4))
+            Answer::failed(report, failure("difference", format!("{n} found"), DIFFERENCE, 4))
         }
         Verdict::Incomplete => {
             let n = format::counted(report.unchecked.len() as u64, "thing", "things");
             let message = format!("{n} could not be looked at");
-            Answer::failed(report, failure("incomplete", message, 1))
+            Answer::failed(report, failure("incomplete", message, INCOMPLETE, 1))
         }
     }
 }

@@ -14,7 +14,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
-use drover_repo::{CheckedSnapshot, ChunkIndex, ChunkReader, Problem, Tree, names, tree as stored};
+use drover_repo::{
+    CheckedSnapshot, ChunkError, ChunkIndex, ChunkReader, Problem, Tree, TreeError, names,
+    tree as stored,
+};
+use drover_store::StoreError;
 use drover_types::{
     Basis, ChunkId, ChunkRef, Counter, Entry, Extent, Extents, Observer, PackId, Phase,
     RelativePath, Total, WriterId,
@@ -169,7 +173,7 @@ pub fn verify(
         files += open.files;
         bytes += open.bytes;
         walk.entries = 0;
-        seen = walk.snapshot(snapshot, seen, &mut problems);
+        seen = walk.snapshot(snapshot, seen, &mut problems)?;
         // What an earlier snapshot has as well was looked at with it.
         observer.add(Counter::EntriesDone, open.entries.saturating_sub(walk.entries));
     }
@@ -208,6 +212,19 @@ struct Damage {
     objects: BTreeMap<String, String>,
 }
 
+/// What is wrong with what cannot be read. A store that denies access, or does not answer, says
+/// nothing about the repository: that stays an error.
+fn unreadable(error: TreeError) -> Result<String, Error> {
+    match &error {
+        TreeError::Chunk(ChunkError::Store(cause))
+            if cause.is_transient() || matches!(**cause, StoreError::Denied { .. }) =>
+        {
+            Err(error.into())
+        }
+        error => Ok(error.to_string()),
+    }
+}
+
 /// Walks manifests and finds what damage hurts.
 struct Walk<'v> {
     session: &'v ReaderSession,
@@ -229,7 +246,7 @@ impl Walk<'_> {
         snapshot: &CheckedSnapshot,
         seen: HashSet<ChunkId>,
         problems: &mut Vec<Finding>,
-    ) -> HashSet<ChunkId> {
+    ) -> Result<HashSet<ChunkId>, Error> {
         let manifest_problem = |message: String| Finding {
             kind: "manifest".into(),
             object: Some(snapshot.object()),
@@ -242,14 +259,14 @@ impl Walk<'_> {
         let mut tree = match opened {
             Ok(tree) => tree.skipping(seen),
             Err(error) => {
-                problems.push(manifest_problem(error.to_string()));
-                return seen;
+                problems.push(manifest_problem(unreadable(error)?));
+                return Ok(seen);
             }
         };
         for entry in tree.by_ref() {
             match entry {
-                Ok(entry) => self.entry(&entry),
-                Err(error) => problems.push(manifest_problem(error.to_string())),
+                Ok(entry) => self.entry(&entry)?,
+                Err(error) => problems.push(manifest_problem(unreadable(error)?)),
             }
         }
         for chunk in &snapshot.details.exception_chunks {
@@ -257,15 +274,15 @@ impl Walk<'_> {
                 problems.push(manifest_problem(message.1));
             }
         }
-        tree.into_seen()
+        Ok(tree.into_seen())
     }
 
-    fn entry(&mut self, entry: &Entry) {
+    fn entry(&mut self, entry: &Entry) -> Result<(), Error> {
         if !entry.path.is_root() {
             self.observer.add(Counter::EntriesDone, 1);
             self.entries += 1;
         }
-        let Some(content) = &entry.content else { return };
+        let Some(content) = &entry.content else { return Ok(()) };
         let lists = match &content.extents {
             Extents::Inline(_) => None,
             Extents::Lists { .. } => Some(stored::resolve(self.reader, content, &mut self.frames)),
@@ -274,11 +291,11 @@ impl Walk<'_> {
             (Extents::Inline(extents), _) => extents.clone(),
             (_, Some(Ok(extents))) => extents,
             (_, Some(Err(error))) => {
-                let message = error.to_string();
+                let message = unreadable(error)?;
                 self.hurts(entry, "its list of extents".into(), message);
-                return;
+                return Ok(());
             }
-            (_, None) => return,
+            (_, None) => return Ok(()),
         };
         for extent in extents.iter() {
             if let Extent::Chunk(chunk) = extent
@@ -287,6 +304,7 @@ impl Walk<'_> {
                 self.hurts(entry, object, message);
             }
         }
+        Ok(())
     }
 
     fn hurts(&mut self, entry: &Entry, object: String, message: String) {

@@ -5,7 +5,7 @@
 //! and snapshot are kept, byte for byte, before they are sent, so that a pass killed between
 //! sending and noting it sends the same bytes again instead of forking its own history.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use drover_crypt::merkle::Frontier;
 use drover_pack::{DirectoryEntry, HEADER_LEN, PackHeader, PackReceipt, TAG_LEN};
@@ -113,6 +113,8 @@ pub struct Partial {
 pub struct Database {
     db: redb::Database,
     path: std::path::PathBuf,
+    /// Why an access failed first: redb only says that one did.
+    failed: OnceLock<std::io::ErrorKind>,
 }
 
 impl Database {
@@ -126,7 +128,7 @@ impl Database {
             }
             other => damaged(other.to_string()),
         })?;
-        Self { db, path: path.to_owned() }.initialised()
+        Self { db, path: path.to_owned(), failed: OnceLock::new() }.initialised()
     }
 
     /// Over a storage of the caller's: simulated power loss.
@@ -136,7 +138,7 @@ impl Database {
             .set_cache_size(CACHE)
             .create_with_backend(backend)
             .map_err(|e| StateError::Damaged { path: path.clone(), message: e.to_string() })?;
-        Self { db, path }.initialised()
+        Self { db, path, failed: OnceLock::new() }.initialised()
     }
 
     fn initialised(self) -> Result<Self, StateError> {
@@ -164,12 +166,16 @@ impl Database {
     fn error(&self, error: redb::Error) -> StateError {
         match error {
             redb::Error::Io(source) if !is_cut(&source) => {
+                self.failed.get_or_init(|| source.kind());
                 StateError::Io { path: self.path.clone(), source }
             }
             // The disk was full, say: what was committed before is whole.
             redb::Error::PreviousIo => StateError::Io {
                 path: self.path.clone(),
-                source: std::io::Error::other("an earlier access failed"),
+                source: match self.failed.get() {
+                    Some(kind) => std::io::Error::from(*kind),
+                    None => std::io::Error::other("an earlier access failed"),
+                },
             },
             other => StateError::Damaged { path: self.path.clone(), message: other.to_string() },
         }
