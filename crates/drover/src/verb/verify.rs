@@ -232,8 +232,7 @@ impl VerifyArgs {
 }
 
 const DIFFERENCE: &str = "Keep the repository as it is, and read the list of problems.";
-const INCOMPLETE: &str =
-    "Allow these credentials to list and get objects under the prefix, and verify again.";
+const INCOMPLETE: &str = "Give the permissions that are missing, and verify again.";
 const EXPECTED: &str = "it was expected";
 
 /// A head as the repository names its snapshot, with or without the leading zeros.
@@ -293,7 +292,7 @@ fn denied(error: &Error) -> VerifyReport {
     let message = format!("{}; what depends on it was not looked at", error.failure().message);
     VerifyReport {
         verdict: Verdict::Incomplete,
-        method: Text::from("incomplete"),
+        method: Text::from("none"),
         unchecked: vec![Problem {
             kind: Text::from("denied"),
             message: Text::from(message),
