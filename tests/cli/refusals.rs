@@ -303,3 +303,13 @@ fn places_within_one_another() {
     lab.sync(&Path::new(&lab.repository).join("packs")).refused(2, "nested", "packs");
     assert_eq!(listing(&lab), before);
 }
+
+#[test]
+fn a_demo_where_something_is() {
+    let (lab, source) = Lab::with_source();
+    let answer = lab.run(&["demo", source.to_str().unwrap(), "--json"]);
+    let steps = answer.json()["steps"].clone();
+    assert_eq!(steps.as_array().map(Vec::len), Some(1), "{steps}");
+    assert!(answer.stderr.contains("DROVER_STATE_DIR"), "what people read: {}", answer.stderr);
+    answer.refused(1, "demo", source.to_str().unwrap());
+}

@@ -3,6 +3,7 @@
 //! `{"schema": "drover.<verb>/1", …the verb's fields…, "error": {…} where it failed}`. Fields are
 //! added within a version, never renamed or removed.
 
+pub mod demo;
 pub mod diff;
 pub mod exception;
 pub mod init;
@@ -114,10 +115,12 @@ bodies! {
     Key(key::KeyReport) = "key",
     /// The audit log.
     Log(log::LogReport) = "log",
+    /// The demo.
+    Demo(demo::DemoReport) = "demo",
 }
 
 /// Verbs that answer with nothing but success or an error.
-const PLAIN_VERBS: &[&str] = &["cat", "demo", "report", "completions", "man", "drover"];
+const PLAIN_VERBS: &[&str] = &["cat", "report", "completions", "man", "drover"];
 
 impl Document {
     /// A verb that did what it was told.

@@ -17,6 +17,7 @@ mod text;
 
 pub use document::{
     Body, Document, Failure, ParseError,
+    demo::{DemoReport, DemoStep},
     diff::{ChangeItem, DiffReport, DiffTotals},
     exception::{ExceptionItem, PathText},
     init::InitReport,

@@ -6,9 +6,11 @@ use std::{
     io::{self, Write},
     path::{self, PathBuf},
     process::Command,
+    time::Instant,
 };
 
 use clap::{Args, ValueEnum};
+use drover_report::{DemoReport, DemoStep, Text};
 
 use crate::{
     context::Context,
@@ -40,7 +42,8 @@ pub struct DemoArgs {
 
 impl DemoArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
-        context.no_document("demo")?;
+        let started = Instant::now();
+        let global = context.global;
         let typed = self.dir.to_str().filter(|dir| !dir.chars().any(char::is_control));
         if typed.is_none() {
             let message = "the demo shows commands to type, so its directory needs a plain name";
@@ -48,8 +51,23 @@ impl DemoArgs {
         }
         let dir = path::absolute(&self.dir).map_err(Error::WorkingDirectory)?;
         let places = Places { dir };
-        let mut stage = Terminal { progress: context.global.progress };
-        play(&places, self.seed, &mut stage)?;
+        let mut stage =
+            Terminal { progress: global.progress, aside: global.json, steps: Vec::new() };
+        let played = play(&places, self.seed, &mut stage).map_err(Error::from);
+        if global.json || global.html.is_some() {
+            let report = DemoReport {
+                directory: Text::from(output::shown(&places.dir)),
+                seed: self.seed,
+                steps: stage.steps,
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            return match played {
+                Ok(()) => Ok(Answer::done(report)),
+                Err(error @ Error::OutputClosed) => Err(error),
+                Err(error) => Ok(Answer::failed(report, error.failure())),
+            };
+        }
+        played?;
         let end = format!(
             "\nThat was all of it. Everything is in {}: look around, type the commands yourself, \
              and remove the directory when you are done.\n",
@@ -63,6 +81,19 @@ impl DemoArgs {
 /// Shows the demo on stdout. drover runs as a process of its own and writes there as well.
 struct Terminal {
     progress: ProgressMode,
+    /// All of this goes to stderr: stdout is for the document.
+    aside: bool,
+    steps: Vec<DemoStep>,
+}
+
+impl Terminal {
+    fn say(&self, text: &str) -> io::Result<()> {
+        let mut out: Box<dyn Write> = match self.aside {
+            true => Box::new(io::stderr().lock()),
+            false => Box::new(io::stdout().lock()),
+        };
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    }
 }
 
 impl Stage for Terminal {
@@ -80,7 +111,9 @@ impl Stage for Terminal {
         if !command.is_empty() {
             text += &format!("\n  $ {command}\n");
         }
-        say(&(text + "\n"))
+        let (title, command) = (Text::from(step.title), Text::from(command));
+        self.steps.push(DemoStep { title, command, ..DemoStep::default() });
+        self.say(&(text + "\n"))
     }
 
     fn drover(&mut self, places: &Places, arguments: &[OsString]) -> io::Result<u8> {
@@ -89,22 +122,28 @@ impl Stage for Terminal {
         if let Some(mode) = self.progress.to_possible_value() {
             command.arg("--progress").arg(mode.get_name());
         }
+        if self.aside {
+            command.stdout(io::stderr());
+        }
         let status = command
             .env("DROVER_STATE_DIR", places.state())
             .env("DROVER_PASSWORD_FILE", places.password())
             .status()?;
         // Ended by a signal: as when it is interrupted.
-        Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(interrupt::EXIT))
+        let exit =
+            status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(interrupt::EXIT);
+        if let Some(step) = self.steps.last_mut() {
+            step.exit = Some(exit);
+        }
+        Ok(exit)
     }
 
     fn outcome(&mut self, text: &str) -> io::Result<()> {
-        say(&format!("  {text}.\n"))
+        if let Some(step) = self.steps.last_mut() {
+            step.outcome = Text::from(text);
+        }
+        self.say(&format!("  {text}.\n"))
     }
-}
-
-fn say(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// The words of `text` in lines of at most `width` characters, where no word is longer.

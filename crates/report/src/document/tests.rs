@@ -88,7 +88,12 @@ fn what_was_written_reads_again_and_says_the_same() {
     let failure = Failure { kind: "difference".into(), exit: 4, ..Default::default() };
     let lost = SyncSource { error: Some(failure.clone()), ..Default::default() };
     let partial = SyncReport::new("r".into(), vec![pass(vec![]), lost], 1.0);
+    let step = |exit| crate::DemoStep { title: "t".into(), exit, ..Default::default() };
+    let demo =
+        crate::DemoReport { steps: vec![step(None), step(Some(4))], seed: 7, ..Default::default() };
     let documents = [
+        Document::done(demo.clone()),
+        Document::failed_with(demo, failure.clone()),
         Document::failed_with(partial, failure.clone()),
         Document::done(SyncReport::new("r".into(), vec![pass(vec![]), pass(vec![])], 1.0)),
         Document::failed_with(verify, failure.clone()),
