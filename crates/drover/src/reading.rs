@@ -1,9 +1,16 @@
-//! What the reading verbs share: the repository opened with the password.
+//! What the reading verbs share: the repository opened with the password, and what is looked at.
+
+use std::ffi::OsString;
 
 use clap::Args;
 use drover_ops::ReaderSession;
+use drover_types::SnapshotId;
 
-use crate::{context::Context, error::Error, place::Place};
+use crate::{
+    context::Context,
+    error::Error,
+    place::{Place, RepositoryArgs, SnapshotPath},
+};
 
 /// Beyond this many problems, `drover verify` names the rest.
 const SHOWN_PROBLEMS: usize = 5;
@@ -14,6 +21,45 @@ pub struct SourceArg {
     /// Which source `latest` is of, where the repository has several
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
+}
+
+/// Where snapshots are looked into, and of which source: what ls, diff and cat begin with.
+#[derive(Debug, Args)]
+pub struct InsideArgs {
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    #[command(flatten)]
+    source: SourceArg,
+}
+
+/// Snapshots that are looked into.
+pub struct Inside<const N: usize> {
+    /// Their repository.
+    pub session: ReaderSession,
+    /// Which they are.
+    pub snapshots: [SnapshotId; N],
+    /// How they were named, and where in them to look.
+    pub wanted: [SnapshotPath; N],
+}
+
+impl InsideArgs {
+    /// Opens the repository, and finds the snapshots that `choose` takes from the arguments, once
+    /// a plan among them has been taken.
+    pub fn open<const N: usize>(
+        &self,
+        mut positionals: Vec<OsString>,
+        context: &Context,
+        choose: impl FnOnce(&[OsString]) -> Result<[SnapshotPath; N], Error>,
+    ) -> Result<Inside<N>, Error> {
+        let place = self.repository.place(&mut positionals)?;
+        let wanted = choose(&positionals)?;
+        let session = open(&place, context)?;
+        let mut snapshots = [SnapshotId([0; 32]); N];
+        for (id, wanted) in snapshots.iter_mut().zip(&wanted) {
+            *id = session.find(&wanted.snapshot, self.source.source.as_deref())?.id();
+        }
+        Ok(Inside { session, snapshots, wanted })
+    }
 }
 
 /// Opens the repository for reading. What is wrong with its history is warned about: a damaged

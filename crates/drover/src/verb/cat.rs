@@ -9,8 +9,8 @@ use crate::{
     context::Context,
     error::Error,
     output::Answer,
-    place::{RepositoryArgs, SnapshotPath},
-    reading::{self, SourceArg},
+    place::SnapshotPath,
+    reading::{Inside, InsideArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -25,21 +25,17 @@ pub struct CatArgs {
     #[arg(value_name = "PLAN] [SNAPSHOT:PATH", num_args = 1..=2, required = true)]
     positionals: Vec<OsString>,
     #[command(flatten)]
-    repository: RepositoryArgs,
-    #[command(flatten)]
-    source: SourceArg,
+    inside: InsideArgs,
 }
 
 impl CatArgs {
-    pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
+    pub fn run(self, context: &Context) -> Result<Answer, Error> {
         context.no_document("cat")?;
-        let place = self.repository.place(&mut self.positionals)?;
-        let [wanted] = self.positionals.as_slice() else {
-            return Err(Error::Usage("which file? SNAPSHOT:PATH".to_owned()));
-        };
-        let wanted = SnapshotPath::parse(wanted)?;
-        let mut session = reading::open(&place, context)?;
-        let snapshot = session.find(&wanted.snapshot, self.source.source.as_deref())?.id();
+        let Inside { mut session, snapshots: [snapshot], wanted: [wanted] } =
+            self.inside.open(self.positionals, context, |rest| match rest {
+                [wanted] => Ok([SnapshotPath::parse(wanted)?]),
+                _ => Err(Error::Usage("which file? SNAPSHOT:PATH".to_owned())),
+            })?;
         context.progress.finish();
         let mut out = io::stdout().lock();
         inspect::cat(&mut session, snapshot, &wanted.path, &mut out, &context.cancel)?;

@@ -15,8 +15,8 @@ use crate::{
     context::Context,
     error::Error,
     output::Answer,
-    place::{RepositoryArgs, SnapshotPath},
-    reading::{self, SourceArg},
+    place::SnapshotPath,
+    reading::{Inside, InsideArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -31,26 +31,23 @@ pub struct DiffArgs {
     #[arg(value_name = "PLAN] FROM [TO", num_args = 1..=3, required = true)]
     positionals: Vec<OsString>,
     #[command(flatten)]
-    repository: RepositoryArgs,
-    #[command(flatten)]
-    source: SourceArg,
+    inside: InsideArgs,
 }
 
 impl DiffArgs {
-    pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
-        let place = self.repository.place(&mut self.positionals)?;
-        let (from, to) = match self.positionals.as_slice() {
-            [from] => (SnapshotPath::parse(from)?, SnapshotPath::parse("latest".as_ref())?),
-            [from, to] => (SnapshotPath::parse(from)?, SnapshotPath::parse(to)?),
-            _ => return Err(Error::Usage("which snapshots? FROM [TO]".to_owned())),
-        };
-        if !from.path.is_root() || !to.path.is_root() {
-            return Err(Error::Usage("whole snapshots are compared: no :PATH".to_owned()));
-        }
-        let mut session = reading::open(&place, context)?;
-        let source = self.source.source.as_deref();
-        let first = session.find(&from.snapshot, source)?.id();
-        let second = session.find(&to.snapshot, source)?.id();
+    pub fn run(self, context: &Context) -> Result<Answer, Error> {
+        let Inside { mut session, snapshots: [first, second], .. } =
+            self.inside.open(self.positionals, context, |rest| {
+                let (from, to) = match rest {
+                    [from] => (SnapshotPath::parse(from)?, SnapshotPath::parse("latest".as_ref())?),
+                    [from, to] => (SnapshotPath::parse(from)?, SnapshotPath::parse(to)?),
+                    _ => return Err(Error::Usage("which snapshots? FROM [TO]".to_owned())),
+                };
+                if !from.path.is_root() || !to.path.is_root() {
+                    return Err(Error::Usage("whole snapshots are compared: no :PATH".to_owned()));
+                }
+                Ok([from, to])
+            })?;
         let (from, to) = (Text::from(first.to_string()), Text::from(second.to_string()));
         let mut totals = DiffTotals::default();
         let mut each = |take: &mut dyn FnMut(ChangeItem) -> Result<(), drover_ops::Error>| {

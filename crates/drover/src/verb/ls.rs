@@ -14,8 +14,8 @@ use crate::{
     context::Context,
     error::Error,
     output::Answer,
-    place::{RepositoryArgs, SnapshotPath},
-    reading::{self, SourceArg},
+    place::SnapshotPath,
+    reading::{Inside, InsideArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -31,24 +31,20 @@ pub struct LsArgs {
     #[arg(value_name = "PLAN] [SNAPSHOT[:PATH]", num_args = 0..=2)]
     positionals: Vec<OsString>,
     #[command(flatten)]
-    repository: RepositoryArgs,
-    #[command(flatten)]
-    source: SourceArg,
+    inside: InsideArgs,
     /// Everything below as well
     #[arg(long, short)]
     recursive: bool,
 }
 
 impl LsArgs {
-    pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
-        let place = self.repository.place(&mut self.positionals)?;
-        let wanted = match self.positionals.as_slice() {
-            [] => SnapshotPath::parse("latest".as_ref())?,
-            [wanted] => SnapshotPath::parse(wanted)?,
-            _ => return Err(Error::Usage("one snapshot at a time: SNAPSHOT[:PATH]".to_owned())),
-        };
-        let mut session = reading::open(&place, context)?;
-        let snapshot = session.find(&wanted.snapshot, self.source.source.as_deref())?.id();
+    pub fn run(self, context: &Context) -> Result<Answer, Error> {
+        let Inside { mut session, snapshots: [snapshot], wanted: [wanted] } =
+            self.inside.open(self.positionals, context, |rest| match rest {
+                [] => Ok([SnapshotPath::parse("latest".as_ref())?]),
+                [wanted] => Ok([SnapshotPath::parse(wanted)?]),
+                _ => Err(Error::Usage("one snapshot at a time: SNAPSHOT[:PATH]".to_owned())),
+            })?;
         let mut report = LsReport {
             snapshot: Text::from(snapshot.to_string()),
             path: PathText::from(&wanted.path),
