@@ -11,7 +11,7 @@ mod stage;
 use std::{
     io::{self, IsTerminal},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -19,7 +19,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use drover_types::{Counter, Exception, Observer, Phase, Total, observer::COUNTERS};
+use drover_types::{Counter, Exception, Observer, Phase, Total, lock, observer::COUNTERS};
 
 use meter::Counts;
 use show::Show;
@@ -72,10 +72,6 @@ enum Message {
 
 /// Beyond this many exceptions the report has them, and the progress only counts.
 const SHOWN_EXCEPTIONS: u64 = 10;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Progress {
     /// Begins; nothing is shown before a verb reports its first phase.

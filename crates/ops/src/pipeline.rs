@@ -37,14 +37,14 @@ use drover_repo::{
     state::{Database, TapeWriter},
 };
 use drover_source::Source;
-use drover_types::{Observer, RepositoryId, SourceId, WriterId};
+use drover_types::{Observer, RepositoryId, SourceId, WriterId, lock};
 
 use crate::{
     Cancel, Error,
     sync::{
         collector::{Collected, Collector},
         dedup::Dedup,
-        packer::{MetaSink, Packer, Pool, lock},
+        packer::{MetaSink, Packer, Pool},
         reader::{Buffers, ReadContext},
         steps::{Step, Steps},
         uploader::{Uploader, channel},

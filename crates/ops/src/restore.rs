@@ -26,7 +26,7 @@ use drover_source::{
 };
 use drover_types::{
     Basis, ChunkKind, Counter, Entry, Exception, ExceptionKind, Extent, Kind, Observer, Phase,
-    RelativePath, SnapshotId, Total,
+    RelativePath, SnapshotId, Total, lock,
 };
 use rayon::prelude::*;
 
@@ -35,7 +35,6 @@ use crate::{
     compare::{Comparison, FirstNames, differences},
     merge::{Merged, merge},
     reading::ReaderSession,
-    sync::packer::lock,
 };
 
 /// Files of a batch.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use drover_crypt::{Key, domain::DomainKeys, hierarchy::Keyring};
 use drover_pack::{DirectoryEntry, FrameReader, PackError, PackKey, PackReceipt};
 use drover_store::StoreError;
-use drover_types::{ChunkId, ChunkKind, ChunkRef, FileHash, PackClass, PackId, limits};
+use drover_types::{ChunkId, ChunkKind, ChunkRef, FileHash, PackClass, PackId, limits, lock};
 
 use crate::{
     history::{History, Problem},
@@ -321,8 +321,4 @@ fn what_of(error: &PackError) -> &'static str {
         PackError::Sealed { what } => what,
         _ => "a part",
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -12,6 +12,7 @@ pub mod entry;
 pub mod exception;
 pub mod id;
 pub mod limits;
+pub mod lock;
 pub mod observer;
 pub mod path;
 
@@ -20,5 +21,6 @@ pub use clock::Timestamp;
 pub use entry::{Attributes, Content, Entry, Evidence, Extent, Extents, Kind, Xattr};
 pub use exception::{Exception, ExceptionKind};
 pub use id::{ChunkId, DomainId, FileHash, PackId, RepositoryId, SnapshotId, SourceId, WriterId};
+pub use lock::lock;
 pub use observer::{Basis, Counter, Observer, Phase, Silent, Total};
 pub use path::{PathError, RelativePath};

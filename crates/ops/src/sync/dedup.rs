@@ -9,7 +9,7 @@ use std::{
 };
 
 use drover_repo::state::{Database, Filter, StateError};
-use drover_types::{ChunkId, ChunkRef, Content, Extent, Extents};
+use drover_types::{ChunkId, ChunkRef, Content, Extent, Extents, lock};
 
 const SHARDS: usize = 16;
 /// Room the filter has for chunks of this pass.
@@ -37,8 +37,7 @@ impl<'s> Dedup<'s> {
     }
 
     fn shard(&self, id: &ChunkId) -> std::sync::MutexGuard<'_, HashSet<ChunkId>> {
-        let shard = &self.on_their_way[usize::from(id.0[31]) % SHARDS];
-        shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.on_their_way[usize::from(id.0[31]) % SHARDS])
     }
 
     /// Whether the caller must store this chunk; from now on it counts as being on its way.

@@ -8,7 +8,7 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,7 +18,7 @@ use drover_chunk::Compressor;
 use drover_crypt::domain::DomainKeys;
 use drover_pack::{PackBuilder, Sealer, Session};
 use drover_repo::{manifest::ChunkSink, state::Database};
-use drover_types::{ChunkId, ChunkKind, ChunkRef, PackClass};
+use drover_types::{ChunkId, ChunkKind, ChunkRef, PackClass, lock};
 
 use super::{dedup::Dedup, uploader::Sender};
 use crate::{Cancel, Error};
@@ -61,10 +61,6 @@ impl Pool {
         lock(&self.free).push(buffer);
         self.returned.notify_one();
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// What a pass stored, as plaintext and as frames.

@@ -21,12 +21,9 @@ use drover_repo::{
     names,
     state::Database,
 };
-use drover_types::{Counter, Observer, RepositoryId, WriterId};
+use drover_types::{Counter, Observer, RepositoryId, WriterId, lock};
 
-use super::{
-    dedup::Dedup,
-    packer::{Pool, lock},
-};
+use super::{dedup::Dedup, packer::Pool};
 use drover_repo::objects::Objects;
 
 use crate::{Cancel, Error};

@@ -12,10 +12,10 @@ use drover_chunk::Decompressor;
 use drover_pack::{FrameReader, PackHeader, PackReceipt};
 use drover_repo::{ChunkError, ChunkIndex, ChunkReader, names};
 use drover_store::StoreError;
-use drover_types::{Basis, ChunkId, Counter, Observer, PackClass, PackId, Total, limits};
+use drover_types::{Basis, ChunkId, Counter, Observer, PackClass, PackId, Total, limits, lock};
 
 use super::{Damage, Finding, VerifyOptions};
-use crate::{Cancel, Error, reading::ReaderSession, sync::packer::lock};
+use crate::{Cancel, Error, reading::ReaderSession};
 
 /// Compares the store's listing with the packs that signed snapshots list. What the listing
 /// lacks is asked for by name: a listing alone decides nothing.

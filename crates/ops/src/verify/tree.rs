@@ -14,7 +14,7 @@ use drover_source::{
 };
 use drover_types::{
     Basis, Counter, Entry, ExceptionKind, FileHash, Kind, Observer, Phase, RelativePath,
-    SnapshotId, Total,
+    SnapshotId, Total, lock,
 };
 
 use super::{Finding, Verdict, VerifyOutcome};
@@ -23,7 +23,6 @@ use crate::{
     compare::{Comparison, FirstNames, differences},
     merge::{Merged, Ordered, merge},
     reading::ReaderSession,
-    sync::packer::lock,
 };
 
 /// What a snapshot is compared with.

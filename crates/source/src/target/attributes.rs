@@ -9,12 +9,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use drover_types::{Attributes, Entry, Kind, limits, path::escape};
+use drover_types::{Attributes, Entry, Kind, limits, lock, path::escape};
 use rustix::{fs::FileType, io::Errno};
 
 use super::{
@@ -436,7 +436,7 @@ impl Names {
 
     fn id(&self, name: Option<&Arc<str>>) -> Option<u32> {
         let name = name?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some(id) = known.get(name) {
             return *id;
         }

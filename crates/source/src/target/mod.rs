@@ -28,10 +28,10 @@ use std::{
         unix::fs::DirBuilderExt,
     },
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use drover_types::{Entry, Kind, RelativePath, clock};
+use drover_types::{Entry, Kind, RelativePath, clock, lock};
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, Mode, linkat, makedev, mkdirat, mknodat, symlinkat, syncfs,
@@ -92,12 +92,6 @@ struct Inner {
     /// Nanoseconds; tells the temporary names of this target from those of others.
     opened_at: u128,
     next_temporary: AtomicU64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change under these locks is a single insertion or removal: a thread that panicked
-    // leaves them whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Target {

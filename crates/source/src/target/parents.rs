@@ -3,10 +3,10 @@
 use std::{
     collections::VecDeque,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use drover_types::RelativePath;
+use drover_types::{RelativePath, lock};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -75,14 +75,14 @@ impl Parents {
             .map_or(true, |names| names.iter().any(|name| **name == *DEFAULT_ACL));
         let flags = object.flags().is_ok_and(|flags| flags & SETTABLE_FLAGS != 0);
         let found = Arc::new(Parent { fd, default_acl, flags });
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         kept.truncate(KEPT - 1);
         kept.push_front((parent.into(), found.clone()));
         Ok((found, name))
     }
 
     fn find(&self, parent: &[u8]) -> Option<Arc<Parent>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let at = kept.iter().position(|(path, _)| **path == *parent)?;
         let found = kept[at].1.clone();
         if at > KEPT / 2 {
@@ -95,7 +95,7 @@ impl Parents {
     /// Lets go of `path` and of what lies below it: it is about to be removed or changed.
     pub fn forget(&self, path: &RelativePath) {
         let path = path.as_bytes();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(kept, _)| {
+        lock(&self.0).retain(|(kept, _)| {
             let below = kept.starts_with(path)
                 && (path.is_empty() || matches!(kept.get(path.len()), None | Some(b'/')));
             !below

@@ -6,15 +6,15 @@
 
 use std::{os::fd::AsFd, sync::atomic::Ordering};
 
-use drover_types::RelativePath;
+use drover_types::{RelativePath, lock};
 use rustix::{
     fs::{AtFlags, renameat, unlinkat},
     io::Errno,
 };
 
 use super::{
-    Inner, LOCKING, Losses, Object, Parent, Target, TargetError, TargetErrorKind, lock, point_at,
-    reopen, set_flags, swapped,
+    Inner, LOCKING, Losses, Object, Parent, Target, TargetError, TargetErrorKind, point_at, reopen,
+    set_flags, swapped,
 };
 
 /// How many replacements wait for a sync before one is made for them.
