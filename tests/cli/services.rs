@@ -3,6 +3,8 @@
 use std::{
     fs,
     hash::{BuildHasher, RandomState},
+    io::{Read, Write},
+    net::TcpStream,
 };
 
 use crate::{
@@ -74,6 +76,61 @@ fn s3() {
         ("AWS_REGION", "us-east-1"),
     ];
     there_and_back("s3", &environment);
+}
+
+#[test]
+fn storage_class_and_encryption_reach_the_store() {
+    let Some(endpoint) = service("DROVER_TEST_S3") else { return };
+    let prefix = fresh();
+    let lab = Lab::at(
+        format!("s3://drover/{prefix}"),
+        &[
+            ("AWS_ENDPOINT_URL", &*endpoint),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_REGION", "us-east-1"),
+        ],
+    );
+    let (plan, source) = (lab.path("plan.toml"), lab.path("source"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    let text = format!(
+        "[repository]\nurl = \"{}\"\nstorage_class = \"STANDARD_IA\"\nkms_key_id = \"a-key\"\n\
+         [[source]]\nname = \"a\"\nurl = \"{}\"\n",
+        lab.repository,
+        source.display()
+    );
+    fs::write(&plan, text).unwrap();
+    let plan = plan.to_str().unwrap();
+    lab.run(&["init", plan]).expect(0);
+    lab.run(&["sync", plan]).expect(0);
+
+    let listing = asked(&endpoint, "GET", &format!("/drover?list-type=2&prefix={prefix}"));
+    let objects: Vec<_> = listing.split("<Contents>").skip(1).collect();
+    let is_pack = |object: &&&str| object.contains("/packs/");
+    assert!(objects.iter().filter(is_pack).count() > 0 && objects.len() > 5, "{listing}");
+    for object in objects {
+        let class = if is_pack(&&object) { "STANDARD_IA" } else { "STANDARD" };
+        assert!(object.contains(&format!("<StorageClass>{class}<")), "{object}");
+        let (_, key) = object.split_once("<Key>").unwrap();
+        let (key, _) = key.split_once("</Key>").unwrap();
+        let head = asked(&endpoint, "HEAD", &format!("/drover/{key}")).to_ascii_lowercase();
+        assert!(head.contains("x-amz-server-side-encryption: aws:kms\r\n"), "{key}: {head}");
+        assert!(head.contains("x-amz-server-side-encryption-aws-kms-key-id: a-key\r\n"), "{head}");
+    }
+    let archived = lab.run(&["init", "--json", "--storage-class", "DEEP_ARCHIVE", plan]);
+    archived.refused(2, "command-line", "archived");
+}
+
+/// What the service answers: the stand-in looks whether a request is signed, and not how.
+fn asked(endpoint: &str, method: &str, target: &str) -> String {
+    let host = endpoint.trim_start_matches("http://");
+    let mut service = TcpStream::connect(host).unwrap();
+    write!(service, "{method} {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: AWS test:test\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    service.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]

@@ -32,6 +32,15 @@ pub struct RepositoryArgs {
     /// The service's URL, where it is not the provider's own
     #[arg(long, value_name = "URL", help_heading = "Storage")]
     endpoint: Option<String>,
+    /// Storage class or access tier of packs, by the provider's name
+    #[arg(long, value_name = "CLASS", help_heading = "Storage")]
+    storage_class: Option<String>,
+    /// S3's own encryption beside drover's: AES256, aws:kms or aws:kms:dsse
+    #[arg(long, value_name = "KIND", help_heading = "Storage")]
+    sse: Option<String>,
+    /// The KMS key of S3's own encryption
+    #[arg(long, value_name = "ID", help_heading = "Storage")]
+    kms_key_id: Option<String>,
     /// Certificate authorities (PEM) to trust beside the system's
     #[arg(long, value_name = "FILE", help_heading = "Storage")]
     ca_file: Option<PathBuf>,
@@ -74,9 +83,22 @@ impl RepositoryArgs {
                 if let Some(parallel) = plan.limits.parallel {
                     options.concurrency_max = parallel;
                 }
+                let repository = &plan.repository;
+                options.storage_class.clone_from(&repository.storage_class);
+                options.sse.clone_from(&repository.sse);
+                options.kms_key_id.clone_from(&repository.kms_key_id);
                 (plan.repository.url.clone(), Some(plan))
             }
         };
+        for (option, given) in [
+            (&mut options.storage_class, &self.storage_class),
+            (&mut options.sse, &self.sse),
+            (&mut options.kms_key_id, &self.kms_key_id),
+        ] {
+            if given.is_some() {
+                option.clone_from(given);
+            }
+        }
         if let Some(rate) = self.bandwidth {
             options.bandwidth = Some(rate.bytes_per_second());
         }

@@ -38,6 +38,12 @@ pub struct Plan {
 pub struct Repository {
     /// Directory or bucket.
     pub url: Location,
+    /// Storage class or access tier of packs.
+    pub storage_class: Option<String>,
+    /// The store's own encryption, beside drover's.
+    pub sse: Option<String>,
+    /// The KMS key of that encryption.
+    pub kms_key_id: Option<String>,
 }
 
 /// What is moved.
@@ -144,9 +150,12 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
     let known = ["repository", "source", "target", "limits"];
     let plan = Table::new(text, "", document.get_ref(), 0, &known)?;
 
-    let table = plan.table("repository", &["url"])?;
-    let table = plan.required("repository", table)?;
+    let known = ["url", "storage_class", "sse", "kms_key_id"];
+    let table = plan.required("repository", plan.table("repository", &known)?)?;
     let repository = location(text, &table, base)?;
+    let string = |key| Ok(table.string(key)?.map(|at| at.value.to_owned()));
+    let (storage_class, sse, kms_key_id) =
+        (string("storage_class")?, string("sse")?, string("kms_key_id")?);
 
     let mut sources: Vec<(Source, usize)> = Vec::new();
     let known = ["name", "url", "one_file_system", "allow_empty"];
@@ -189,7 +198,7 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
     }
 
     Ok(Plan {
-        repository: Repository { url: repository.value },
+        repository: Repository { url: repository.value, storage_class, sse, kms_key_id },
         sources: sources.into_iter().map(|(source, _)| source).collect(),
         target: target.map(|target| Target { url: target.value }),
         limits,

@@ -62,6 +62,7 @@ impl Backend {
         options: &StoreOptions,
         traffic: &Arc<Traffic>,
     ) -> Result<Self, StoreError> {
+        options.check_storage(url.kind())?;
         let (kind, bucket) = match url.place() {
             Place::Memory => return Ok(Self::Memory(InMemory::new())),
             Place::Local(path) => return open_local(url, path),
@@ -164,7 +165,12 @@ fn s3(
         // Half of a pair of keys from each place would be a wrong pair.
         .filter(|(name, _)| !has_keys || **name == "AWS_REGION")
         .map(|(name, value)| (*name, value.as_str()));
-    for (name, value) in from_profile.chain(options.settings.iter()) {
+    // A key says by itself which encryption is meant.
+    let sse = options.sse.as_deref().or(options.kms_key_id.as_ref().map(|_| "aws:kms"));
+    let sse = sse.map(|sse| ("AWS_SERVER_SIDE_ENCRYPTION", sse));
+    let key = options.kms_key_id.as_deref().map(|key| ("AWS_SSE_KMS_KEY_ID", key));
+    let asked = from_profile.chain(options.settings.iter()).chain(sse).chain(key);
+    for (name, value) in asked {
         use AmazonS3ConfigKey as Key;
         match name.to_ascii_lowercase().parse() {
             // What the options decide.
@@ -184,9 +190,6 @@ fn s3(
     }
     if let Some(region) = &options.region {
         builder = builder.with_region(region);
-    }
-    if let Some(key) = &options.sse_kms_key {
-        builder = builder.with_sse_kms_encryption(key);
     }
     builder.with_bucket_name(bucket).build()
 }

@@ -32,8 +32,11 @@ pub struct StoreOptions {
     /// Storage class (S3, GCS) or access tier (Azure) of packs, by the provider's name. Small
     /// objects, which every opening reads, stay in the bucket's default class.
     pub storage_class: Option<String>,
-    /// S3: a KMS key for server-side encryption, beside drover's own encryption.
-    pub sse_kms_key: Option<String>,
+    /// S3: the store's own encryption beside drover's, `AES256`, `aws:kms` or `aws:kms:dsse`; by
+    /// default what the bucket says.
+    pub sse: Option<String>,
+    /// S3: the KMS key of that encryption; by default the account's.
+    pub kms_key_id: Option<String>,
     /// S3: the checksum that goes with each body and that the store checks.
     pub checksum: Checksum,
     /// Certificate authorities (PEM) that are trusted beside the system's.
@@ -70,7 +73,8 @@ impl Default for StoreOptions {
             path_style: true,
             region: None,
             storage_class: None,
-            sse_kms_key: None,
+            sse: None,
+            kms_key_id: None,
             checksum: Checksum::default(),
             ca_file: None,
             proxy: None,
@@ -122,6 +126,37 @@ impl StoreOptions {
         self.endpoint
             .clone()
             .or_else(|| names.iter().find_map(|name| self.settings.get(name)).map(str::to_owned))
+    }
+
+    /// Refuses what the service does not have, and classes whose objects cannot be read at once.
+    pub(crate) fn check_storage(&self, kind: StoreKind) -> Result<(), StoreError> {
+        let bad = |name: &str, reason: &str| {
+            Err(StoreError::BadOption { name: name.to_owned(), reason: reason.to_owned() })
+        };
+        let class = self.storage_class.as_deref();
+        let is_archive = match kind {
+            StoreKind::Local | StoreKind::Memory if class.is_some() => {
+                return bad("storage class", "a directory has none");
+            }
+            StoreKind::S3 => matches!(class, Some("GLACIER" | "DEEP_ARCHIVE")),
+            StoreKind::Azure => class.is_some_and(|class| class.eq_ignore_ascii_case("archive")),
+            // Google's archive class is read as fast as any other.
+            StoreKind::Gcs | StoreKind::Local | StoreKind::Memory => false,
+        };
+        if is_archive {
+            return bad(
+                "storage class",
+                "what is archived cannot be read at once, and verifying and restoring read packs",
+            );
+        }
+        if kind != StoreKind::S3 && (self.sse.is_some() || self.kms_key_id.is_some()) {
+            return bad("sse", "only S3 is asked for it: elsewhere the bucket's settings decide");
+        }
+        match (self.sse.as_deref(), &self.kms_key_id) {
+            (Some("AES256"), Some(_)) => bad("KMS key", "AES256 uses none: give aws:kms"),
+            (None | Some("AES256" | "aws:kms" | "aws:kms:dsse"), _) => Ok(()),
+            (Some(_), _) => bad("sse", "it is none of AES256, aws:kms, aws:kms:dsse"),
+        }
     }
 
     /// Refuses an endpoint that is no URL, holds credentials, or is plain http to elsewhere.
@@ -192,6 +227,24 @@ mod tests {
         assert_eq!(options.endpoint_for(StoreKind::S3).as_deref(), Some("https://b"));
         assert_eq!(options.endpoint_for(StoreKind::Gcs), None);
         assert_eq!(options.proxy.as_deref(), Some("http://p:2"));
+    }
+
+    #[test]
+    fn what_a_service_does_not_have_and_archives_are_refused() {
+        use StoreKind::{Azure, Gcs, Local, S3};
+        let check = |kind, class: &str, sse: &str, key: &str| {
+            let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            let (storage_class, sse, kms_key_id) = (some(class), some(sse), some(key));
+            let options =
+                StoreOptions { storage_class, sse, kms_key_id, ..StoreOptions::default() };
+            options.check_storage(kind).is_ok()
+        };
+        assert!(check(S3, "STANDARD_IA", "aws:kms", "key") && check(S3, "GLACIER_IR", "", "key"));
+        assert!(check(Azure, "Cool", "", "") && check(Gcs, "ARCHIVE", "", ""));
+        assert!(check(Local, "", "", "") && check(S3, "", "AES256", ""));
+        assert!(!check(S3, "DEEP_ARCHIVE", "", "") && !check(Azure, "archive", "", ""));
+        assert!(!check(Local, "STANDARD", "", "") && !check(Gcs, "", "AES256", ""));
+        assert!(!check(S3, "", "aes", "") && !check(S3, "", "AES256", "key"));
     }
 
     #[test]

@@ -110,6 +110,9 @@ async fn s3_by_moto() {
 async fn azure_by_azurite() {
     let Some(endpoint) = service("DROVER_TEST_AZURE") else { return };
     suite(&open("az", &azure(&endpoint)).await, true).await;
+    let mut other = azure(&endpoint);
+    other.storage_class = Some("Cool".to_owned());
+    suite(&open("az", &other).await, true).await;
 }
 
 #[tokio::test]

@@ -37,7 +37,12 @@ fn the_documented_example_means_what_it_says() {
     assert_eq!(
         plan,
         Plan {
-            repository: Repository { url: Location::Cloud("s3://clinic-archive/server-1".into()) },
+            repository: Repository {
+                url: Location::Cloud("s3://clinic-archive/server-1".into()),
+                storage_class: None,
+                sse: None,
+                kms_key_id: None,
+            },
             sources: vec![
                 source("files", "/srv/files", false),
                 source("pacs", "/srv/pacs/archive", true),
@@ -56,7 +61,17 @@ fn every_key_of_a_plan_is_documented() {
     for table in ["[repository]", "[[source]]", "[target]", "[limits]"] {
         assert!(page.contains(&format!("| `{table}` |")), "{table}");
     }
-    for key in ["url", "name", "one_file_system", "allow_empty", "upload", "parallel"] {
+    for key in [
+        "url",
+        "storage_class",
+        "sse",
+        "kms_key_id",
+        "name",
+        "one_file_system",
+        "allow_empty",
+        "upload",
+        "parallel",
+    ] {
         assert!(page.contains(&format!("| `{key}` |")), "{key}");
     }
 }
