@@ -38,9 +38,71 @@ pub fn fresh() -> String {
     format!("cli-{:016x}", RandomState::new().hash_one(0))
 }
 
-fn there_and_back(scheme: &str, environment: &[(&str, &str)]) {
-    let url = format!("{scheme}://drover/{}", fresh());
-    let lab = Lab::at(url, environment);
+/// A stand-in of a cloud.
+pub struct Service {
+    pub scheme: &'static str,
+    pub endpoint: String,
+    environment: fn(endpoint: &str) -> Vec<(&'static str, String)>,
+}
+
+impl Service {
+    /// A lab whose repository is in the service, at a place that no other run uses, and which
+    /// finds the service at `endpoint`.
+    pub fn lab_through(&self, endpoint: &str) -> Lab {
+        let url = format!("{}://drover/{}", self.scheme, fresh());
+        // What follows the host belongs to the service.
+        let path = self.endpoint.split('/').skip(3).map(|part| format!("/{part}"));
+        let environment = (self.environment)(&(endpoint.to_owned() + &path.collect::<String>()));
+        let environment: Vec<_> = environment.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        Lab::at(url, &environment)
+    }
+
+    fn lab(&self) -> Lab {
+        let host = self.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
+        self.lab_through(&host)
+    }
+}
+
+fn s3_service() -> Option<Service> {
+    let environment = |endpoint: &str| {
+        vec![
+            ("AWS_ENDPOINT_URL", endpoint.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+        ]
+    };
+    Some(Service { scheme: "s3", endpoint: service("DROVER_TEST_S3")?, environment })
+}
+
+fn azure_service() -> Option<Service> {
+    let environment = |endpoint: &str| {
+        vec![
+            ("AZURE_STORAGE_ENDPOINT", endpoint.to_owned()),
+            ("AZURE_STORAGE_ACCOUNT", AZURE_ACCOUNT.to_owned()),
+            ("AZURE_STORAGE_KEY", AZURE_KEY.to_owned()),
+        ]
+    };
+    Some(Service { scheme: "az", endpoint: service("DROVER_TEST_AZURE")?, environment })
+}
+
+fn google_service() -> Option<Service> {
+    let environment = |endpoint: &str| {
+        let key = format!(
+            r#"{{"gcs_base_url":"{endpoint}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
+        );
+        vec![("GOOGLE_SERVICE_ACCOUNT_KEY", key)]
+    };
+    Some(Service { scheme: "gs", endpoint: service("DROVER_TEST_GCS")?, environment })
+}
+
+/// Those that run.
+pub fn services() -> Vec<Service> {
+    [s3_service(), azure_service(), google_service()].into_iter().flatten().collect()
+}
+
+fn there_and_back(service: &Service) {
+    let lab = service.lab();
     let source = lab.path("source");
     let entries = tree::hostile(&source);
 
@@ -68,14 +130,7 @@ fn there_and_back(scheme: &str, environment: &[(&str, &str)]) {
 
 #[test]
 fn s3() {
-    let Some(endpoint) = service("DROVER_TEST_S3") else { return };
-    let environment = [
-        ("AWS_ENDPOINT_URL", &*endpoint),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_REGION", "us-east-1"),
-    ];
-    there_and_back("s3", &environment);
+    s3_service().iter().for_each(there_and_back);
 }
 
 #[test]
@@ -135,20 +190,10 @@ fn asked(endpoint: &str, method: &str, target: &str) -> String {
 
 #[test]
 fn azure() {
-    let Some(endpoint) = service("DROVER_TEST_AZURE") else { return };
-    let environment = [
-        ("AZURE_STORAGE_ENDPOINT", &*endpoint),
-        ("AZURE_STORAGE_ACCOUNT", AZURE_ACCOUNT),
-        ("AZURE_STORAGE_KEY", AZURE_KEY),
-    ];
-    there_and_back("az", &environment);
+    azure_service().iter().for_each(there_and_back);
 }
 
 #[test]
 fn google() {
-    let Some(endpoint) = service("DROVER_TEST_GCS") else { return };
-    let key = format!(
-        r#"{{"gcs_base_url":"{endpoint}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
-    );
-    there_and_back("gs", &[("GOOGLE_SERVICE_ACCOUNT_KEY", &key)]);
+    google_service().iter().for_each(there_and_back);
 }

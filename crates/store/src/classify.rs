@@ -32,6 +32,11 @@ pub(crate) enum PutFailure {
 
 pub(crate) fn put_failure(object: &str, error: object_store::Error) -> PutFailure {
     let is_unsupported = match find::<HttpFailure>(&error) {
+        // S3 and Google answer 412, Azure 409; S3 answers 409 where two writes meet.
+        Some(HttpFailure::Refused { status: 409 | 412, .. }) => {
+            let object = object.to_owned();
+            return PutFailure::Taken(StoreError::Conflict { object, source: Some(error.into()) });
+        }
         Some(HttpFailure::Refused { status, code, .. }) => {
             *status == 501 || code == "NotImplemented"
         }
@@ -178,12 +183,14 @@ fn refusal(
         }
         (403 | 407, _) => Box::new(|object, source| StoreError::Denied { object, source }),
         (404, _) => Box::new(|object, source| StoreError::NotFound { object, source }),
-        (409 | 412, _) => Box::new(|object, source| StoreError::Conflict { object, source }),
+        (412, _) => Box::new(|object, source| StoreError::Conflict { object, source }),
         (429 | 503, _) => {
             Box::new(move |object, source| StoreError::Throttled { object, retry_after, source })
         }
         // 307: a bucket so new that its region's name does not resolve everywhere yet.
-        (307 | 408 | 425 | 500 | 502 | 504, _) => {
+        // 409 without a name of its own: something else is under way with the object.
+        (307 | 408 | 425 | 500 | 502 | 504, _)
+        | (409, "" | "OperationAborted" | "ConditionalRequestConflict") => {
             Box::new(move |object, source| StoreError::Unavailable { object, retry_after, source })
         }
         _ => Box::new(|object, source| StoreError::Protocol { object, source }),
