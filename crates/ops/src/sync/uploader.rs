@@ -1,8 +1,8 @@
 //! From closed packs to acknowledged ones: the asynchronous edge of the pipeline.
 //!
 //! For each pack: a durable intent, the PUT, a durable acknowledgement. Packs are sent side by
-//! side, as many as there are buffers for and, where it asks to slow down, as the store takes. As soon as enough
-//! chunks wait for an index object, one is written.
+//! side, as many as there are buffers for, and fewer where the store asks to slow down. As soon as
+//! enough chunks wait for an index object, one is written.
 
 use std::{
     sync::{
