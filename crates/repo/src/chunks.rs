@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use drover_crypt::{Key, domain::DomainKeys, hierarchy::Keyring};
-use drover_pack::{DirectoryEntry, FrameReader, PackError, PackKey, PackReceipt};
+use drover_pack::{FrameReader, PackError, PackKey, PackReceipt};
 use drover_store::StoreError;
 use drover_types::{ChunkId, ChunkKind, ChunkRef, FileHash, PackClass, PackId, limits, lock};
 
@@ -21,11 +21,8 @@ use crate::{
     places::{ChunkIndex, directory_of, read_directory},
 };
 
-/// Memory for packs that were read and may be needed again, in bytes.
+/// Memory for packs of metadata that were read and may be needed again, in bytes.
 const CACHE: usize = 96 << 20;
-
-/// Reads of a part of a pack begin and end at multiples of this.
-const ALIGNMENT: u64 = 64 << 10;
 
 /// Why a chunk cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,28 +52,21 @@ pub enum ChunkError {
     Unlisted(PackId),
 }
 
-/// The bytes of a frame, as far as they are there, from those of its pack that begin at `start`.
-fn cut(bytes: &Bytes, entry: &DirectoryEntry, start: u64) -> Bytes {
-    let range = entry.range();
-    let at = |offset: u64| ((offset - start) as usize).min(bytes.len());
-    bytes.slice(at(range.start)..at(range.end))
-}
-
 /// A pack in memory, with its key.
 pub struct OpenPack {
     /// Its bytes.
     pub bytes: Bytes,
     /// Its key.
-    pub key: Arc<PackKey>,
+    pub key: PackKey,
 }
 
 type Slot = Arc<OnceLock<Result<Arc<OpenPack>, Arc<ChunkError>>>>;
 /// What a pack says of itself; `None` where it cannot.
 type Own = Arc<OnceLock<Option<Arc<PackReceipt>>>>;
 
-/// Reads chunks; packs that were read are kept for a while.
+/// Reads chunks; packs of metadata that were read are kept for a while.
 pub struct ChunkReader<'r> {
-    objects: &'r Objects,
+    pub(crate) objects: &'r Objects,
     keyring: &'r Keyring,
     history: &'r History,
     index: &'r ChunkIndex,
@@ -91,9 +81,6 @@ struct Cache {
     packs: HashMap<u32, Slot>,
     order: VecDeque<u32>,
     bytes: usize,
-    /// How often a pack was fetched that had been fetched before.
-    refetched: u64,
-    fetched: std::collections::HashSet<u32>,
 }
 
 impl<'r> ChunkReader<'r> {
@@ -113,10 +100,9 @@ impl<'r> ChunkReader<'r> {
         self.index
     }
 
-    /// How many packs were fetched, and how many of them more than once.
-    pub fn fetches(&self) -> (u64, u64) {
-        let cache = lock(&self.cache);
-        (cache.fetched.len() as u64, cache.refetched)
+    /// Lets go of the packs that are kept.
+    pub fn forget_packs(&self) {
+        *lock(&self.cache) = Cache::default();
     }
 
     /// Reads a chunk and hands its plaintext and plain BLAKE3 to `take`. Where it was stored
@@ -150,7 +136,7 @@ impl<'r> ChunkReader<'r> {
         Err(failure)
     }
 
-    /// Opens one frame. A pack of the index, by its number, may be kept whole.
+    /// Opens one frame. A pack of metadata of the index, by its number, is kept whole.
     fn open_frame<'f>(
         &self,
         number: Option<u32>,
@@ -164,18 +150,19 @@ impl<'r> ChunkReader<'r> {
         if entry.kind != kind || entry.plain_len != chunk.len {
             return Err(ChunkError::Missing(chunk.id));
         }
-        let whole = match (number, receipt.header.class) {
-            // Metadata is read in order, a pack at a time.
-            (Some(number), PackClass::Meta) => Some(self.pack(number)?),
-            (Some(number), PackClass::Data) => self.kept(number).transpose()?,
-            (None, _) => None,
-        };
-        let (key, sealed) = match whole {
-            Some(open) => (open.key.clone(), cut(&open.bytes, entry, 0)),
-            None => self.frame(receipt, entry)?,
-        };
+        let keys = self.domain_keys(receipt);
         let damaged = |error| ChunkError::Pack { pack: receipt.id, error };
-        frames.open(&key, self.domain_keys(receipt), frame, entry, &sealed).map_err(damaged)
+        match (number, receipt.header.class) {
+            // Metadata is read in order, a pack at a time.
+            (Some(number), PackClass::Meta) => {
+                let open = self.pack(number)?;
+                let range = entry.range();
+                let sealed = open.bytes.get(range.start as usize..range.end as usize);
+                let sealed = sealed.unwrap_or_default();
+                frames.open(&open.key, keys, frame, entry, sealed).map_err(damaged)
+            }
+            _ => self.open_part(&self.fetch_frames(receipt, &[frame])?, receipt, frame, frames),
+        }
     }
 
     /// What a pack itself says, where the index leads to nothing in it.
@@ -211,35 +198,12 @@ impl<'r> ChunkReader<'r> {
         &self.history.domains[&receipt.header.identity.domain]
     }
 
-    /// The pack, where it is kept or on its way.
-    fn kept(&self, number: u32) -> Option<Result<Arc<OpenPack>, ChunkError>> {
-        let slot = lock(&self.cache).packs.get(&number).cloned()?;
-        Some(self.filled(&slot, number))
-    }
-
     fn filled(&self, slot: &Slot, number: u32) -> Result<Arc<OpenPack>, ChunkError> {
         let receipt = &self.index.packs()[number as usize];
         match slot.get_or_init(|| self.fetch(receipt).map(Arc::new).map_err(Arc::new)) {
             Ok(open) => Ok(open.clone()),
             Err(error) => Err(error.again()),
         }
-    }
-
-    /// One frame, by a read that is aligned, so that its place and size do not show.
-    fn frame(
-        &self,
-        receipt: &PackReceipt,
-        entry: &DirectoryEntry,
-    ) -> Result<(Arc<PackKey>, Bytes), ChunkError> {
-        let key = Arc::new(self.key(receipt)?);
-        let range = entry.range();
-        let start = range.start & !(ALIGNMENT - 1);
-        let end = range.end.next_multiple_of(ALIGNMENT).min(receipt.len);
-        let bytes = self
-            .objects
-            .get_range(&names::pack(&receipt.id), start..end)
-            .map_err(|error| ChunkError::Store(Arc::new(error)))?;
-        Ok((key, cut(&bytes, entry, start)))
     }
 
     /// Fetches a pack, or finds it among those kept.
@@ -254,9 +218,6 @@ impl<'r> ChunkReader<'r> {
                     cache.packs.insert(number, slot.clone());
                     cache.order.push_back(number);
                     cache.bytes += receipt.len as usize;
-                    if !cache.fetched.insert(number) {
-                        cache.refetched += 1;
-                    }
                     while cache.bytes > CACHE && cache.order.len() > 1 {
                         let oldest = cache.order.pop_front().expect("it is not empty");
                         cache.packs.remove(&oldest);
@@ -271,7 +232,7 @@ impl<'r> ChunkReader<'r> {
 
     /// Fetches a pack without keeping it.
     fn fetch(&self, receipt: &PackReceipt) -> Result<OpenPack, ChunkError> {
-        let key = Arc::new(self.key(receipt)?);
+        let key = self.key(receipt)?;
         let bytes = self
             .objects
             .get(&names::pack(&receipt.id), limits::PACK)
@@ -302,7 +263,7 @@ impl<'r> ChunkReader<'r> {
 
 impl ChunkError {
     /// The same error once more, for another who waited for the same pack.
-    fn again(&self) -> Self {
+    pub fn again(&self) -> Self {
         match self {
             ChunkError::Store(error) => ChunkError::Store(error.clone()),
             ChunkError::Missing(id) => ChunkError::Missing(*id),

@@ -3,6 +3,7 @@
 
 pub mod chunks;
 mod claim;
+pub mod fetch;
 pub mod history;
 pub mod index;
 pub mod log;
@@ -17,6 +18,7 @@ pub mod state;
 pub mod tree;
 
 pub use chunks::{ChunkError, ChunkReader};
+pub use fetch::PackPart;
 pub use history::{CheckedSnapshot, History, Problem};
 pub use places::ChunkIndex;
 pub use repository::{Repository, RepositoryError};

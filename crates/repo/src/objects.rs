@@ -73,6 +73,20 @@ impl Objects {
         self.wait(calls.collect())
     }
 
+    /// Reads several parts of an object side by side, in the order of `ranges`.
+    pub fn get_ranges(
+        &self,
+        name: &str,
+        ranges: &[std::ops::Range<u64>],
+        parallel: usize,
+    ) -> Vec<Result<Bytes, StoreError>> {
+        use futures::StreamExt;
+        let calls = futures::stream::iter(ranges)
+            .map(|range| self.store.get_range(name, range.clone()))
+            .buffered(parallel.max(1));
+        self.wait(calls.collect())
+    }
+
     /// Requests and bytes so far.
     pub fn usage(&self) -> Usage {
         self.store.usage()

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use drover_crypt::hierarchy::Keyring;
 use drover_pack::{PackHeader, PackKey, PackReceipt, read_directory_len};
 use drover_store::StoreError;
-use drover_types::{ChunkId, PackClass, PackId, limits};
+use drover_types::{ChunkId, ChunkKind, ChunkRef, PackClass, PackId, limits};
 
 use crate::{
     chunks::ChunkError,
@@ -176,6 +176,14 @@ impl ChunkIndex {
                 self.packs[place.pack as usize].entries[place.frame as usize].id == *id
             })
             .map(|place| (place.pack, place.frame))
+    }
+
+    /// The first place of `chunk` that says of it what its reference says.
+    pub fn place(&self, chunk: &ChunkRef, kind: ChunkKind) -> Option<(u32, u32)> {
+        self.places(&chunk.id).find(|&(pack, frame)| {
+            let entry = &self.packs[pack as usize].entries[frame as usize];
+            entry.kind == kind && entry.plain_len == chunk.len
+        })
     }
 
     /// Whether some pack holds it.

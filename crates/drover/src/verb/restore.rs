@@ -147,7 +147,6 @@ impl RestoreArgs {
             overwrite: self.overwrite,
             dry_run: self.dry_run,
             target,
-            ..RestoreOptions::default()
         }
     }
 }

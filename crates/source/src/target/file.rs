@@ -1,4 +1,4 @@
-//! Files: one that is being written, and one that was there.
+//! Files: one that is being written, one that was begun, and one that was there.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -7,13 +7,15 @@ use std::{
 
 use drover_types::{Entry, Kind, RelativePath};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, copy_file_range, fchmod, ftruncate, openat, unlinkat},
+    fs::{
+        AtFlags, CWD, FileType, Mode, OFlags, copy_file_range, fchmod, ftruncate, openat, unlinkat,
+    },
     io::{Errno, pread, pwrite, retry_on_intr},
 };
 
 use super::{
     Known, LOCKING, Losses, Object, Parent, Target, TargetError, TargetErrorKind, Waiting,
-    point_at, reopen, swapped,
+    point_at, reopen, swapped, through_proc,
 };
 
 /// How often a temporary name that is taken is given up for the next.
@@ -188,6 +190,21 @@ impl NewFile {
         }
     }
 
+    /// Closes it for now: how many files are open at a time need not depend on how many are begun.
+    pub fn park(mut self) -> Result<ParkedFile, TargetError> {
+        let status = Object::opened(&self.fd).status();
+        let status = status.map_err(|errno| TargetError::entry(&self.path, "look at", errno))?;
+        self.finished = true;
+        Ok(ParkedFile {
+            target: self.target.clone(),
+            path: self.path.clone(),
+            size: self.size,
+            temporary: self.temporary.take(),
+            identity: status.identity,
+            resumed: false,
+        })
+    }
+
     /// Gives it its size and its attributes. A file that replaces another takes its place at the
     /// next [`Target::sync`].
     pub fn finish(mut self, entry: &Entry) -> Result<Losses, TargetError> {
@@ -228,6 +245,58 @@ impl Drop for NewFile {
         if !self.finished {
             let name = self.temporary.as_deref().unwrap_or(self.path.name());
             let _ = unlinkat(self.parent.fd(), name, AtFlags::empty());
+        }
+    }
+}
+
+/// A file that was begun and is not open. Dropped without [`ParkedFile::resume`], it is taken
+/// away.
+#[derive(Debug)]
+pub struct ParkedFile {
+    target: Target,
+    path: RelativePath,
+    size: u64,
+    temporary: Option<Box<[u8]>>,
+    identity: (u64, u64),
+    resumed: bool,
+}
+
+impl ParkedFile {
+    /// Opens it again, if it is what was parked.
+    pub fn resume(mut self) -> Result<NewFile, TargetError> {
+        const WHAT: &str = "go on with";
+        let path = self.path.clone();
+        let failed = |errno| TargetError::entry(&path, WHAT, errno);
+        let (parent, name) = self.target.place(&path, WHAT)?;
+        let pointed =
+            point_at(parent.fd(), self.temporary.as_deref().unwrap_or(name)).map_err(failed)?;
+        if Object::pointed(&pointed).status().map_err(failed)?.identity != self.identity {
+            return Err(swapped(&path, WHAT));
+        }
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let through = through_proc(pointed.as_fd());
+        let fd = retry_on_intr(|| openat(CWD, through.as_str(), flags, Mode::empty()));
+        let fd = fd.map_err(failed)?;
+        self.resumed = true;
+        Ok(NewFile {
+            target: self.target.clone(),
+            parent,
+            fd,
+            path,
+            size: self.size,
+            temporary: self.temporary.take(),
+            finished: false,
+        })
+    }
+}
+
+impl Drop for ParkedFile {
+    fn drop(&mut self) {
+        if !self.resumed
+            && let Ok((parent, name)) = self.target.place(&self.path, "take away")
+        {
+            let name = self.temporary.as_deref().unwrap_or(name);
+            let _ = unlinkat(parent.fd(), name, AtFlags::empty());
         }
     }
 }

@@ -47,14 +47,16 @@ mod marker;
 mod object;
 mod parents;
 mod replace;
+mod scratch;
 #[cfg(test)]
 mod tests;
 
 pub use attributes::{Owners, TargetOptions};
 pub use error::{Loss, Losses, TargetError, TargetErrorKind};
-pub use file::{Existing, NewFile};
+pub use file::{Existing, NewFile, ParkedFile};
 pub use marker::{MARKER, Marker};
 pub use replace::is_temporary;
+pub use scratch::Scratch;
 
 use attributes::{Known, Policy, set_flags};
 use object::{LOCKING, Object, Status, point_at, reopen, status_at, through_proc};

@@ -59,6 +59,13 @@ impl Target {
         format!("{TEMPORARY}{}-{number}", self.0.opened_at).into_bytes().into()
     }
 
+    /// Whether a name is a temporary one that another run gave, and left behind when it was
+    /// killed.
+    pub fn is_leftover(&self, name: &[u8]) -> bool {
+        let own = format!("{TEMPORARY}{}-", self.0.opened_at);
+        is_temporary(name) && !name.starts_with(own.as_bytes())
+    }
+
     /// Lets a temporary file wait for its place.
     pub(super) fn wait(&self, path: &RelativePath, waiting: Waiting) -> Result<(), TargetError> {
         let (before, full) = {

@@ -874,3 +874,62 @@ fn all_of_it_as_a_user() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("a_user_writes_into_what_is_read_only"), "{text}");
 }
+
+#[test]
+fn a_file_is_parked_and_gone_on_with() {
+    each(|target, root| {
+        fs::write(root.join("old"), "old").unwrap();
+        for (entry, new) in [(file("new", 6), true), (file("old", 6), false)] {
+            let begin = || match new {
+                true => target.create_file(&entry).unwrap(),
+                false => target.replace_file(&entry).unwrap(),
+            };
+            let before = names(&root);
+            drop(begin().park().unwrap());
+            assert_eq!(names(&root), before, "what is dropped is taken away");
+            let begun = begin();
+            begun.write_at(0, b"one").unwrap();
+            let begun = begun.park().unwrap().resume().unwrap();
+            begun.write_at(3, b"two").unwrap();
+            begun.finish(&entry).unwrap();
+            synced(target);
+            assert_eq!(fs::read(root.join(entry.path.to_string())).unwrap(), b"onetwo");
+        }
+        let entry = file("swapped", 3);
+        let parked = target.create_file(&entry).unwrap().park().unwrap();
+        fs::remove_file(root.join("swapped")).unwrap();
+        fs::write(root.join("victim"), "untouched").unwrap();
+        symlink("victim", root.join("swapped")).unwrap();
+        assert_eq!(kind_of(parked.resume()), TargetErrorKind::WrongKind);
+        assert_eq!(fs::read(root.join("victim")).unwrap(), b"untouched");
+    });
+}
+
+#[test]
+fn notes_are_read_back_and_leave_no_name() {
+    each(|target, root| {
+        let scratch = target.scratch().unwrap();
+        let mut at = Vec::new();
+        for number in 0..300_000u32 {
+            at.push(scratch.append(&number.to_le_bytes()).unwrap());
+        }
+        for number in [0, 1, 77_777, 299_999] {
+            let mut read = [0; 4];
+            assert_eq!(scratch.read_at(at[number], &mut read).unwrap(), 4);
+            assert_eq!(u32::from_le_bytes(read), number as u32);
+        }
+        assert_eq!(scratch.read_at(at[299_999] + 2, &mut [0; 4]).unwrap(), 2);
+        assert_eq!(names(&root), [""; 0]);
+    });
+}
+
+#[test]
+fn what_another_run_left_is_told_from_what_this_one_makes() {
+    let directory = TempDir::new().unwrap();
+    let open = || Target::open(directory.path(), TargetOptions::default()).unwrap();
+    let (one, other) = (open(), open());
+    let name = one.temporary();
+    assert!(is_temporary(&name) && !one.is_leftover(&name));
+    assert!(other.is_leftover(&name));
+    assert!(!other.is_leftover(b"document"));
+}

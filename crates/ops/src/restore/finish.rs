@@ -1,0 +1,94 @@
+//! What waits until all files are there: removals, symlinks, hard links, attributes of
+//! directories.
+
+use drover_chunk::Decompressor;
+use drover_pack::FrameReader;
+use drover_source::target::{Marker, Target};
+use drover_types::{Counter, ExceptionKind, Kind};
+
+use super::{
+    Restore,
+    land::Landing,
+    plan::{Found, Job, Later},
+    size,
+};
+use crate::Error;
+
+impl Restore<'_> {
+    /// Everything that waits until the files are there.
+    pub(super) fn finish(
+        &self,
+        later: Later,
+        landing: &Landing<'_>,
+        target: &Target,
+        complete: &Marker,
+    ) -> Result<u64, Error> {
+        let mut removed = later.removals.len() as u64;
+        for error in target.sync()? {
+            self.failed(error)?;
+        }
+        // Children come after their directories in the order, so that the reverse removes them
+        // first.
+        for path in later.removals.iter().rev() {
+            if let Err(error) = target.remove(path) {
+                removed -= 1;
+                self.failed(error)?;
+            }
+        }
+        let mut frames = FrameReader::new(Decompressor::new());
+        let (mut links, mut others) = (later.links, later.symlinks);
+        for entry in later.after_removals {
+            match entry.kind {
+                _ if entry.hard_link.is_some() => links.push(entry),
+                Kind::File => {
+                    landing.plan(Job { entry, found: Found::Nothing }, &mut frames)?;
+                }
+                _ => others.push(entry),
+            }
+        }
+        landing.land()?;
+        for entry in &others {
+            match target.create_other(entry) {
+                Ok(losses) => {
+                    self.lost(&entry.path, losses);
+                    self.done();
+                }
+                Err(error) => self.failed(error)?,
+            }
+        }
+        links.sort_by(|a, b| a.path.cmp(&b.path));
+        for entry in links {
+            let first = entry.hard_link.as_ref().expect("it is a link");
+            match target.hard_link(first, &entry.path) {
+                Ok(()) => {
+                    self.done();
+                    self.observer.add(Counter::BytesDone, size(&entry));
+                }
+                // Its own file, then, with the loss on the list.
+                Err(error) if entry.kind == Kind::File => {
+                    self.except(
+                        &entry.path,
+                        ExceptionKind::Unsupported,
+                        format!("restored as a file of its own: {error}"),
+                    );
+                    landing.plan(Job { entry, found: Found::Other }, &mut frames)?;
+                }
+                Err(error) => self.failed(error)?,
+            }
+        }
+        landing.land()?;
+        for error in target.sync()? {
+            self.failed(error)?;
+        }
+        // Every content is durable now. The mark changes the root's time, so it comes before the
+        // directories get theirs.
+        target.write_marker(complete)?;
+        for entry in later.directories.iter().rev() {
+            match target.set_attributes(entry) {
+                Ok(losses) => self.lost(&entry.path, losses),
+                Err(error) => self.failed(error)?,
+            }
+        }
+        Ok(removed)
+    }
+}

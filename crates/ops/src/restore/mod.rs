@@ -1,0 +1,273 @@
+//! restore: a manifest merged with a target.
+//!
+//! `plan.rs` merges, makes directories, and gives files out; `land.rs` fetches what they need,
+//! every pack once, and writes it (`placements.rs` sorts); `finish.rs` does the rest, in this
+//! order: what replaces something takes its place, what the snapshot lacks is removed, symlinks
+//! and hard links are made, and directories get their attributes.
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crossbeam_channel::bounded;
+use drover_chunk::Decompressor;
+use drover_pack::FrameReader;
+use drover_repo::{CheckedSnapshot, ChunkReader, snapshot::Snapshot};
+use drover_source::{
+    LocalSource,
+    target::{Losses, Marker, Target, TargetError, TargetOptions},
+};
+use drover_types::{
+    Basis, Counter, Entry, Exception, ExceptionKind, Observer, Phase, RelativePath, SnapshotId,
+    Total, lock,
+};
+
+use crate::{Cancel, Error, reading::ReaderSession};
+
+mod finish;
+mod land;
+mod placements;
+mod plan;
+
+use land::Landing;
+use plan::{Job, Later};
+
+/// How a restore is run.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOptions {
+    /// Remove what the snapshot lacks.
+    pub delete: bool,
+    /// Accept a target that is not empty and not known.
+    pub overwrite: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// What may be put back.
+    pub target: TargetOptions,
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOutcome {
+    /// Entries made or changed.
+    pub written: u64,
+    /// Entries that were as they should be.
+    pub unchanged: u64,
+    /// Entries removed.
+    pub removed: u64,
+    /// Bytes written into files.
+    pub bytes_written: u64,
+    /// What could not be put back, or not faithfully.
+    pub exceptions: Vec<Exception>,
+}
+
+/// Restores `below` of `snapshot` into `root`.
+pub fn restore(
+    session: &mut ReaderSession,
+    snapshot: SnapshotId,
+    below: &RelativePath,
+    root: &Path,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RestoreOutcome, Error> {
+    let cancel = &cancel.nested();
+    let index = session.load_index()?;
+    let session: &ReaderSession = session;
+    let snapshot = session.snapshot(snapshot)?;
+    let reader = session.chunks(&index);
+    observer.phase(Phase::Restoring);
+
+    let exists = root.exists();
+    let target = match exists || !options.dry_run {
+        true => Some(Target::open(root, options.target)?),
+        false => None,
+    };
+    let marker = target.as_ref().map(Target::read_marker).transpose()?.flatten();
+    let repository = session.repository.id();
+    let known = marker
+        .as_ref()
+        .filter(|marker| marker.repository == repository && marker.source == snapshot.source());
+    let empty = target.as_ref().map(Target::is_empty).transpose()?.unwrap_or(true);
+    if !empty && known.is_none() && !options.overwrite {
+        return Err(Error::TargetNotEmpty(root.display().to_string()));
+    }
+    let trusted = known.is_some_and(Marker::content_survived);
+    if let Some(target) = target.as_ref().filter(|_| !options.dry_run) {
+        target.write_marker(&Marker::under_way(repository, snapshot.source()))?;
+    }
+
+    let there: Option<LocalSource> = if empty { None } else { Some(LocalSource::open(root)?) };
+    let run = Restore {
+        reader: &reader,
+        target: target.as_ref().filter(|_| !options.dry_run),
+        there: there.as_ref(),
+        known: known.is_some(),
+        trusted,
+        options,
+        observer,
+        cancel,
+        exceptions: Mutex::default(),
+        written: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
+    if below.is_root() {
+        let Snapshot { entries, bytes, .. } = snapshot.stored.open;
+        observer.total(Total { entries, bytes, basis: Basis::Snapshot });
+    }
+    let mut outcome = run.run(session, snapshot, below).map_err(|error| match error {
+        Error::Stopped => Error::Interrupted,
+        error => error,
+    })?;
+    if let Some(target) = run.target {
+        observer.phase(Phase::Flushing);
+        for error in target.sync()? {
+            run.failed(error)?;
+        }
+    }
+    outcome.written += run.written.into_inner();
+    outcome.bytes_written = run.bytes.into_inner();
+    outcome.exceptions = run.exceptions.into_inner().unwrap_or_default();
+    outcome.exceptions.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(outcome)
+}
+
+struct Restore<'r> {
+    reader: &'r ChunkReader<'r>,
+    /// `None` in a dry run.
+    target: Option<&'r Target>,
+    there: Option<&'r LocalSource>,
+    /// The target is an earlier restore of this source, finished or not.
+    known: bool,
+    /// As far as it goes, sizes and times stand for content.
+    trusted: bool,
+    options: &'r RestoreOptions,
+    observer: &'r dyn Observer,
+    cancel: &'r Cancel,
+    exceptions: Mutex<Vec<Exception>>,
+    written: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Restore<'_> {
+    fn run(
+        &self,
+        session: &ReaderSession,
+        snapshot: &CheckedSnapshot,
+        below: &RelativePath,
+    ) -> Result<RestoreOutcome, Error> {
+        let keys = session.history.keys(snapshot);
+        let landing =
+            self.target.map(|target| Landing::new(self, target, keys.clone())).transpose()?;
+        let mut later = Later::default();
+        self.plan_all(session, snapshot, below, landing.as_ref(), &mut later)?;
+        self.reader.forget_packs();
+        let mut outcome = RestoreOutcome {
+            written: later.written,
+            unchanged: later.unchanged,
+            removed: later.removals.len() as u64,
+            ..RestoreOutcome::default()
+        };
+        match self.target.zip(landing) {
+            Some((target, landing)) => {
+                landing.land()?;
+                let complete = Marker::complete(session.repository.id(), snapshot.source());
+                outcome.removed = self.finish(later, &landing, target, &complete)?;
+            }
+            None => {
+                let others = later.symlinks.len() + later.links.len() + later.after_removals.len();
+                outcome.written += others as u64;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Goes through the manifest; several threads find out what files need.
+    fn plan_all(
+        &self,
+        session: &ReaderSession,
+        snapshot: &CheckedSnapshot,
+        below: &RelativePath,
+        landing: Option<&Landing<'_>>,
+        later: &mut Later,
+    ) -> Result<(), Error> {
+        let workers = crate::workers(0);
+        let (jobs, for_workers) = bounded::<Vec<Job>>(2 * workers);
+        let first_error: Mutex<Option<Error>> = Mutex::new(None);
+        let planned = std::thread::scope(|scope| {
+            for _ in 0..workers {
+                let (for_workers, first_error) = (for_workers.clone(), &first_error);
+                scope.spawn(move || {
+                    let mut frames = FrameReader::new(Decompressor::new());
+                    for job in for_workers.into_iter().flatten() {
+                        let planned = match landing {
+                            _ if self.cancel.is_set() => Err(Error::Stopped),
+                            Some(landing) => landing.plan(job, &mut frames),
+                            None => {
+                                self.done();
+                                self.observer.add(Counter::BytesDone, size(&job.entry));
+                                Ok(())
+                            }
+                        };
+                        if let Err(error) = planned {
+                            self.cancel.set();
+                            // Who only saw that another stopped has nothing to say.
+                            if !matches!(error, Error::Stopped) {
+                                lock(first_error).get_or_insert(error);
+                            }
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(for_workers);
+            let give = |batch| jobs.send(batch).map_err(|_| Error::Stopped);
+            let planned = self.plan(session, snapshot, below, later, &give);
+            drop(jobs);
+            planned
+        });
+        if let Some(error) = first_error.into_inner().unwrap_or_default() {
+            return Err(error);
+        }
+        planned?;
+        if self.cancel.is_set() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    fn done(&self) {
+        self.written.fetch_add(1, Ordering::Relaxed);
+        self.observer.add(Counter::EntriesDone, 1);
+    }
+
+    fn except(&self, path: &RelativePath, kind: ExceptionKind, message: impl Into<String>) {
+        let exception = Exception { path: path.clone(), kind, message: message.into() };
+        self.observer.exception(&exception);
+        lock(&self.exceptions).push(exception);
+    }
+
+    fn lost(&self, path: &RelativePath, losses: Losses) {
+        for loss in losses {
+            let message = format!("{}: {}", loss.what, loss.why);
+            self.except(path, ExceptionKind::Unsupported, message);
+        }
+    }
+
+    /// Puts a failure of one entry on the list; one that every further entry would meet ends
+    /// the restore.
+    fn failed(&self, error: TargetError) -> Result<(), Error> {
+        match &error {
+            TargetError::Entry { path, .. } if !error.is_fatal() => {
+                self.except(path, error.exception_kind(), error.to_string());
+                Ok(())
+            }
+            _ => Err(error.into()),
+        }
+    }
+}
+
+/// The logical size of a file, 0 of anything else.
+fn size(entry: &Entry) -> u64 {
+    entry.content.as_ref().map_or(0, |content| content.size)
+}

@@ -1,0 +1,90 @@
+//! Room on the target's disk for what a restore must remember and cannot hold in memory.
+//!
+//! It has no name: nobody finds it, and it is gone with the process, however that ends. It lies on
+//! the target because what it holds, names and attributes, lands there anyway.
+
+use std::sync::Mutex;
+
+use drover_types::RelativePath;
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, openat, unlinkat},
+    io::{Errno, pread, pwrite, retry_on_intr},
+};
+
+use super::{Target, TargetError, lock};
+
+/// Bytes that are gathered before they are written.
+const PENDING: usize = 1 << 20;
+
+/// A file without a name, to be appended to and read back.
+#[derive(Debug)]
+pub struct Scratch {
+    fd: std::os::fd::OwnedFd,
+    tail: Mutex<Tail>,
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    written: u64,
+    pending: Vec<u8>,
+}
+
+fn failed(errno: Errno) -> TargetError {
+    TargetError::entry(&RelativePath::root(), "keep notes in", errno)
+}
+
+impl Target {
+    /// Room on its disk.
+    pub fn scratch(&self) -> Result<Scratch, TargetError> {
+        let directory = self.0.beneath.root_fd();
+        let name = self.temporary();
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| openat(directory, &name[..], flags, Mode::RUSR | Mode::WUSR))
+            .map_err(failed)?;
+        unlinkat(directory, &name[..], AtFlags::empty()).map_err(failed)?;
+        Ok(Scratch { fd, tail: Mutex::default() })
+    }
+}
+
+impl Scratch {
+    /// Appends all of `bytes`; returns where they begin.
+    pub fn append(&self, bytes: &[u8]) -> Result<u64, TargetError> {
+        let mut tail = lock(&self.tail);
+        let at = tail.written + tail.pending.len() as u64;
+        tail.pending.extend_from_slice(bytes);
+        if tail.pending.len() >= PENDING {
+            self.flush(&mut tail)?;
+        }
+        Ok(at)
+    }
+
+    /// Reads at `offset` until `buffer` is full or nothing more is there. Returns how many bytes
+    /// came.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, TargetError> {
+        self.flush(&mut lock(&self.tail))?;
+        let mut len = 0;
+        while len < buffer.len() {
+            let read = retry_on_intr(|| pread(&self.fd, &mut buffer[len..], offset + len as u64));
+            match read.map_err(failed)? {
+                0 => break,
+                n => len += n,
+            }
+        }
+        Ok(len)
+    }
+
+    fn flush(&self, tail: &mut Tail) -> Result<(), TargetError> {
+        let mut done = 0;
+        while done < tail.pending.len() {
+            let at = tail.written + done as u64;
+            match retry_on_intr(|| pwrite(&self.fd, &tail.pending[done..], at)).map_err(failed)? {
+                0 => return Err(failed(Errno::IO)),
+                n => done += n,
+            }
+        }
+        tail.written += done as u64;
+        tail.pending.clear();
+        Ok(())
+    }
+}
