@@ -132,7 +132,7 @@ done
   echo "# scale: $scale"
   echo "# left out: ${absent[*]:-none}"
   echo "# load average before and after: $(cut -d' ' -f1-3 /proc/loadavg), @load@"
-  echo "# machine: $(nproc) processors, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(stat -fc %T "$work")"
+  echo "# machine: $(nproc) processors, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(df --output=fstype "$work" | tail -1)"
   printf '%s%s' "$versions" "$sizes"
 } >"$raw"
 

@@ -18,10 +18,9 @@ def main(path):
         corpus, step, tool, _, status, wall, user, system, peak, stored = line.rstrip("\n").split("\t")
         figures = (float(wall), float(user) + float(system), int(peak) / 1024, int(stored) / 1e6)
         rows[corpus, step, tool].append((int(status), figures))
-    runs = max(len(row) for row in rows.values())
     print(f"# {os.path.basename(path)[:10]}: drover beside other tools\n")
-    print(f"Medians of {runs} runs (the raw figures have each), taken in turns, page cache warm, repository and restored tree on")
-    print("the disk of the source. Ratios compare within this run only: another machine, or this one")
+    print("Medians; runs were taken in turns, page cache warm, repository and restored tree on the disk")
+    print("of the source. Ratios compare within this run only: another machine, or this one")
     print("on another day, gives other times. Written by `benches/compare.sh`.\n")
     print("\n".join(f"- {fact}" for fact in facts))
     for corpus in dict.fromkeys(corpus for corpus, _, _ in rows):
@@ -36,16 +35,19 @@ def main(path):
             }
             stored = step in STEPS[:3]
             print(f"\n### {step}\n")
-            print("| tool | wall s | of drover's | CPU s | of drover's | peak MiB |" + (" stored MB |" if stored else ""))
-            print("| --- | --- | --- | --- | --- | --- |" + (" --- |" if stored else ""))
+            head = ["tool", "runs", "wall s", "of drover's", "CPU s", "of drover's", "peak MiB"]
+            head += ["stored MB"] if stored else []
+            print("| " + " | ".join(head) + " |")
+            print("| " + " | ".join("---" for _ in head) + " |")
             ours = medians.get("drover")
             for tool in tools:
                 wall, cpu, peak, size = medians[tool]
+                each = rows[corpus, step, tool]
                 ratio = lambda mine, at: f"{mine / ours[at]:.2f}" if ours and ours[at] else "–"
-                failed = any(status for status, _ in rows[corpus, step, tool])
-                name = f"{tool} (failed)" if failed else tool
-                line = f"| {name} | {wall:.2f} | {ratio(wall, 0)} | {cpu:.2f} | {ratio(cpu, 1)} | {peak:.0f} |"
-                print(line + (f" {size:.0f} |" if stored else ""))
+                row = [tool + " (failed)" * any(status for status, _ in each), str(len(each))]
+                row += [f"{wall:.2f}", ratio(wall, 0), f"{cpu:.2f}", ratio(cpu, 1), f"{peak:.0f}"]
+                row += [f"{size:.0f}"] if stored else []
+                print("| " + " | ".join(row) + " |")
 
 
 main(sys.argv[1])
