@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
@@ -18,8 +18,9 @@ use std::{
 use crate::{
     compare::assert_same,
     lab::{Answer, Lab, PASSWORD},
+    proxy::{Fate, proxy},
     roundtrip::{restored, verified},
-    services::{fresh, service},
+    services::s3_service,
 };
 
 const NONE: &[&str] = &[];
@@ -164,76 +165,21 @@ struct Between {
     drops_conditions: AtomicBool,
 }
 
-/// A proxy before the service at `endpoint`, for as long as the process lives. Returns its URL.
-fn proxy(endpoint: &str, between: &Arc<Between>) -> String {
-    let service = endpoint.trim_start_matches("http://").to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let between = between.clone();
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            let (service, between) = (service.clone(), between.clone());
-            thread::spawn(move || relay(connection.ok()?, &service, &between));
-        }
-    });
-    url
-}
-
-/// One request and its answer; `None` where a side hangs up.
-fn relay(client: TcpStream, service: &str, between: &Between) -> Option<()> {
-    let mut client = BufReader::new(client);
-    let mut head: Vec<String> = Vec::new();
-    loop {
-        let mut line = String::new();
-        client.read_line(&mut line).ok().filter(|&read| read > 0)?;
-        if line == "\r\n" {
-            break;
-        }
-        head.push(line);
-    }
-    let named = |line: &str, name: &str| line.to_ascii_lowercase().starts_with(name);
-    let length = head.iter().find(|line| named(line, "content-length:"));
-    let length = length.map_or(0, |line| line[15..].trim().parse().unwrap());
-    let mut body = vec![0; length];
-    client.read_exact(&mut body).ok()?;
-    if between.denies_listings.load(Ordering::SeqCst) && head[0].contains("list-type=2") {
-        let text = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
-        return answer(client.get_mut(), "403 Forbidden", "", text);
-    }
-    if between.drops_conditions.load(Ordering::SeqCst) {
-        head.retain(|line| !named(line, "if-none-match:") && !named(line, "if-match:"));
-    }
-    head.retain(|line| !named(line, "connection:"));
-    let mut server = TcpStream::connect(service).ok()?;
-    server.write_all(format!("{}Connection: close\r\n\r\n", head.concat()).as_bytes()).ok()?;
-    server.write_all(&body).ok()?;
-    let mut whole = Vec::new();
-    server.read_to_end(&mut whole).ok()?;
-    client.get_mut().write_all(&whole).ok()
-}
-
-fn answer(client: &mut TcpStream, status: &str, headers: &str, text: &str) -> Option<()> {
-    let length = text.len();
-    write!(
-        client,
-        "HTTP/1.1 {status}\r\n{headers}Content-Type: application/xml\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n\r\n{text}"
-    )
-    .ok()
-}
-
 /// A test's own prefix in the S3 stand-in, by way of a proxy.
 fn behind(between: &Arc<Between>) -> Option<Lab> {
-    let endpoint = proxy(&service("DROVER_TEST_S3")?, between);
-    Some(Lab::at(
-        format!("s3://drover/{}", fresh()),
-        &[
-            ("AWS_ENDPOINT_URL", &*endpoint),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_REGION", "us-east-1"),
-        ],
-    ))
+    let between = between.clone();
+    let service = s3_service()?;
+    let endpoint = proxy(&service.endpoint, move |request| {
+        if between.drops_conditions.load(Ordering::SeqCst) {
+            request.drop_header("if-none-match:");
+            request.drop_header("if-match:");
+        }
+        match between.denies_listings.load(Ordering::SeqCst) {
+            true if request.head[0].contains("list-type=2") => Fate::Refuse(403, "AccessDenied"),
+            _ => Fate::Pass,
+        }
+    });
+    Some(service.lab_through(&endpoint))
 }
 
 #[test]
@@ -320,6 +266,16 @@ fn a_store_that_lets_one_write_replace_another() {
         restored(&lab, "latest", &lab.path("target"), &[]);
         assert_same(&source, &lab.path("target"), &[]);
     }
+}
+
+fn answer(client: &mut TcpStream, status: &str, headers: &str, text: &str) -> Option<()> {
+    let length = text.len();
+    write!(
+        client,
+        "HTTP/1.1 {status}\r\n{headers}Content-Type: application/xml\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    )
+    .ok()
 }
 
 #[test]

@@ -4,12 +4,18 @@
 //!
 //! A few seeds by default; 500 with `DROVER_TEST_LONG=1`.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use crate::{
     compare::assert_same,
     lab::Answer,
-    proxy::Proxy,
+    proxy::{Fate, proxy},
     roundtrip::{restored, verified},
     services::{Service, services},
     tree,
@@ -32,10 +38,44 @@ fn tolerated(answer: &Answer, what: &str) {
     assert!(error["remedy"].as_str().unwrap().len() > 10, "{what}: {error}");
 }
 
+/// What stands before a service: its faults follow a seed, until they are over.
+struct Weather {
+    seed: u64,
+    is_clear: AtomicBool,
+    requests: AtomicU64,
+}
+
+impl Weather {
+    fn next(&self) -> Fate {
+        let number = self.requests.fetch_add(1, Ordering::SeqCst);
+        // splitmix64, Steele and others 2014.
+        let mut z = self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        if self.is_clear.load(Ordering::SeqCst) || z % 100 >= FAULTS {
+            return Fate::Pass;
+        }
+        match (z >> 32) % 9 {
+            0 => Fate::Refuse(500, "InternalError"),
+            1 => Fate::Refuse(503, "SlowDown"),
+            2 => Fate::Refuse(429, ""),
+            3 => Fate::Refuse(409, "OperationAborted"),
+            4 | 5 => Fate::LoseAnswer,
+            6 => Fate::CutAnswer,
+            7 => Fate::Twice,
+            _ => Fate::Reset,
+        }
+    }
+}
+
 fn run(service: &Service, seed: u64) {
     let what = format!("{} with seed {seed}", service.scheme);
-    let proxy = Proxy::start(&service.endpoint, seed, FAULTS);
-    let lab = service.lab_through(&proxy.endpoint());
+    let weather =
+        Arc::new(Weather { seed, is_clear: AtomicBool::new(false), requests: AtomicU64::new(0) });
+    let asked = weather.clone();
+    let lab = service.lab_through(&proxy(&service.endpoint, move |_| asked.next()));
+    let clear = || weather.is_clear.store(true, Ordering::SeqCst);
     let source = lab.path("source");
     fs::create_dir(&source).unwrap();
     for file in 0..20 {
@@ -46,7 +86,7 @@ fn run(service: &Service, seed: u64) {
     let made = lab.verb("init", &[""; 0]);
     if made.code != 0 {
         tolerated(&made, &what);
-        proxy.clear();
+        clear();
         let again = lab.verb("init", &[""; 0]);
         if again.code != 0 {
             again.refused(1, "repository-exists", "");
@@ -61,10 +101,10 @@ fn run(service: &Service, seed: u64) {
     let text = target.to_str().unwrap();
     tolerated(&lab.verb("restore", &["latest", text]).or_no_snapshot(), &what);
     // Some requests are tried again, none for ever.
-    let asked = proxy.requests();
+    let asked = weather.requests.load(Ordering::SeqCst);
     assert!(asked < 1000, "{what}: {asked} requests");
 
-    proxy.clear();
+    clear();
     lab.sync(&source).expect(0);
     verified(&lab, &["--read-data"]);
     restored(&lab, "latest", &target, &["--delete"]);

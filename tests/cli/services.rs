@@ -21,7 +21,7 @@ const AZURE_KEY: &str =
 
 /// The endpoint in `variable`; `None` skips the test where that is allowed.
 #[allow(clippy::print_stderr)]
-pub fn service(variable: &str) -> Option<String> {
+fn service(variable: &str) -> Option<String> {
     let endpoint = std::env::var(variable).ok();
     let is_required = std::env::var("CI").is_ok_and(|v| v == "true")
         || std::env::var("DROVER_TEST_SERVICES").is_ok_and(|v| v == "required");
@@ -34,7 +34,7 @@ pub fn service(variable: &str) -> Option<String> {
 }
 
 /// A prefix that no other run uses.
-pub fn fresh() -> String {
+fn fresh() -> String {
     format!("cli-{:016x}", RandomState::new().hash_one(0))
 }
 
@@ -63,7 +63,7 @@ impl Service {
     }
 }
 
-fn s3_service() -> Option<Service> {
+pub fn s3_service() -> Option<Service> {
     let environment = |endpoint: &str| {
         vec![
             ("AWS_ENDPOINT_URL", endpoint.to_owned()),
