@@ -283,6 +283,15 @@ fn a_restore_onto_the_source() {
 }
 
 #[test]
+fn a_state_within_the_source() {
+    let (lab, source) = Lab::with_source();
+    let state = source.join("state");
+    let arguments = ["--source", source.to_str().unwrap(), "--state-dir", state.to_str().unwrap()];
+    lab.verb("sync", &arguments).refused(2, "nested", "state");
+    assert!(!state.exists());
+}
+
+#[test]
 fn places_within_one_another() {
     let (lab, source) = Lab::with_source();
     lab.sync(&source).expect(0);

@@ -64,6 +64,14 @@ pub enum Error {
         /// The place around it.
         outer: String,
     },
+    /// This machine's state lies within what a pass shall take.
+    #[error("this machine's state {state} lies within the source {source_root}")]
+    StateWithin {
+        /// The state.
+        state: String,
+        /// The source.
+        source_root: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -185,6 +193,12 @@ impl Error {
                 "Choose places that lie beside one another: this would destroy data or repeat it.",
                 USAGE,
             ),
+            Self::StateWithin { .. } => (
+                "nested",
+                "Give --state-dir a place outside of every source: the state changes with each \
+                 pass, and holds a credential.",
+                USAGE,
+            ),
             Self::Store(error) => store(error),
             Self::Ops(error) => ops(error),
             Self::Password(error) => password(error),
@@ -248,6 +262,9 @@ fn ops(error: &drover_ops::Error) -> Advice {
              --allow-empty.",
             FAILED,
         ),
+        Error::LongName { .. } => {
+            ("long-name", "Give a shorter name: for a source, in a plan file.", USAGE)
+        }
         Error::NoCredential => (
             "no-credential",
             "Give the password once: the state then keeps a credential.",

@@ -150,7 +150,6 @@ impl Place {
         one_file_system: bool,
     ) -> Result<(), Error> {
         let Some(repository) = self.url.local_path() else { return Ok(()) };
-        let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
         if one_file_system && device(repository) != device(directory) {
             return Ok(());
         }
@@ -176,6 +175,26 @@ impl Place {
             error => error.into(),
         }
     }
+}
+
+/// Refuses the state within `source`: it changes with every pass, and holds a credential.
+pub fn refuse_state_within(
+    state: &Path,
+    source: &Path,
+    one_file_system: bool,
+) -> Result<(), Error> {
+    if one_file_system && device(state) != device(source) {
+        return Ok(());
+    }
+    match resolved(state).starts_with(resolved(source)) {
+        true => Err(Error::StateWithin { state: shown(state), source_root: shown(source) }),
+        false => Ok(()),
+    }
+}
+
+/// The file system that `path` lies on, or will, as far as it is there.
+fn device(path: &Path) -> Option<u64> {
+    path.ancestors().find_map(|there| there.metadata().ok()).map(|metadata| metadata.dev())
 }
 
 fn refuse_nested(inner: (&Path, &str), outer: (&Path, &str)) -> Result<(), Error> {

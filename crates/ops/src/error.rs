@@ -6,7 +6,7 @@ use drover_repo::{
 };
 use drover_source::SourceError;
 use drover_store::StoreError;
-use drover_types::codec::DecodeError;
+use drover_types::{codec::DecodeError, limits};
 
 /// What can go wrong in a verb. Exceptions and problems are results, not errors.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,14 @@ pub enum Error {
         why: &'static str,
         /// What the last pass saw.
         entries: u64,
+    },
+    /// A name that could be written and not be read again.
+    #[error("the name of the {what} has {len} bytes, and may have {}", limits::NAME)]
+    LongName {
+        /// Whose name.
+        what: &'static str,
+        /// How long it is.
+        len: usize,
     },
     /// No credential to write with, and no password was given.
     #[error("this machine has no credential for the repository yet, and no password was given")]

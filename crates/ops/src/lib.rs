@@ -15,6 +15,7 @@ pub mod keys;
 pub mod merge;
 mod pipeline;
 mod reading;
+mod rebuild;
 mod restore;
 pub mod session;
 pub mod sync;

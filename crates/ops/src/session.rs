@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use drover_crypt::hierarchy::{Grant, Keyring, UnlockSecret, WriterCredential, keys_folder};
+use drover_crypt::hierarchy::{Grant, UnlockSecret, WriterCredential, keys_folder};
 use drover_repo::{
     Repository,
     log::StoredRecord,
@@ -12,9 +12,9 @@ use drover_repo::{
     state::{Database, Head, StateFolder},
 };
 use drover_store::{StoreError, StoreKind};
-use drover_types::{Observer, RepositoryId, clock, limits};
+use drover_types::{Observer, RepositoryId, WriterId, clock, limits};
 
-use crate::Error;
+use crate::{Error, rebuild::Readable};
 
 /// Where a password comes from when one is needed; `None` where there is none.
 pub type AskPassword<'a> = dyn Fn() -> Result<Option<UnlockSecret>, Error> + 'a;
@@ -69,12 +69,14 @@ impl WriterSession {
             (None, None) => return Err(Error::NoCredential),
             (Some(repository), None) => {
                 let secret = ask()?.ok_or(Error::NoCredential)?;
-                let keyring = repository.unlock(&secret)?;
-                Self::first_credential(repository, &keyring, &folder)?
+                Self::first_credential(&Readable::open(repository, &secret)?, &folder, observer)?
             }
         };
         folder.remember_location(url)?;
         let session = Self::resume(objects, id, credential, folder, observer)?;
+        if session.database.writer()? != Some(session.credential.writer_id()) {
+            session.rebuild(repository.as_ref(), ask, observer)?;
+        }
         session.finish_earlier_run(observer)?;
         Ok(session)
     }
@@ -88,32 +90,55 @@ impl WriterSession {
         folder: StateFolder,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
-        let (database, set_aside) = folder.open_database()?;
+        let database = open_database(&folder, Some(credential.writer_id()), observer)?;
         let credential = renewed(credential, &objects, &folder, observer)?;
-        if set_aside {
-            observer.warning(
-                "the local state was damaged and was set aside; what it knew is found out again",
-            );
-        }
         let session = Self { objects, repository, credential, folder, database };
-        if set_aside || session.database.head()? == Head::default() {
+        if session.database.head()? == Head::default() {
             session.recover_history(observer)?;
         }
         Ok(session)
     }
 
+    /// Makes this machine a writer, in the domain of the one it had before, and fills its state.
+    /// Nothing is kept of the new writer before that: a run that is killed in between begins again.
     fn first_credential(
-        repository: &Repository,
-        keyring: &Keyring,
+        readable: &Readable<'_>,
         folder: &StateFolder,
+        observer: &dyn Observer,
     ) -> Result<WriterCredential, Error> {
+        let database = open_database(folder, None, observer)?;
+        let label = crate::host_name();
+        let domain = readable.domain_of(&label);
         let (credential, grant) =
-            keyring.issue_writer(&crate::host_name(), None, clock::now()).map_err(|_| {
+            readable.keyring.issue_writer(&label, domain, clock::now()).map_err(|_| {
                 Error::NotAllowed("these keys cannot make a writer: it takes the owner's")
             })?;
-        repository.objects().put_new(&grant.name, grant.bytes.into())?;
+        readable.rebuild(&credential.domain_keys(), folder, &database, observer)?;
+        readable.put(&grant)?;
+        database.set_writer(credential.writer_id())?;
         folder.store_credential(&credential.encode())?;
         Ok(credential)
+    }
+
+    /// Finds out again what the state lacks, where keys are at hand that read it.
+    fn rebuild(
+        &self,
+        repository: Option<&Repository>,
+        ask: &AskPassword<'_>,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        if self.database.head()?.sequence > 0 {
+            let secret = repository.map(|_| ask()).transpose()?.flatten();
+            let Some((repository, secret)) = repository.zip(secret) else {
+                // The next run asks again, unless a pass was completed by then.
+                observer.warning("the local state was lost, and no password was given to rebuild it from the repository: this pass reads everything, and sends again what it cannot know to be stored");
+                return Ok(());
+            };
+            let keys = self.credential.domain_keys();
+            let readable = Readable::open(repository, &secret)?;
+            readable.rebuild(&keys, &self.folder, &self.database, observer)?;
+        }
+        Ok(self.database.set_writer(self.credential.writer_id())?)
     }
 
     /// The grant of this writer.
@@ -143,7 +168,7 @@ impl WriterSession {
         let (snapshot, record) = match newest {
             Ok(newest) => newest,
             Err(StoreError::Denied { .. }) => {
-                observer.warning("this machine may not list the repository, and its state has no history: snapshots of an earlier state, if there are any, are not continued");
+                observer.warning("this machine may not list the repository, and its state has no history: snapshots of an earlier state, if there are any, are not continued, and this pass reads everything and sends all of it");
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -239,6 +264,27 @@ impl WriterSession {
         }
         Ok(intact)
     }
+}
+
+/// Opens the state's database; one that is damaged, or not that of `writer`, is set aside.
+fn open_database(
+    folder: &StateFolder,
+    writer: Option<WriterId>,
+    observer: &dyn Observer,
+) -> Result<Database, Error> {
+    let (database, set_aside) = folder.open_database()?;
+    if set_aside {
+        observer.warning(
+            "the local state was damaged and was set aside; what it knew is found out again",
+        );
+    }
+    let known = database.writer()?;
+    if known.is_none() || known == writer {
+        return Ok(database);
+    }
+    drop(database);
+    folder.set_aside()?;
+    Ok(folder.open_database()?.0)
 }
 
 /// The credential with the newest grant that the store has for its writer. A machine that may not

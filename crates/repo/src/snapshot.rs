@@ -267,9 +267,9 @@ impl Details {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut d = Decoder::new(bytes);
         let details = Self {
-            source: text(d.bytes(4096)?)?,
+            source: text(d.bytes(limits::NAME)?)?,
             location: d.bytes(limits::PATH)?.to_vec(),
-            host: text(d.bytes(4096)?)?,
+            host: text(d.bytes(limits::NAME)?)?,
             parent: d.array()?,
             started: record::decode_time(&mut d)?,
             manifest: ManifestRoot {
@@ -283,7 +283,7 @@ impl Details {
                 .map(|_| record::decode_chunk_ref(&mut d))
                 .collect::<Result<_, _>>()?,
             program: text(d.bytes(256)?)?,
-            operator: text(d.bytes(4096)?)?,
+            operator: text(d.bytes(limits::NAME)?)?,
         };
         d.end()?;
         Ok(details)

@@ -19,6 +19,8 @@ pub const XATTRS: usize = 1 << 20;
 pub const SYMLINK: usize = 4096;
 /// The name of a user or a group, in bytes.
 pub const OWNER_NAME: usize = 256;
+/// The name of a source, a host or an operator, in bytes.
+pub const NAME: usize = 4096;
 /// Any object other than a pack that is read whole (snapshot, grant, slot, log record), in bytes.
 pub const SMALL_OBJECT: usize = 16 << 20;
 /// An index object or a list of packs, in bytes.

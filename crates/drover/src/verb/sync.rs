@@ -83,10 +83,12 @@ impl SyncArgs {
         let started = Instant::now();
         let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
         let planned = self.planned(&place, context)?;
+        let state = context.state_dir()?;
         for source in &planned {
             place.refuse_around(&source.root, "the source")?;
             let one_file_system = source.options.one_file_system;
             place.refuse_within(&source.root, "the source", one_file_system)?;
+            place::refuse_state_within(&state, &source.root, one_file_system)?;
         }
         if let Some(file) = &self.credential {
             import(file, &place, context)?;
@@ -191,10 +193,10 @@ pub fn open(place: &Place, context: &Context) -> Result<WriterSession, Error> {
     let objects = place.connect(false)?;
     let state = context.state_dir()?;
     WriterSession::open(objects, &place.url.to_string(), &state, &ask, &context.progress).map_err(
-        |error| match refused.take() {
+        |error| match (error, refused.take()) {
             // Why there was no password says more than that there was none.
-            Some(reason) => Error::Password(reason),
-            None => place.explain(error),
+            (drover_ops::Error::NoCredential, Some(reason)) => Error::Password(reason),
+            (error, _) => place.explain(error),
         },
     )
 }

@@ -23,7 +23,7 @@ use drover_source::{Source, Walk, WalkOptions};
 use drover_store::Usage;
 use drover_types::{
     Basis, Counter, Exception, Observer, PackClass, Phase, SnapshotId, SourceId, Timestamp, Total,
-    clock,
+    clock, limits,
 };
 
 use crate::{
@@ -118,6 +118,11 @@ pub fn sync(
     let name = options.name.clone().unwrap_or_else(|| {
         format!("{}:{}", description.host, drover_types::path::escape(&description.root))
     });
+    for (what, text) in [("source", &name), ("operator", &options.operator)] {
+        if text.len() > limits::NAME {
+            return Err(Error::LongName { what, len: text.len() });
+        }
+    }
     let source_id = keys.source_id(name.as_bytes());
     let last = session.database.source(source_id)?;
     if let Some(last) = &last
@@ -163,7 +168,7 @@ pub fn sync(
     }
     let steps = Steps::new(
         Walk::new(beginning.into_iter().chain(walk)),
-        Tape::new(parent_tape, &keys),
+        Tape::parent(parent_tape, &keys, &reading),
         Checkpoints::new(tapes.into_iter()),
         &dedup,
         &reading,
@@ -358,6 +363,7 @@ impl Pass<'_> {
             session.objects.put_new(name, bytes.clone().into())?;
         }
         session.database.finish_commit(&commit)?;
+        session.database.set_writer(credential.writer_id())?;
         session.folder.remove_other_manifests(source_id, id);
         session.folder.remove_checkpoints(source_id);
         let Finished { exceptions, new, stored, .. } = finished;

@@ -81,11 +81,22 @@ impl Ordered for TapeRecord {
 pub(crate) struct Tape<'k> {
     reader: Option<TapeReader>,
     keys: &'k DomainKeys,
+    /// Told where the tape is cut; a checkpoint may be.
+    observer: Option<&'k dyn Observer>,
 }
 
 impl<'k> Tape<'k> {
     pub(crate) fn new(reader: Option<TapeReader>, keys: &'k DomainKeys) -> Self {
-        Self { reader, keys }
+        Self { reader, keys, observer: None }
+    }
+
+    /// The last manifest, which was whole when it was put there.
+    pub(crate) fn parent(
+        reader: Option<TapeReader>,
+        keys: &'k DomainKeys,
+        observer: &'k dyn Observer,
+    ) -> Self {
+        Self { reader, keys, observer: Some(observer) }
     }
 }
 
@@ -93,7 +104,15 @@ impl Iterator for Tape<'_> {
     type Item = Result<TapeRecord, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.reader.as_mut()?.next(self.keys).map_err(|e| StateError::from(e).into()).transpose()
+        let reader = self.reader.as_mut()?;
+        let next = reader.next(self.keys).map_err(|e| StateError::from(e).into()).transpose();
+        if next.is_none()
+            && !reader.is_whole()
+            && let Some(observer) = self.observer.take()
+        {
+            observer.warning("the last manifest of this source is cut off in the state: every file after that place is read again");
+        }
+        next
     }
 }
 

@@ -11,6 +11,7 @@ use drover_crypt::merkle::Frontier;
 use drover_pack::{DirectoryEntry, HEADER_LEN, PackHeader, PackReceipt, TAG_LEN};
 use drover_types::{
     ChunkId, ChunkKind, Compression, Evidence, Extent, PackId, SnapshotId, SourceId, Timestamp,
+    WriterId,
     codec::{DecodeError, Decoder, Encoder},
     limits,
 };
@@ -32,6 +33,7 @@ const PARTIALS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("partials")
 const COUNTER: &str = "pack counter";
 const HEAD: &str = "head";
 const COMMIT: &str = "commit";
+const WRITER: &str = "writer";
 /// About how long one frame is in an encoded receipt, in bytes.
 const ENCODED_ENTRY: usize = 40;
 /// Memory for the database's pages, in bytes.
@@ -226,6 +228,24 @@ impl Database {
         })
     }
 
+    /// Whose state this is; `None` as long as it may lack what the repository has.
+    pub fn writer(&self) -> Result<Option<WriterId>, StateError> {
+        let bytes =
+            self.read(|tx| Ok(tx.open_table(META)?.get(WRITER)?.map(|v| v.value().to_vec())))?;
+        Ok(bytes.map(|bytes| Decoder::new(&bytes).array().map(WriterId)).transpose()?)
+    }
+
+    /// Notes that this is the state of `writer`, and lacks nothing.
+    pub fn set_writer(&self, writer: WriterId) -> Result<(), StateError> {
+        if self.writer()? == Some(writer) {
+            return Ok(());
+        }
+        self.write(|tx| {
+            tx.open_table(META)?.insert(WRITER, &writer.0[..])?;
+            Ok(())
+        })
+    }
+
     /// Whether this chunk is in an acknowledged pack.
     pub fn has_chunk(&self, id: &ChunkId) -> Result<bool, StateError> {
         self.read(|tx| Ok(tx.open_table(CHUNKS)?.get(id.0)?.is_some()))
@@ -289,7 +309,7 @@ impl Database {
     }
 
     /// Adds the chunks of packs that the repository's index lists, when the state is rebuilt.
-    pub fn adopt(&self, packs: &[PackReceipt]) -> Result<(), StateError> {
+    pub fn adopt(&self, packs: &[&PackReceipt]) -> Result<(), StateError> {
         self.write(|tx| {
             let mut chunks = tx.open_table(CHUNKS)?;
             for entry in packs.iter().flat_map(|pack| &pack.entries) {
@@ -541,7 +561,7 @@ fn encode_source(source: &SourceRecord) -> Vec<u8> {
 fn decode_source(bytes: &[u8]) -> Result<SourceRecord, DecodeError> {
     let mut d = Decoder::new(bytes);
     let source = SourceRecord {
-        name: String::from_utf8_lossy(d.bytes(4096)?).into_owned(),
+        name: String::from_utf8_lossy(d.bytes(limits::NAME)?).into_owned(),
         snapshot: SnapshotId(d.array()?),
         device: d.varint()?,
         entries: d.varint()?,

@@ -138,6 +138,7 @@ impl StateFolder {
         let open = || {
             let database = Database::open(&path)?;
             database.head()?;
+            database.writer()?;
             database.pending_commit()?;
             database.intents()?;
             Ok(database)
