@@ -12,6 +12,7 @@ mod faults;
 mod flaky;
 mod lab;
 mod proxy;
+mod reader;
 mod refusals;
 mod resume;
 mod roundtrip;
