@@ -16,6 +16,7 @@
 
 mod backend;
 mod bandwidth;
+mod buffers;
 mod classify;
 mod client;
 mod concurrency;

@@ -1,8 +1,8 @@
 //! Reading: bounded before memory is taken, and all of what was asked for or an error.
 
-use std::ops::Range;
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, ObjectStoreExt, path::Path};
 
@@ -11,6 +11,22 @@ use crate::{
     StoreError,
     classify::{io_error, store_error},
 };
+
+/// Appends `len` bytes of `file` from `start` on to `into`, or as many as there are.
+fn read_at(file: &File, start: u64, len: usize, into: &mut Vec<u8>) -> io::Result<()> {
+    into.resize(len, 0);
+    let mut got = 0;
+    while got < len {
+        match file.read_at(&mut into[got..], start + got as u64) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    into.truncate(got);
+    Ok(())
+}
 
 impl Store {
     /// Reads an object of at most `limit` bytes; a longer one is refused before memory is taken.
@@ -96,36 +112,34 @@ impl Store {
 
     /// The body of an answer, which has `len` bytes or is an error.
     async fn collect(&self, name: &str, found: GetResult, len: usize) -> Result<Bytes, StoreError> {
-        let is_file = matches!(found.payload, GetResultPayload::File(..));
-        let bytes = if is_file {
-            let bytes = found.bytes().await.map_err(|error| store_error(name, error))?;
-            self.note_received(bytes.len()).await;
-            bytes
+        let mut whole = self.0.buffers.take(len);
+        let start = found.range.start;
+        if let GetResultPayload::File(file, _) = found.payload {
+            let object = name.to_owned();
+            whole = blocking(name, move || match read_at(&file, start, len, whole.bytes()) {
+                Ok(()) => Ok(whole),
+                Err(error) => Err(io_error(&object, error.kind(), Some(Box::new(error)))),
+            })
+            .await?;
+            self.note_received(whole.len()).await;
         } else {
             let mut pieces = found.into_stream();
-            let mut whole = BytesMut::new();
             while let Some(piece) =
                 pieces.try_next().await.map_err(|error| store_error(name, error))?
             {
                 self.note_received(piece.len()).await;
-                if piece.len() == len && whole.is_empty() {
-                    return Ok(piece);
-                }
-                if whole.is_empty() {
-                    whole = BytesMut::with_capacity(len);
-                }
-                if whole.len() + piece.len() > len {
-                    let got = (whole.len() + piece.len()) as u64;
+                let got = (whole.len() + piece.len()) as u64;
+                if got > len as u64 {
                     return Err(StoreError::WrongLength {
                         object: name.to_owned(),
                         expected: len as u64,
                         got,
                     });
                 }
-                whole.extend_from_slice(&piece);
+                whole.bytes().extend_from_slice(&piece);
             }
-            whole.freeze()
-        };
+        }
+        let bytes = whole.freeze();
         if bytes.len() == len {
             return Ok(bytes);
         }
