@@ -110,3 +110,59 @@ fn both_find_the_same_damage() {
     assert_eq!(named.len(), 12, "{named:?}");
     read(&lab, "check", NOTHING).unwrap().expect(0);
 }
+
+#[test]
+fn a_cut_pack_hurts_only_what_lay_in_the_cut() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    fs::create_dir(&source).unwrap();
+    for number in 0..12 {
+        fs::write(source.join(number.to_string()), tree::noise(number, 50_000)).unwrap();
+    }
+    lab.sync(&source).expect(0);
+    let (pack, length) = tree::packs(&lab.repository).into_iter().max_by_key(|p| p.1).unwrap();
+    let object = format!("packs/{}/{pack}", &pack[..2]);
+    let path = Path::new(&lab.repository).join(&object);
+    let whole = fs::read(&path).unwrap();
+    for (left, most) in [(length - 1, 0), (length / 2, 11)] {
+        fs::write(&path, &whole[..left as usize]).unwrap();
+        let Some([theirs, mine]) = hurt(&lab, &object) else { return };
+        assert_eq!(theirs, mine, "{left} of {length} bytes");
+        assert!(theirs.len() <= most, "{theirs:?} by {left} of {length} bytes");
+    }
+}
+
+#[test]
+fn the_log_is_part_of_what_is_verified() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    fs::create_dir(&source).unwrap();
+    for pass in 0..2 {
+        fs::write(source.join("file"), tree::noise(pass, 500)).unwrap();
+        lab.sync(&source).expect(0);
+    }
+    let folder = fs::read_dir(Path::new(&lab.repository).join("log")).unwrap().next().unwrap();
+    let folder = folder.unwrap().path();
+    let mut records: Vec<_> = fs::read_dir(folder).unwrap().map(|r| r.unwrap().path()).collect();
+    records.sort();
+    assert!(records.len() >= 2);
+    for record in &records {
+        let whole = fs::read(record).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 4;
+        for damaged in [Some(flipped), Some(whole[..whole.len() - 1].to_vec()), None] {
+            match damaged {
+                Some(bytes) => fs::write(record, bytes).unwrap(),
+                None => fs::remove_file(record).unwrap(),
+            }
+            let found = lab.verb("verify", NOTHING).expect(4).json();
+            let problems = found["problems"].as_array().unwrap();
+            assert!(problems.iter().all(|problem| problem["kind"] == "log"), "{found}");
+            if let Some(answer) = read(&lab, "check", NOTHING) {
+                answer.expect(1);
+            }
+        }
+        fs::write(record, whole).unwrap();
+    }
+    lab.verb("verify", NOTHING).expect(0);
+}

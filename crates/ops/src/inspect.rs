@@ -1,6 +1,6 @@
 //! Looking inside: entries of a snapshot, what differs between two, a file's bytes, the log.
 
-use std::io::Write;
+use std::{collections::HashSet, io::Write};
 
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
@@ -181,15 +181,13 @@ pub fn log(session: &ReaderSession) -> Result<(Vec<LoggedAction>, Vec<Problem>),
         }
         records.push((record, action));
     }
-    // The newest snapshot of each writer says where its log ended then.
+    // Every snapshot says where its writer's log ended then.
+    let there: HashSet<_> =
+        records.iter().map(|(r, _)| (r.open.writer, r.open.sequence, r.hash)).collect();
     for snapshot in &session.history.snapshots {
         let open = &snapshot.stored.open;
-        let there = records.iter().any(|(record, _)| {
-            record.open.writer == open.writer
-                && record.open.sequence == open.log_sequence
-                && record.hash == open.log_head
-        });
-        if open.log_sequence > 0 && !there {
+        let named = (open.writer, open.log_sequence, open.log_head);
+        if open.log_sequence > 0 && !there.contains(&named) {
             let message =
                 format!("the record number {} that it names is not there", open.log_sequence);
             problems.push(Problem::new("log", snapshot.object(), message));

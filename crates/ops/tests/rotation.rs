@@ -70,7 +70,8 @@ fn machines_that_write_take_the_new_epoch_and_go_on() {
     let data = index.packs().iter().filter(|pack| pack.header.class == PackClass::Data);
     let mut epochs: Vec<_> = data.map(|pack| pack.header.epoch).collect();
     epochs.sort_unstable();
-    assert_eq!(epochs, [1, 1, 2, 2]);
+    // Machines of one name share a domain: what the first had sent, the second did not send again.
+    assert_eq!(epochs, [1, 2, 2]);
     let verified = world.verify(true);
     assert_eq!((verified.verdict, verified.problems), (Verdict::Verified, vec![]));
     let latest = world.reader().find("latest", None).unwrap().id();

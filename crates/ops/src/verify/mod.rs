@@ -24,7 +24,7 @@ use drover_types::{
     RelativePath, Total, WriterId,
 };
 
-use crate::{Cancel, Error, reading::ReaderSession};
+use crate::{Cancel, Error, inspect, reading::ReaderSession};
 
 /// How a repository is verified.
 #[derive(Clone, Debug, Default)]
@@ -125,9 +125,20 @@ pub fn verify(
         .map(Finding::from)
         .collect();
     let mut unchecked = Vec::new();
+    match inspect::log(session) {
+        Ok((_, wrong)) => problems.extend(wrong.iter().map(Finding::from)),
+        Err(Error::Store(error @ StoreError::Denied { .. })) => unchecked.push(Finding {
+            kind: "denied".into(),
+            object: Some(names::LOG.into()),
+            path: None,
+            message: error.to_string(),
+        }),
+        Err(error) => return Err(error),
+    }
 
     let mut damage = Damage::default();
-    packs::presence(session, &mut damage, &mut unchecked)?;
+    let all_are_read = options.read_data.is_some_and(|part| part >= 1.0);
+    packs::presence(session, all_are_read, &mut damage, &mut unchecked)?;
     let method = match options.read_data {
         None => "acknowledged".to_owned(),
         Some(part) => {

@@ -21,6 +21,7 @@ use crate::{Cancel, Error, reading::ReaderSession};
 /// lacks is asked for by name: a listing alone decides nothing.
 pub(super) fn presence(
     session: &ReaderSession,
+    all_are_read: bool,
     damage: &mut Damage,
     unchecked: &mut Vec<Finding>,
 ) -> Result<(), Error> {
@@ -57,7 +58,10 @@ pub(super) fn presence(
             None => "it is missing".into(),
         };
         damage.objects.insert(name, message);
-        damage.packs.insert(*id);
+        // Which chunks of a pack of another length are whole shows when it is read back.
+        if found.is_none() || !all_are_read {
+            damage.packs.insert(*id);
+        }
     }
     Ok(())
 }
@@ -204,12 +208,11 @@ fn check(
     let (receipt, flaw) = match own {
         Ok(own) => (own, None),
         Err((true, _)) => return Ok((PackState::HashedOnly, None)),
+        Err((false, _)) if bytes.len() as u64 != first.len => {
+            (first.clone(), Some(format!("it has {} bytes instead of {}", bytes.len(), first.len)))
+        }
         Err((false, flaw)) => (first.clone(), Some(flaw)),
     };
-    if bytes.len() as u64 != receipt.len {
-        let message = format!("it has {} bytes instead of {}", bytes.len(), receipt.len);
-        return Ok((PackState::Unreadable(message), None));
-    }
     let key = match reader.key(&receipt) {
         Ok(key) => key,
         Err(error) => {
@@ -226,7 +229,11 @@ fn check(
         }
     }
     let state = if !bad.is_empty() {
-        let message = format!("{} of its {} chunks are damaged", bad.len(), receipt.entries.len());
+        let mut message =
+            format!("{} of its {} chunks are damaged", bad.len(), receipt.entries.len());
+        if let Some(flaw) = &flaw {
+            message = format!("{flaw}; {message}");
+        }
         PackState::Chunks(bad, message)
     } else if let Some(flaw) = &flaw {
         PackState::Chunks(Vec::new(), format!("{flaw}, though every chunk in it is whole"))
