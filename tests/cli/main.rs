@@ -9,6 +9,7 @@ mod compare;
 mod crash;
 mod docs;
 mod faults;
+mod fixture;
 mod flaky;
 mod lab;
 mod proxy;
