@@ -251,7 +251,12 @@ fn a_repository_that_was_set_back() {
 
     // This machine saw the later head, and so did whoever kept the report.
     lab.verb("verify", &[""; 0]).expect(4);
+    // What this machine then recorded shows it to everybody: the records before are missing.
     fs::remove_dir_all(lab.path("state")).unwrap();
+    let verify = lab.verb("verify", &[""; 0]).expect(4).json();
+    assert_eq!(verify["problems"][0]["kind"], "log", "{verify}");
+    // Set back beyond that record too, it shows only to those who know of a later head.
+    set_back(&copy, Path::new(&lab.repository));
     verified(&lab, &[]);
     let verify = lab.verb("verify", &["--expect-head", report.to_str().unwrap()]).expect(4).json();
     assert_eq!(verify["verdict"], "failed");
