@@ -19,7 +19,7 @@ use crate::{
     history::{History, Problem},
     index, names,
     objects::Objects,
-    repository::{PARALLEL_READS, RepositoryError},
+    repository::RepositoryError,
 };
 
 /// Where a frame lies.
@@ -41,6 +41,9 @@ pub struct ChunkIndex {
     places: Vec<Place>,
 }
 
+/// Index objects read at a time: each holds some 65,000 chunks, and is opened as a whole.
+const READ_AT_A_TIME: usize = 4;
+
 fn prefix(id: &ChunkId) -> u64 {
     u64::from_be_bytes(*id.0.first_chunk().expect("an id has 32 bytes"))
 }
@@ -61,9 +64,9 @@ impl ChunkIndex {
             .collect();
         let mut found: HashMap<PackId, Vec<(PackReceipt, Option<u32>)>> = HashMap::new();
         let mut disputes: BTreeSet<(u32, u32)> = BTreeSet::new();
-        for (number, group) in names.chunks(PARALLEL_READS).enumerate() {
-            let bodies = objects.get_all(group, limits::INDEX_OBJECT, PARALLEL_READS);
-            let numbers = (number * PARALLEL_READS) as u32..;
+        for (number, group) in names.chunks(READ_AT_A_TIME).enumerate() {
+            let bodies = objects.get_all(group, limits::INDEX_OBJECT, READ_AT_A_TIME);
+            let numbers = (number * READ_AT_A_TIME) as u32..;
             for ((name, body), number) in group.iter().zip(bodies).zip(numbers) {
                 let packs = match Self::open_index(name, body, keyring) {
                     Ok(packs) => packs,
@@ -157,6 +160,16 @@ impl ChunkIndex {
     /// The packs, by id: several of one where index objects say different things of it.
     pub fn packs(&self) -> &[PackReceipt] {
         &self.packs
+    }
+
+    /// A number of chunk `id`'s own, below [`Self::frames`].
+    pub fn number(&self, id: &ChunkId) -> Option<usize> {
+        let wanted = prefix(id);
+        let start = self.places.partition_point(|place| place.prefix < wanted);
+        let alike = self.places[start..].iter().take_while(|place| place.prefix == wanted);
+        let is_it =
+            |place: &Place| self.packs[place.pack as usize].entries[place.frame as usize].id == *id;
+        alike.enumerate().find_map(|(at, place)| is_it(place).then_some(start + at))
     }
 
     /// How many frames there are.

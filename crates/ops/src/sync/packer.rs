@@ -25,6 +25,8 @@ use crate::{Cancel, Error};
 
 /// A meta pack is closed at this many bytes: metadata is read by itself, and often.
 const META_PACK: usize = 8 << 20;
+/// A pack is closed at this many frames: what is noted of each takes more than a tiny one itself.
+const MOST_FRAMES: usize = 1 << 16;
 /// Pack counters are reserved in the state this many at a time.
 const COUNTERS: u64 = 1 << 12;
 
@@ -160,7 +162,7 @@ impl<'s> Packer<'s> {
         open.push(kind, id, plain_len, compression, stored);
         let target = self.target.load(Ordering::Relaxed);
         let target = if class == PackClass::Meta { target.min(META_PACK) } else { target };
-        if open.len() < target {
+        if open.len() < target && open.frames() < MOST_FRAMES {
             return Ok(());
         }
         let full = std::mem::take(&mut *open);

@@ -162,7 +162,7 @@ pub fn verify(
         index: &index,
         reader: &reader,
         damage: &damage,
-        chunks: HashSet::new(),
+        chunks: Chunks::new(&index),
         hurt: BTreeMap::new(),
         frames: FrameReader::new(Decompressor::new()),
         observer,
@@ -188,7 +188,7 @@ pub fn verify(
         // What an earlier snapshot has as well was looked at with it.
         observer.add(Counter::EntriesDone, open.entries.saturating_sub(walk.entries));
     }
-    let chunks = walk.chunks.len() as u64;
+    let chunks = walk.chunks.count();
     for (path, object, message) in walk.hurt.into_values() {
         problems.push(Finding {
             kind: "damaged file".into(),
@@ -236,13 +236,37 @@ fn unreadable(error: TreeError) -> Result<String, Error> {
     }
 }
 
+/// Counts different chunks: a bit for each that the index has, whole names of the others only.
+struct Chunks {
+    known: Vec<u64>,
+    unknown: HashSet<ChunkId>,
+}
+
+impl Chunks {
+    fn new(index: &ChunkIndex) -> Self {
+        Self { known: vec![0; index.frames().div_ceil(64)], unknown: HashSet::new() }
+    }
+
+    fn insert(&mut self, index: &ChunkIndex, id: &ChunkId) {
+        match index.number(id) {
+            Some(number) => self.known[number / 64] |= 1 << (number % 64),
+            None => drop(self.unknown.insert(*id)),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        let known: u64 = self.known.iter().map(|bits| u64::from(bits.count_ones())).sum();
+        known + self.unknown.len() as u64
+    }
+}
+
 /// Walks manifests and finds what damage hurts.
 struct Walk<'v> {
     session: &'v ReaderSession,
     index: &'v ChunkIndex,
     reader: &'v ChunkReader<'v>,
     damage: &'v Damage,
-    chunks: HashSet<ChunkId>,
+    chunks: Chunks,
     /// By path and object: the file, the object, the message.
     hurt: BTreeMap<(Vec<u8>, String), (RelativePath, String, String)>,
     frames: FrameReader,
@@ -326,7 +350,7 @@ impl Walk<'_> {
     /// Whether some undamaged pack holds the chunk; else the object that should, and what is
     /// wrong with it.
     fn chunk(&mut self, chunk: &ChunkRef) -> Result<(), (String, String)> {
-        self.chunks.insert(chunk.id);
+        self.chunks.insert(self.index, &chunk.id);
         let mut failure = None;
         for (pack, frame) in self.index.places(&chunk.id) {
             let receipt = &self.index.packs()[pack as usize];
