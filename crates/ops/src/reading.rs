@@ -110,14 +110,7 @@ impl ReaderSession {
     /// The sources by name, each with its newest snapshot. A source is its name: where several
     /// writers hold snapshots of it, the newest of them all is the newest.
     pub fn sources(&self) -> BTreeMap<&str, &CheckedSnapshot> {
-        let mut sources = BTreeMap::new();
-        for snapshot in &self.history.snapshots {
-            let newest = sources.entry(snapshot.details.source.as_str()).or_insert(snapshot);
-            if snapshot.committed() > newest.committed() {
-                *newest = snapshot;
-            }
-        }
-        sources
+        self.history.newest_by(|snapshot| Some(snapshot.details.source.as_str()))
     }
 
     /// The snapshot with this id.

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 
 use drover_crypt::{
     domain::{DomainKeys, DomainSecret},
-    hierarchy::{Keyring, Object, Revocation, UnlockSecret, key_name},
+    hierarchy::{Keyring, Object, UnlockSecret},
 };
 use drover_repo::{
     CheckedSnapshot, ChunkIndex, ChunkReader, History, Repository, Tree, names, record,
     state::{Database, SourceRecord, StateFolder, TapeWriter},
 };
 use drover_types::{
-    Content, DomainId, Entry, Extents, Observer, PackId, RelativePath, SourceId, codec::Encoder,
+    Content, DomainId, Entry, Extents, Observer, PackId, RelativePath, codec::Encoder,
 };
 
 use crate::{Error, sync::dedup::Dedup};
@@ -46,13 +46,7 @@ impl<'r> Readable<'r> {
     /// The domain of the newest writer with this label; none where one of the domain's writers
     /// was revoked, because its secret may be in the wrong hands.
     pub(crate) fn domain_of(&self, label: &str) -> Option<DomainSecret> {
-        let root = self.keyring.root_public();
-        let keys = self.keys.iter();
-        let revoked: Vec<_> = keys
-            .filter(|key| key_name(&key.name).is_some_and(|name| name.starts_with("revoked-")))
-            .filter_map(|key| Revocation::decode_verified(&key.bytes, root).ok())
-            .map(|revocation| revocation.writer)
-            .collect();
+        let revoked = self.keyring.revoked(&self.keys);
         let grants = self.keyring.grants(&self.keys);
         let is_trusted = |domain: DomainId| {
             grants.iter().all(|grant| grant.domain != domain || !revoked.contains(&grant.writer))
@@ -79,7 +73,8 @@ impl<'r> Readable<'r> {
     ) -> Result<(), Error> {
         let objects = self.repository.objects();
         let history = History::load(objects, &self.keyring, &self.keys)?;
-        let sources = newest(&history, domain.id());
+        let id = domain.id();
+        let sources = history.newest_by(|s| (s.stored.open.domain == id).then_some(s.source()));
         if sources.is_empty() {
             return Ok(());
         }
@@ -100,7 +95,7 @@ impl<'r> Readable<'r> {
         let packs: Vec<_> = index
             .packs()
             .iter()
-            .filter(|pack| pack.header.identity.domain == domain.id())
+            .filter(|pack| pack.header.identity.domain == id)
             .filter(|pack| there.get(&pack.id) == Some(&pack.len))
             .collect();
         for packs in packs.chunks(PACKS_AT_ONCE) {
@@ -136,19 +131,6 @@ impl<'r> Readable<'r> {
         ));
         Ok(())
     }
-}
-
-/// The newest snapshot of each source of a domain.
-fn newest(history: &History, domain: DomainId) -> HashMap<SourceId, &CheckedSnapshot> {
-    let order = |s: &CheckedSnapshot| (s.stored.open.time, s.stored.open.sequence);
-    let mut newest: HashMap<SourceId, &CheckedSnapshot> = HashMap::new();
-    for snapshot in history.snapshots.iter().filter(|s| s.stored.open.domain == domain) {
-        let known = newest.entry(snapshot.source()).or_insert(snapshot);
-        if order(snapshot) > order(known) {
-            *known = snapshot;
-        }
-    }
-    newest
 }
 
 /// Writes the manifest of `snapshot` where a pass looks for it. An entry whose chunks are not all

@@ -150,21 +150,24 @@ impl WriterSession {
     /// may have gone on after the newest snapshot.
     fn recover_history(&self, observer: &dyn Observer) -> Result<(), Error> {
         let key = self.credential.public_key();
-        let snapshot = |name: &str, bytes| {
-            let stored = StoredSnapshot::decode(bytes).ok()?;
+        let of = |prefix: &str| format!("{prefix}{}/", self.credential.writer_id());
+        let number =
+            |prefix: &'static str| move |name: &str| Some(names::parse_numbered(name, prefix)?.1);
+        let snapshot = |name: &str, bytes: Result<Vec<u8>, StoreError>| {
+            let stored = StoredSnapshot::decode(bytes.ok()?).ok()?;
             let open = &stored.open;
             let known = name == names::snapshot(&open.writer, open.sequence, &stored.id);
             (known && stored.verify(&key).is_ok()).then_some(stored)
         };
-        let record = |name: &str, bytes| {
-            let stored = StoredRecord::decode(bytes).ok()?;
+        let record = |name: &str, bytes: Result<Vec<u8>, StoreError>| {
+            let stored = StoredRecord::decode(bytes.ok()?).ok()?;
             let open = &stored.open;
             let known = name == names::log(&open.writer, open.sequence, &stored.hash);
             (known && stored.verify(&key).is_ok()).then_some(stored)
         };
-        let newest = self
-            .newest(names::SNAPSHOTS, snapshot)
-            .and_then(|snapshot| Ok((snapshot, self.newest(names::LOG, record)?)));
+        let (snapshots, log) = (names::SNAPSHOTS, names::LOG);
+        let newest = newest(&self.objects, &of(snapshots), number(snapshots), snapshot)
+            .and_then(|found| Ok((found, newest(&self.objects, &of(log), number(log), record)?)));
         let (snapshot, record) = match newest {
             Ok(newest) => newest,
             Err(StoreError::Denied { .. }) => {
@@ -184,34 +187,6 @@ impl WriterSession {
             (head.log_sequence, head.log) = (record.open.sequence, record.hash);
         }
         Ok(self.database.set_head(&head)?)
-    }
-
-    /// The newest of this writer's objects below `prefix` that is what its name says, and its own:
-    /// anyone who can write to the store can put others there.
-    fn newest<T>(
-        &self,
-        prefix: &str,
-        check: impl Fn(&str, Vec<u8>) -> Option<T>,
-    ) -> Result<Option<T>, StoreError> {
-        let listed = self.objects.list(&format!("{prefix}{}/", self.credential.writer_id()))?;
-        let mut numbered: Vec<_> = listed
-            .into_iter()
-            .filter_map(|object| {
-                Some((names::parse_numbered(&object.name, prefix)?.1, object.name))
-            })
-            .collect();
-        numbered.sort();
-        for (_, name) in numbered.iter().rev() {
-            match self.objects.get(name, limits::SMALL_OBJECT) {
-                Err(StoreError::TooLarge { .. }) => {}
-                bytes => {
-                    if let Some(found) = check(name, bytes?.to_vec()) {
-                        return Ok(Some(found));
-                    }
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// Completes what a killed run began: a commit that was kept is sent again, byte for byte;
@@ -296,38 +271,49 @@ fn renewed(
     observer: &dyn Observer,
 ) -> Result<WriterCredential, Error> {
     let repository = credential.repository();
-    let listed = match objects.list(&keys_folder(repository)) {
-        Ok(listed) => listed,
-        Err(StoreError::Denied { .. }) => return Ok(credential),
-        Err(error) => return Err(error.into()),
-    };
     let names = Grant::names(repository, credential.writer_id());
-    let epoch = |name: &str| name.strip_prefix(&names)?.parse::<u32>().ok();
-    let mut later: Vec<_> = listed
-        .into_iter()
-        .filter_map(|object| Some((epoch(&object.name)?, object.name)))
-        .filter(|(epoch, _)| *epoch > credential.epoch())
-        .collect();
-    later.sort();
-    for (_, name) in later.iter().rev() {
+    let later = |name: &str| {
+        let epoch = name.strip_prefix(&names)?.parse::<u32>().ok()?;
+        (epoch > credential.epoch()).then_some(epoch)
+    };
+    let found = newest(objects, &keys_folder(repository), later, |name, bytes| {
+        let renewed = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
+            let refused = |e| format!("{name} is no grant of this machine's writer: {e}");
+            credential.renewed(&bytes).map_err(refused)
+        });
+        renewed.map_err(|message| observer.warning(&message)).ok()
+    });
+    match found {
+        Ok(Some(renewed)) => {
+            folder.store_credential(&renewed.encode())?;
+            Ok(renewed)
+        }
+        Ok(None) | Err(StoreError::Denied { .. }) => Ok(credential),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What `check` makes of an object below `prefix`: of the one with the highest number of which it
+/// makes something, since anyone who can write to the store can put others there. One that is too
+/// long to be read is handed over as that error.
+fn newest<N: Ord, T>(
+    objects: &Objects,
+    prefix: &str,
+    number: impl Fn(&str) -> Option<N>,
+    mut check: impl FnMut(&str, Result<Vec<u8>, StoreError>) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    let listed = objects.list(prefix)?;
+    let mut numbered: Vec<_> =
+        listed.into_iter().filter_map(|o| Some((number(&o.name)?, o.name))).collect();
+    numbered.sort();
+    for (_, name) in numbered.iter().rev() {
         let bytes = match objects.get(name, limits::SMALL_OBJECT) {
-            Err(StoreError::Denied { .. }) => return Ok(credential),
-            // Anyone who can write to the store can put something there.
-            Err(error @ StoreError::TooLarge { .. }) => {
-                observer.warning(&error.to_string());
-                continue;
-            }
-            bytes => bytes?,
+            Err(error) if !matches!(error, StoreError::TooLarge { .. }) => return Err(error),
+            bytes => bytes.map(|bytes| bytes.to_vec()),
         };
-        match credential.renewed(&bytes) {
-            Ok(renewed) => {
-                folder.store_credential(&renewed.encode())?;
-                return Ok(renewed);
-            }
-            Err(error) => {
-                observer.warning(&format!("{name} is no grant of this machine's writer: {error}"));
-            }
+        if let Some(found) = check(name, bytes) {
+            return Ok(Some(found));
         }
     }
-    Ok(credential)
+    Ok(None)
 }

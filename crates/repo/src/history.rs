@@ -345,6 +345,23 @@ impl History {
         heads.into_iter().map(|(writer, (sequence, hash))| (writer, sequence, hash)).collect()
     }
 
+    /// Of the snapshots for which `key` has one, the newest for each.
+    pub fn newest_by<'h, K: Ord>(
+        &'h self,
+        key: impl Fn(&'h CheckedSnapshot) -> Option<K>,
+    ) -> BTreeMap<K, &'h CheckedSnapshot> {
+        let mut newest = BTreeMap::new();
+        for snapshot in &self.snapshots {
+            if let Some(key) = key(snapshot) {
+                let known = newest.entry(key).or_insert(snapshot);
+                if snapshot.committed() > known.committed() {
+                    *known = snapshot;
+                }
+            }
+        }
+        newest
+    }
+
     /// The keys that name the chunks of `snapshot`.
     pub fn keys(&self, snapshot: &CheckedSnapshot) -> &Arc<DomainKeys> {
         &self.domains[&snapshot.stored.open.domain]

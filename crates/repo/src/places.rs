@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use drover_crypt::hierarchy::Keyring;
-use drover_pack::{PackHeader, PackKey, PackReceipt, read_directory_len};
+use drover_pack::{PackHeader, PackKey, PackReceipt};
 use drover_store::StoreError;
 use drover_types::{ChunkId, ChunkKind, ChunkRef, PackClass, PackId, limits};
 
@@ -164,12 +164,7 @@ impl ChunkIndex {
 
     /// A number of chunk `id`'s own, below [`Self::frames`].
     pub fn number(&self, id: &ChunkId) -> Option<usize> {
-        let wanted = prefix(id);
-        let start = self.places.partition_point(|place| place.prefix < wanted);
-        let alike = self.places[start..].iter().take_while(|place| place.prefix == wanted);
-        let is_it =
-            |place: &Place| self.packs[place.pack as usize].entries[place.frame as usize].id == *id;
-        alike.enumerate().find_map(|(at, place)| is_it(place).then_some(start + at))
+        self.numbered(id).next().map(|(number, _)| number)
     }
 
     /// How many frames there are.
@@ -180,15 +175,20 @@ impl ChunkIndex {
     /// Where chunk `id` lies: number of the pack, number of the frame. Several where it was
     /// stored more than once.
     pub fn places(&self, id: &ChunkId) -> impl Iterator<Item = (u32, u32)> {
+        self.numbered(id).map(|(_, place)| (place.pack, place.frame))
+    }
+
+    fn numbered(&self, id: &ChunkId) -> impl Iterator<Item = (usize, &Place)> {
         let wanted = prefix(id);
         let start = self.places.partition_point(|place| place.prefix < wanted);
         self.places[start..]
             .iter()
-            .take_while(move |place| place.prefix == wanted)
-            .filter(move |place| {
+            .enumerate()
+            .map(move |(at, place)| (start + at, place))
+            .take_while(move |(_, place)| place.prefix == wanted)
+            .filter(move |(_, place)| {
                 self.packs[place.pack as usize].entries[place.frame as usize].id == *id
             })
-            .map(|place| (place.pack, place.frame))
     }
 
     /// The first place of `chunk` that says of it what its reference says.
@@ -246,7 +246,6 @@ pub(crate) fn directory_of(
     let session = PackKey::session(&header, reader).map_err(damaged)?;
     let key = PackKey::with_session(header.clone(), &session).map_err(damaged)?;
     let entries = key.directory(bytes).map_err(damaged)?;
-    read_directory_len(bytes, len).map_err(damaged)?;
     let receipt = PackReceipt { id, len, header, entries };
     if is_listed(&receipt, history) { Ok(receipt) } else { Err(ChunkError::Unlisted(id)) }
 }

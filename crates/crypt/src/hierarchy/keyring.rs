@@ -275,6 +275,14 @@ impl Keyring {
         Ok((WriterCredential::new(key, self.root_public, grant, domain)?, object))
     }
 
+    /// The writers that `keys` revoke.
+    pub fn revoked(&self, keys: &[Object]) -> BTreeSet<WriterId> {
+        keys.iter()
+            .filter_map(|object| Revocation::decode_verified(&object.bytes, &self.root_public).ok())
+            .map(|revocation| revocation.writer)
+            .collect()
+    }
+
     /// The newest grant of each writer in `keys`, of those that open.
     pub fn grants(&self, keys: &[Object]) -> Vec<Grant> {
         let mut newest: BTreeMap<WriterId, Grant> = BTreeMap::new();
@@ -459,11 +467,7 @@ impl Keyring {
         // The epoch comes after its boxes: one that is there has all of them.
         objects.push(epoch.object(self.repository, root));
         // Grants come after the epoch: nobody seals to one that is not there.
-        let revoked: BTreeSet<WriterId> = keys
-            .iter()
-            .filter_map(|object| Revocation::decode_verified(&object.bytes, &self.root_public).ok())
-            .map(|revocation| revocation.writer)
-            .collect();
+        let revoked = self.revoked(keys);
         for grant in self.grants(keys).iter().filter(|grant| !revoked.contains(&grant.writer)) {
             let renewed = self
                 .open_grant_with_label(grant)

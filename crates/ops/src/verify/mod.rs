@@ -54,6 +54,18 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    /// The store does not let anyone look at `object`.
+    fn denied(object: impl Into<String>, error: &StoreError) -> Self {
+        Self {
+            kind: "denied".into(),
+            object: Some(object.into()),
+            path: None,
+            message: error.to_string(),
+        }
+    }
+}
+
 impl From<&Problem> for Finding {
     fn from(problem: &Problem) -> Self {
         Self {
@@ -127,12 +139,9 @@ pub fn verify(
     let mut unchecked = Vec::new();
     match inspect::log(session) {
         Ok((_, wrong)) => problems.extend(wrong.iter().map(Finding::from)),
-        Err(Error::Store(error @ StoreError::Denied { .. })) => unchecked.push(Finding {
-            kind: "denied".into(),
-            object: Some(names::LOG.into()),
-            path: None,
-            message: error.to_string(),
-        }),
+        Err(Error::Store(error @ StoreError::Denied { .. })) => {
+            unchecked.push(Finding::denied(names::LOG, &error));
+        }
         Err(error) => return Err(error),
     }
 

@@ -41,12 +41,7 @@ pub(super) fn presence(
             None => match objects.head(&name) {
                 Ok(found) => found,
                 Err(error @ StoreError::Denied { .. }) => {
-                    unchecked.push(Finding {
-                        kind: "denied".into(),
-                        object: Some(name),
-                        path: None,
-                        message: error.to_string(),
-                    });
+                    unchecked.push(Finding::denied(name, &error));
                     continue;
                 }
                 Err(error) => return Err(error.into()),

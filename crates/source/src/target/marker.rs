@@ -6,17 +6,17 @@
 //! a file that was written and never synced can come back from a power loss with its size and its
 //! times, and zeros for bytes.
 
-use std::{io, os::fd::BorrowedFd};
+use std::io;
 
 use drover_types::{RelativePath, RepositoryId, SourceId};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, openat, renameat, unlinkat},
-    io::{Errno, pread, pwrite, retry_on_intr},
+    io::{Errno, pwrite, retry_on_intr},
 };
 
 use super::{
-    Object, Target, TargetError, is_temporary,
-    object::{point_at, reopen},
+    Object, Target, TargetError,
+    object::{point_at, read_full, reopen},
 };
 
 /// The name of the mark in a target's root.
@@ -95,21 +95,23 @@ fn this_boot() -> Option<String> {
     (!id.is_empty() && id.len() <= 64).then(|| id.to_owned())
 }
 
-fn take_away_temporaries(directory: BorrowedFd<'_>) -> Result<(), Errno> {
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        if is_temporary(entry.file_name().to_bytes()) {
-            match unlinkat(directory, entry.file_name(), AtFlags::empty()) {
-                // None of ours.
-                Ok(()) | Err(Errno::ISDIR) => {}
-                Err(errno) => return Err(errno),
+impl Target {
+    /// Takes away what a run that was killed left in the root.
+    fn take_away_leftovers(&self) -> Result<(), Errno> {
+        let directory = self.0.beneath.root_fd();
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            if self.is_leftover(entry.file_name().to_bytes()) {
+                match unlinkat(directory, entry.file_name(), AtFlags::empty()) {
+                    // None of ours.
+                    Ok(()) | Err(Errno::ISDIR) => {}
+                    Err(errno) => return Err(errno),
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-impl Target {
     /// The mark of an earlier restore. `None` if there is none, or something that drover did not
     /// leave: of another form, or in another user's hands.
     pub fn read_marker(&self) -> Result<Option<Marker>, TargetError> {
@@ -126,13 +128,7 @@ impl Target {
         }
         let fd = reopen(std::os::fd::AsFd::as_fd(&fd), status.kind).map_err(failed)?;
         let mut bytes = [0; BOUND];
-        let mut len = 0;
-        while len < BOUND {
-            match retry_on_intr(|| pread(&fd, &mut bytes[len..], len as u64)).map_err(failed)? {
-                0 => break,
-                n => len += n,
-            }
-        }
+        let len = read_full(&fd, 0, &mut bytes).map_err(failed)?;
         Ok(Marker::decode(&bytes[..len]))
     }
 
@@ -145,7 +141,7 @@ impl Target {
         let only_begun = marker.under_way_since_boot.is_some() && self.is_empty()?;
         let write = || -> Result<(), Errno> {
             if only_begun {
-                take_away_temporaries(directory)?;
+                self.take_away_leftovers()?;
             }
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

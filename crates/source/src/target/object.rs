@@ -16,11 +16,23 @@ use rustix::{
         fremovexattr, fsetxattr, futimens, getxattr, ioctl_getflags, ioctl_setflags, listxattr,
         makedev, openat, removexattr, setxattr, statx, utimensat,
     },
-    io::{Errno, Result, retry_on_intr},
+    io::{Errno, Result, pread, retry_on_intr},
 };
 
 /// No change beneath it is possible while one of these is set: append-only and immutable.
 pub(super) const LOCKING: u32 = IFlags::APPEND.bits() | IFlags::IMMUTABLE.bits();
+
+/// Reads at `offset` until `buffer` is full or nothing more is there; how many bytes came.
+pub(super) fn read_full(fd: impl AsFd, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+    let mut len = 0;
+    while len < buffer.len() {
+        match retry_on_intr(|| pread(&fd, &mut buffer[len..], offset + len as u64))? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    Ok(len)
+}
 
 /// What `statx` says, as far as a target asks.
 #[derive(Clone, Copy, Debug)]

@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use drover_types::RelativePath;
 use rustix::{
     fs::{AtFlags, Mode, OFlags, openat, unlinkat},
-    io::{Errno, pread, pwrite, retry_on_intr},
+    io::{Errno, pwrite, retry_on_intr},
 };
 
-use super::{Target, TargetError, lock};
+use super::{Target, TargetError, lock, object::read_full};
 
 /// Bytes that are gathered before they are written.
 const PENDING: usize = 1 << 20;
@@ -63,15 +63,7 @@ impl Scratch {
     /// came.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, TargetError> {
         self.flush(&mut lock(&self.tail))?;
-        let mut len = 0;
-        while len < buffer.len() {
-            let read = retry_on_intr(|| pread(&self.fd, &mut buffer[len..], offset + len as u64));
-            match read.map_err(failed)? {
-                0 => break,
-                n => len += n,
-            }
-        }
-        Ok(len)
+        read_full(&self.fd, offset, buffer).map_err(failed)
     }
 
     fn flush(&self, tail: &mut Tail) -> Result<(), TargetError> {

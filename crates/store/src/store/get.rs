@@ -1,6 +1,10 @@
 //! Reading: bounded before memory is taken, and all of what was asked for or an error.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -13,19 +17,9 @@ use crate::{
 };
 
 /// Appends `len` bytes of `file` from `start` on to `into`, or as many as there are.
-fn read_at(file: &File, start: u64, len: usize, into: &mut Vec<u8>) -> io::Result<()> {
-    into.resize(len, 0);
-    let mut got = 0;
-    while got < len {
-        match file.read_at(&mut into[got..], start + got as u64) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    into.truncate(got);
-    Ok(())
+fn read_at(mut file: File, start: u64, len: usize, into: &mut Vec<u8>) -> io::Result<()> {
+    file.seek(SeekFrom::Start(start))?;
+    file.take(len as u64).read_to_end(into).map(|_| ())
 }
 
 impl Store {
@@ -116,7 +110,7 @@ impl Store {
         let start = found.range.start;
         if let GetResultPayload::File(file, _) = found.payload {
             let object = name.to_owned();
-            whole = blocking(name, move || match read_at(&file, start, len, whole.bytes()) {
+            whole = blocking(name, move || match read_at(file, start, len, whole.bytes()) {
                 Ok(()) => Ok(whole),
                 Err(error) => Err(io_error(&object, error.kind(), Some(Box::new(error)))),
             })
