@@ -13,22 +13,24 @@ use std::{
 
 use crate::{
     compare::assert_same,
-    lab::{Answer, Lab, number},
-    roundtrip::{restored, verified},
+    lab::{Lab, is_long, number},
+    roundtrip::{comes_back, restored, verified},
     trace::run_up_to,
     tree,
 };
 
-/// Runs the binary with these arguments, to be killed as it enters its call number `at`; its
-/// answer, where it ended before.
-fn killed_at<S: AsRef<OsStr>>(lab: &Lab, at: usize, arguments: &[S]) -> Option<Answer> {
-    run_up_to(lab.command(arguments), at)
+/// Runs the binary with these arguments, to be killed as it enters its call number `at`; `false`
+/// where it ended well before.
+fn is_killed<S: AsRef<OsStr>>(lab: &Lab, at: usize, arguments: &[S]) -> bool {
+    run_up_to(lab.command(arguments), at).map(|answer| answer.expect(0)).is_none()
 }
 
-/// The calls to be killed at: each, or ever fewer of them.
-fn calls() -> impl Iterator<Item = usize> {
-    let each = std::env::var("DROVER_TEST_LONG").is_ok_and(|v| v == "1");
-    std::iter::successors(Some(1), move |at| Some(if each { at + 1 } else { at + 1 + at / 3 }))
+/// Has `once` kill a run at each call, or at ever fewer of them, and check what comes of it, until
+/// it says that the run ended before.
+fn kill_at_calls(once: impl FnMut(usize) -> bool) {
+    let next = |at: &usize| Some(if is_long() { at + 1 } else { at + 1 + at / 3 });
+    let kills = std::iter::successors(Some(1), next).map(once).take_while(|killed| *killed).count();
+    assert!(kills > 5);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -64,44 +66,38 @@ fn small_source(lab: &Lab) -> PathBuf {
 
 /// Kills a pass at one call after the other, each time from the state that `lab` is in, and
 /// checks what the next pass makes of it.
-fn kill_passes(lab: &Lab, source: &Path) -> usize {
+fn kill_passes(lab: &Lab, source: &Path) {
     let entries = tree::count(source);
-    let mut kills = 0;
-    for at in calls() {
+    kill_at_calls(|at| {
         let fork = fork(lab);
         let text = source.to_str().unwrap();
         let arguments = ["sync", "--repo", &fork.repository, "--source", text, "--json"];
-        if let Some(answer) = killed_at(&fork, at, &arguments) {
-            answer.expect(0);
-            break;
+        if !is_killed(&fork, at, &arguments) {
+            return false;
         }
-        kills += 1;
         let packs = tree::packs(&fork.repository);
         // Killed again on the way, now and then.
         if at % 3 == 0 {
-            killed_at(&fork, at + at / 2, &arguments);
+            is_killed(&fork, at + at / 2, &arguments);
         }
         let resumed = fork.sync(source).expect(0).json();
         assert_eq!(number(&resumed, "/entries/total"), entries, "call {at}: {resumed}");
         let after = tree::packs(&fork.repository);
         assert!(packs.iter().all(|pack| after.contains(pack)), "call {at}: a pack is gone");
 
-        verified(&fork, &["--read-data"]);
-        let target = fork.path("target");
-        restored(&fork, "latest", &target, &[]);
-        assert_same(source, &target, &[]);
+        comes_back(&fork, source, &[]);
         let idle = fork.sync(source).expect(0).json();
         assert_eq!(number(&idle, "/entries/unchanged"), entries, "call {at}: {idle}");
         assert_eq!(number(&idle, "/bytes/new"), 0, "call {at}: {idle}");
-    }
-    kills
+        true
+    });
 }
 
 #[test]
 fn a_first_pass_may_end_at_any_call() {
     let lab = Lab::with_repository();
     let source = small_source(&lab);
-    assert!(kill_passes(&lab, &source) > 5);
+    kill_passes(&lab, &source);
 }
 
 #[test]
@@ -112,7 +108,7 @@ fn a_later_pass_may_end_at_any_call() {
     fs::write(source.join("folder 1/3"), tree::noise(7, 5000)).unwrap();
     fs::rename(source.join("folder 2"), source.join("renamed")).unwrap();
     fs::remove_file(source.join("folder 3/9")).unwrap();
-    assert!(kill_passes(&lab, &source) > 5);
+    kill_passes(&lab, &source);
 }
 
 #[test]
@@ -120,35 +116,29 @@ fn a_restore_may_end_at_any_call() {
     let lab = Lab::with_repository();
     let source = small_source(&lab);
     lab.sync(&source).expect(0);
-    let mut kills = 0;
-    for at in calls() {
+    kill_at_calls(|at| {
         let target = lab.path(&format!("target {at}"));
         let text = target.to_str().unwrap();
         let arguments = ["restore", "--repo", &lab.repository, "latest", text, "--json"];
-        if let Some(answer) = killed_at(&lab, at, &arguments) {
-            answer.expect(0);
-            break;
+        if !is_killed(&lab, at, &arguments) {
+            return false;
         }
-        kills += 1;
         restored(&lab, "latest", &target, &["--delete"]);
         assert_same(&source, &target, &[]);
         verified(&lab, &["--target", text]);
         fs::remove_dir_all(target).unwrap();
-    }
-    assert!(kills > 5);
+        true
+    });
 }
 
 #[test]
 fn an_init_may_end_at_any_call() {
-    let mut kills = 0;
-    for at in calls() {
+    kill_at_calls(|at| {
         let lab = Lab::new();
         let arguments = ["init", "--repo", &lab.repository, "--json"];
-        if let Some(answer) = killed_at(&lab, at, &arguments) {
-            answer.expect(0);
-            break;
+        if !is_killed(&lab, at, &arguments) {
+            return false;
         }
-        kills += 1;
         let again = lab.verb("init", &[""; 0]);
         if again.code != 0 {
             again.refused(1, "repository-exists", "");
@@ -158,6 +148,6 @@ fn an_init_may_end_at_any_call() {
         fs::write(source.join("file"), "content").unwrap();
         lab.sync(&source).expect(0);
         verified(&lab, &["--read-data"]);
-    }
-    assert!(kills > 5);
+        true
+    });
 }

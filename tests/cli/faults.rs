@@ -19,8 +19,9 @@ use crate::{
     compare::assert_same,
     lab::{Answer, Lab, PASSWORD},
     proxy::{Fate, proxy},
-    roundtrip::{restored, verified},
+    roundtrip::{comes_back, restored, verified},
     services::s3_service,
+    tree,
 };
 
 const NONE: &[&str] = &[];
@@ -55,13 +56,6 @@ impl Drop for Disk {
     }
 }
 
-/// Bytes that do not compress.
-fn noise(seed: u8, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
 #[test]
 fn a_full_repository() {
     let lab = Lab::new();
@@ -70,16 +64,14 @@ fn a_full_repository() {
     lab.verb("init", NONE).expect(0);
     let source = lab.path("source");
     fs::create_dir(&source).unwrap();
-    fs::write(source.join("large"), noise(1, 12 << 20)).unwrap();
+    fs::write(source.join("large"), tree::noise(1, 12 << 20)).unwrap();
     lab.sync(&source).refused(1, "no-space", "packs/");
     // Still full: nothing else becomes of it.
     lab.sync(&source).refused(1, "no-space", "packs/");
     lab.verb("snapshots", NONE).expect(0);
     disk.remount("size=64m");
     lab.sync(&source).expect(0);
-    verified(&lab, &["--read-data"]);
-    restored(&lab, "latest", &lab.path("target"), &[]);
-    assert_same(&source, &lab.path("target"), &[]);
+    comes_back(&lab, &source, &[]);
 }
 
 #[test]
@@ -101,9 +93,7 @@ fn a_repository_that_is_read_only() {
     assert_eq!(fs::read(lab.path("earlier/file")).unwrap(), b"first");
     disk.remount("rw");
     lab.sync(&source).expect(0);
-    verified(&lab, &["--read-data"]);
-    restored(&lab, "latest", &lab.path("target"), &[]);
-    assert_same(&source, &lab.path("target"), &[]);
+    comes_back(&lab, &source, &[]);
 }
 
 #[test]
@@ -116,7 +106,7 @@ fn a_full_state_directory() {
     lab.sync(&source).expect(0);
     verified(&lab, &["--read-data"]);
     let (filler, kept) = (disk.0.join("filler"), listing(&disk.0));
-    fs::write(source.join("large"), noise(2, 8 << 20)).unwrap();
+    fs::write(source.join("large"), tree::noise(2, 8 << 20)).unwrap();
     for number in 0..300 {
         fs::write(source.join(format!("{number}")), "small").unwrap();
     }
@@ -129,9 +119,7 @@ fn a_full_state_directory() {
     assert!(kept.iter().all(|name| listing(&disk.0).contains(name)));
     fs::remove_file(&filler).unwrap();
     lab.sync(&source).expect(0);
-    verified(&lab, &["--read-data"]);
-    restored(&lab, "latest", &lab.path("target"), &[]);
-    assert_same(&source, &lab.path("target"), &[]);
+    comes_back(&lab, &source, &[]);
 }
 
 /// The names of all files.
@@ -144,7 +132,7 @@ fn listing(directory: &Path) -> Vec<String> {
 #[test]
 fn a_full_target() {
     let (lab, source) = Lab::with_source();
-    fs::write(source.join("large"), noise(3, 12 << 20)).unwrap();
+    fs::write(source.join("large"), tree::noise(3, 12 << 20)).unwrap();
     lab.sync(&source).expect(0);
     let Some(disk) = Disk::mount(lab.path("landing"), "6m") else { return };
     let target = disk.0.to_str().unwrap();
@@ -258,13 +246,11 @@ fn a_store_that_lets_one_write_replace_another() {
         lab.verb("init", NONE).refused(1, "repository-exists", &lab.repository);
         let source = lab.path("source");
         fs::create_dir(&source).unwrap();
-        fs::write(source.join("file"), noise(4, 100_000)).unwrap();
+        fs::write(source.join("file"), tree::noise(4, 100_000)).unwrap();
         lab.sync(&source).expect(0);
         fs::write(source.join("file"), "changed").unwrap();
         lab.sync(&source).expect(0);
-        verified(&lab, &["--read-data"]);
-        restored(&lab, "latest", &lab.path("target"), &[]);
-        assert_same(&source, &lab.path("target"), &[]);
+        comes_back(&lab, &source, &[]);
     }
 }
 
@@ -303,15 +289,7 @@ fn a_clock_that_is_off() {
             answer(connection.get_mut(), "403 Forbidden", date, text);
         }
     });
-    let lab = Lab::at(
-        "s3://bucket/prefix".into(),
-        &[
-            ("AWS_ENDPOINT_URL", &endpoint),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_REGION", "us-east-1"),
-        ],
-    );
+    let lab = Lab::at_s3(&endpoint);
     for verb in ["init", "snapshots", "verify"] {
         lab.verb(verb, NONE).refused(1, "clock", "days ahead of the store's");
     }

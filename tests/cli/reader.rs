@@ -55,6 +55,18 @@ fn the_document_is_enough_to_restore() {
     assert_eq!(found["snapshots"].as_array().unwrap().len(), 2, "{found}");
 }
 
+/// With a snapshot of twelve files that share nothing.
+fn with_files() -> Lab {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    fs::create_dir(&source).unwrap();
+    for number in 0..12 {
+        fs::write(source.join(number.to_string()), tree::noise(number, 50_000)).unwrap();
+    }
+    lab.sync(&source).expect(0);
+    lab
+}
+
 /// Paths that drover and the reader say are hurt; each names the object too.
 fn hurt(lab: &Lab, object: &str) -> Option<[BTreeSet<String>; 2]> {
     let mine = read(lab, "check", NOTHING)?.expect(1);
@@ -69,13 +81,7 @@ fn hurt(lab: &Lab, object: &str) -> Option<[BTreeSet<String>; 2]> {
 
 #[test]
 fn both_find_the_same_damage() {
-    let lab = Lab::with_repository();
-    let source = lab.path("source");
-    fs::create_dir(&source).unwrap();
-    for number in 0..12 {
-        fs::write(source.join(number.to_string()), tree::noise(number, 50_000)).unwrap();
-    }
-    lab.sync(&source).expect(0);
+    let lab = with_files();
     let mut named = BTreeSet::new();
     for (pack, length) in tree::packs(&lab.repository) {
         // The pack of data; without one of metadata nobody can tell which files there are.
@@ -113,13 +119,7 @@ fn both_find_the_same_damage() {
 
 #[test]
 fn a_cut_pack_hurts_only_what_lay_in_the_cut() {
-    let lab = Lab::with_repository();
-    let source = lab.path("source");
-    fs::create_dir(&source).unwrap();
-    for number in 0..12 {
-        fs::write(source.join(number.to_string()), tree::noise(number, 50_000)).unwrap();
-    }
-    lab.sync(&source).expect(0);
+    let lab = with_files();
     let (pack, length) = tree::packs(&lab.repository).into_iter().max_by_key(|p| p.1).unwrap();
     let object = format!("packs/{}/{pack}", &pack[..2]);
     let path = Path::new(&lab.repository).join(&object);

@@ -240,15 +240,7 @@ fn no_service_there() {
     // A port that was free a moment ago: nobody listens.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = format!("http://127.0.0.1:{port}");
-    let lab = Lab::at(
-        "s3://bucket/prefix".into(),
-        &[
-            ("AWS_ENDPOINT_URL", &endpoint),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_REGION", "us-east-1"),
-        ],
-    );
+    let lab = Lab::at_s3(&endpoint);
     lab.verb("snapshots", NONE).refused(1, "unreachable", "127.0.0.1");
 }
 

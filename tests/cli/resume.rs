@@ -10,7 +10,7 @@ use std::{
 use crate::{
     compare::assert_same,
     lab::{Answer, Lab, number},
-    roundtrip::{restored, verified},
+    roundtrip::{comes_back, restored, verified},
     tree,
 };
 
@@ -73,10 +73,7 @@ fn check(lab: &Lab, source: &Path, last: &Answer, packs_before: &[(String, u64)]
     assert!(stored < FILES * FILE / 100 * 101, "{stored} bytes in {} packs: {last}", packs.len());
     let uploaded = number(&last, "/bytes/uploaded");
     assert!(uploaded < stored - before + (1 << 20), "{uploaded} sent after {before} of {stored}");
-    verified(lab, &["--read-data"]);
-    let target = lab.path("target");
-    restored(lab, "latest", &target, &[]);
-    assert_same(source, &target, &[]);
+    comes_back(lab, source, &[]);
 }
 
 #[test]

@@ -196,6 +196,16 @@ pub fn restored(lab: &Lab, what: &str, target: &Path, arguments: &[&str]) {
     assert_eq!(restore["exceptions"].as_array().map(Vec::len), Some(0), "{restore}");
 }
 
+/// Ends the test unless everything in the repository reads back, and the newest snapshot comes back
+/// as `source` is, into the lab's `target`.
+#[track_caller]
+pub fn comes_back(lab: &Lab, source: &Path, arguments: &[&str]) {
+    verified(lab, &["--read-data"]);
+    let target = lab.path("target");
+    restored(lab, "latest", &target, arguments);
+    assert_same(source, &target, &[]);
+}
+
 #[test]
 fn a_target_that_is_not_as_it_should_be() {
     let (lab, source) = Lab::with_source();

@@ -8,9 +8,8 @@ use std::{
 };
 
 use crate::{
-    compare::assert_same,
     lab::{Lab, number},
-    roundtrip::{restored, verified},
+    roundtrip::{comes_back, verified},
     tree,
 };
 
@@ -118,10 +117,7 @@ fn there_and_back(service: &Service) {
 
     // From the service alone, as after the loss of the machine.
     fs::remove_dir_all(lab.path("state")).unwrap();
-    verified(&lab, &["--read-data"]);
-    let target = lab.path("target");
-    restored(&lab, "latest", &target, &[]);
-    assert_same(&source, &target, &[]);
+    comes_back(&lab, &source, &[]);
     // A machine that knows nothing begins again, beside what is there.
     let again = lab.sync(&source).expect(0).json();
     assert_eq!(number(&again, "/entries/total"), entries);
