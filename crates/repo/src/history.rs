@@ -169,6 +169,9 @@ impl History {
         }
         for object in keys.iter().filter(is("revoked-")) {
             match Revocation::decode_verified(&object.bytes, root) {
+                Ok(revocation) if object.name != revocation.object_name() => {
+                    self.problem("grant", &object.name, "it is the revocation of another writer");
+                }
                 Ok(revocation) => {
                     if let Some(writer) = self.writers.get_mut(&revocation.writer) {
                         writer.revoked_after = Some(revocation.last_sequence);

@@ -185,6 +185,20 @@ impl<'a> SlotBox<'a> {
         Ok(EpochKeys { number: self.number, data, meta, owner, root, root_public })
     }
 
+    /// Checks that `root` signed the box.
+    pub(super) fn verify(&self, root: &PublicKey) -> Result<(), HierarchyError> {
+        verified(self.bytes, BOX_CONTEXT, root).map(drop)
+    }
+
+    /// The name of its object.
+    pub(super) fn object_name(&self, repository: RepositoryId) -> String {
+        format!(
+            "{}-{}",
+            epoch_name(repository, self.number),
+            data_encoding::HEXLOWER.encode(&self.slot)
+        )
+    }
+
     /// The slot's key, by the owner's key of this epoch, where `root` signed the box.
     pub(super) fn escrowed(&self, owner: &Key, root: &PublicKey) -> Result<Key, HierarchyError> {
         verified(self.bytes, BOX_CONTEXT, root)?;

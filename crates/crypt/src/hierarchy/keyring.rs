@@ -96,6 +96,10 @@ pub fn unlock(
     };
     let decoded = Config::decode(config).map_err(damaged("config"))?;
     let repository = decoded.repository;
+    // A description that was swapped for another's names a folder that is not there.
+    if !keys.iter().any(|object| is_slot(&object.name)) {
+        return Err(UnlockError::Missing(keys_folder(repository)));
+    }
     let mut first_damage = None;
     let mut tried = 0;
     for object in keys.iter().filter(|o| is_slot(&o.name)) {
@@ -184,7 +188,7 @@ fn open_epochs(
     })
 }
 
-fn is_slot(name: &str) -> bool {
+pub(super) fn is_slot(name: &str) -> bool {
     key_name(name).is_some_and(|name| name.starts_with("slot-"))
 }
 
@@ -197,7 +201,7 @@ fn is_box_of(name: &str, slot: &SlotInfo) -> bool {
     of_epoch(name).and_then(|rest| rest.split_once('-')).is_some_and(|(_, id)| id == slot.hex())
 }
 
-fn epoch_number(name: &str) -> Option<u32> {
+pub(super) fn epoch_number(name: &str) -> Option<u32> {
     of_epoch(name)?.parse().ok()
 }
 
@@ -381,7 +385,7 @@ impl Keyring {
             .collect()
     }
 
-    fn slot_in(&self, object: &Object) -> Result<Slot, HierarchyError> {
+    pub(super) fn slot_in(&self, object: &Object) -> Result<Slot, HierarchyError> {
         let slot = Slot::decode_verified(&object.bytes, self.repository, &self.root_public)?;
         if slot.info.object_name(self.repository) == object.name {
             Ok(slot)

@@ -12,6 +12,7 @@
 //!
 //! Byte tables: `docs/format-keys.md`.
 
+mod check;
 mod config;
 mod epoch;
 mod keyring;
@@ -72,6 +73,9 @@ pub enum HierarchyError {
     /// A slot that is not part of the newest epoch.
     #[error("it has no box in the newest epoch")]
     NoBox,
+    /// The box that a slot has in each epoch.
+    #[error("it is missing: it was lost, or its slot was removed and put back")]
+    BoxMissing,
     /// These keys may not do that.
     #[error("these keys may not do that: it takes the owner's")]
     NotOwner,

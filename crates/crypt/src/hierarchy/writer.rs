@@ -234,10 +234,12 @@ impl Revocation {
         e.raw(self.repository.as_bytes());
         e.raw(self.writer.as_bytes());
         e.u64(self.last_sequence);
-        Object {
-            name: format!("{}/revoked-{}", keys_folder(self.repository), self.writer),
-            bytes: sign(e, REVOCATION_CONTEXT, root),
-        }
+        Object { name: self.object_name(), bytes: sign(e, REVOCATION_CONTEXT, root) }
+    }
+
+    /// The name of its object.
+    pub fn object_name(&self) -> String {
+        format!("{}/revoked-{}", keys_folder(self.repository), self.writer)
     }
 
     /// Reads a revocation and checks that `root` signed it.

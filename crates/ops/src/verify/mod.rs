@@ -136,6 +136,9 @@ pub fn verify(
         ))
         .map(Finding::from)
         .collect();
+    problems.extend(session.keyring.check(&session.keys).into_iter().map(|(object, error)| {
+        Finding { kind: "key".into(), object: Some(object), path: None, message: error.to_string() }
+    }));
     let mut unchecked = Vec::new();
     match inspect::log(session) {
         Ok((_, wrong)) => problems.extend(wrong.iter().map(Finding::from)),

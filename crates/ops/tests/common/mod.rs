@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod bucket;
+
 use std::{
     collections::BTreeMap,
     fs,
