@@ -232,7 +232,7 @@ fn distribute(
         workers.send((batch, reply)).map_err(|_| Error::Stopped)
     };
     let mut batch = Vec::with_capacity(BATCH_STEPS);
-    let mut bytes = 0;
+    let mut bytes = 0u64;
     for step in steps {
         if cancel.is_set() {
             return Err(Error::Stopped);
@@ -242,11 +242,13 @@ fn distribute(
             Step::Read { entry, .. } => entry.evidence.size,
             _ => 0,
         };
-        if batch.len() == BATCH_STEPS || (!batch.is_empty() && bytes + size > BATCH_BYTES) {
+        if batch.len() == BATCH_STEPS
+            || (!batch.is_empty() && bytes.saturating_add(size) > BATCH_BYTES)
+        {
             give(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_STEPS)))?;
             bytes = 0;
         }
-        bytes += size;
+        bytes = bytes.saturating_add(size);
         batch.push(step);
     }
     if batch.is_empty() { Ok(()) } else { give(batch) }

@@ -1,7 +1,7 @@
 //! A stored manifest as a stream of entries, read block by block.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -11,6 +11,7 @@ use drover_pack::FrameReader;
 use drover_types::{
     ChunkId, ChunkKind, ChunkRef, Content, Entry, Extent, Extents, RelativePath,
     codec::{DecodeError, Decoder},
+    limits,
 };
 
 use crate::{
@@ -132,7 +133,7 @@ impl<'r> Tree<'r> {
             if let Some(roots) = &mut self.roots {
                 roots.push(merkle::plain_leaf(&block.root));
             }
-            self.count += block.entries;
+            self.count = self.count.saturating_add(block.entries);
             return Ok(());
         }
         let read = self
@@ -165,7 +166,8 @@ impl<'r> Tree<'r> {
     }
 }
 
-/// The extents of a file, lists resolved and checked to add up to its size.
+/// The extents of a file, lists resolved and checked to add up to its size. There are at most
+/// [`limits::EXTENTS`].
 pub fn resolve(
     reader: &ChunkReader<'_>,
     content: &Content,
@@ -175,14 +177,14 @@ pub fn resolve(
         Extents::Inline(extents) => return Ok(extents.clone()),
         Extents::Lists { level, lists } => (*level, lists),
     };
+    count(reader, level, lists, &mut HashMap::new(), frames)?;
     let mut items: Vec<ChunkRef> = lists.to_vec();
     for step in (1..=level).rev() {
         let mut extents = Vec::new();
         for list in &items {
             let plain = reader.read_vec(list, ChunkKind::ExtentList, frames)?;
-            let mut d = Decoder::new(&plain);
-            while !d.is_empty() {
-                extents.push(record::decode_extent(&mut d)?);
+            for extent in extents_of(&plain) {
+                extents.push(extent?);
             }
         }
         if step == 1 {
@@ -191,15 +193,64 @@ pub fn resolve(
                 _ => Err(DecodeError::Invalid("a file's extents do not add up to its size").into()),
             };
         }
-        items = extents
-            .into_iter()
-            .map(|extent| match extent {
-                Extent::Chunk(chunk) => Ok(chunk),
-                Extent::Hole(_) => Err(DecodeError::Invalid("a hole among lists of extents")),
-            })
-            .collect::<Result<_, _>>()?;
+        items = extents.into_iter().map(list_of).collect::<Result<_, _>>()?;
     }
     Err(DecodeError::Invalid("an impossible level of extent lists").into())
+}
+
+/// How many extents `lists` lead to. Lists can name one list many times, on each of eight levels, so
+/// that a few bytes ask for any amount of memory: each is read once here, and what is too much is
+/// refused before any of it is kept.
+fn count(
+    reader: &ChunkReader<'_>,
+    level: u8,
+    lists: &[ChunkRef],
+    known: &mut HashMap<(u8, ChunkId), usize>,
+    frames: &mut FrameReader,
+) -> Result<usize, TreeError> {
+    let mut total = 0usize;
+    for list in lists {
+        let extents = match known.get(&(level, list.id)) {
+            Some(extents) => *extents,
+            None => {
+                let plain = reader.read_vec(list, ChunkKind::ExtentList, frames)?;
+                let extents = match level {
+                    1 => extents_of(&plain).try_fold(0, |n, extent| extent.map(|_| n + 1))?,
+                    _ => {
+                        let lists = extents_of(&plain)
+                            .map(|extent| list_of(extent?))
+                            .collect::<Result<Vec<_>, _>>()?;
+                        count(reader, level - 1, &lists, known, frames)?
+                    }
+                };
+                known.insert((level, list.id), extents);
+                extents
+            }
+        };
+        total = total.saturating_add(extents);
+        if total > limits::EXTENTS {
+            let (len, bound) = (total as u64, limits::EXTENTS as u64);
+            return Err(DecodeError::TooLong { len, bound }.into());
+        }
+    }
+    Ok(total)
+}
+
+/// The extents that a list holds, up to the first that does not decode.
+fn extents_of(plain: &[u8]) -> impl Iterator<Item = Result<Extent, DecodeError>> {
+    let mut d = Decoder::new(plain);
+    std::iter::from_fn(move || match d.is_empty() {
+        true => None,
+        false => Some(record::decode_extent(&mut d)),
+    })
+}
+
+/// The list that an extent of a list of lists names.
+fn list_of(extent: Extent) -> Result<ChunkRef, DecodeError> {
+    match extent {
+        Extent::Chunk(chunk) => Ok(chunk),
+        Extent::Hole(_) => Err(DecodeError::Invalid("a hole among lists of extents")),
+    }
 }
 
 /// The items that can hold something at or below `below`, each with the first path of the next.

@@ -15,6 +15,8 @@ pub const COMPONENT: usize = 255;
 pub const PATH: usize = 1 << 20;
 /// All extended attributes of one entry, names and values, in bytes.
 pub const XATTRS: usize = 1 << 20;
+/// Extents of one file: of chunks of usual size 64 TiB.
+pub const EXTENTS: usize = 1 << 26;
 /// A symlink's target, in bytes (`PATH_MAX` on Linux).
 pub const SYMLINK: usize = 4096;
 /// The name of a user or a group, in bytes.

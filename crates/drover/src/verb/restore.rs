@@ -50,7 +50,7 @@ pub struct RestoreArgs {
     /// Whom the files shall belong to [default: keep for root, else ignore]
     #[arg(long, value_name = "WHO")]
     owners: Option<OwnersArg>,
-    /// Put setuid and setgid back on files [default: for root only]
+    /// Put setuid, setgid and capabilities back on files [default: for root only]
     #[arg(long)]
     setuid: bool,
     /// Make character and block devices [default: for root only]

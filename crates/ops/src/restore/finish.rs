@@ -59,7 +59,7 @@ impl Restore<'_> {
         links.sort_by(|a, b| a.path.cmp(&b.path));
         for entry in links {
             let first = entry.hard_link.as_ref().expect("it is a link");
-            match target.hard_link(first, &entry.path) {
+            match target.hard_link(first, &entry) {
                 Ok(()) => {
                     self.done();
                     self.observer.add(Counter::BytesDone, size(&entry));

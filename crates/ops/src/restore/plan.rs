@@ -119,7 +119,7 @@ impl Restore<'_> {
         };
 
         let mut batch = Vec::new();
-        let mut bytes = 0;
+        let mut bytes = 0u64;
         for step in merge(moved, there) {
             if self.cancel.is_set() {
                 return Err(Error::Stopped);
@@ -140,7 +140,7 @@ impl Restore<'_> {
             let size = size(&entry);
             self.observer.add(Counter::Bytes, size);
             if let Some(job) = self.step(entry, found, later)? {
-                bytes += size;
+                bytes = bytes.saturating_add(size);
                 batch.push(job);
                 if batch.len() == BATCH_FILES || bytes >= BATCH_BYTES {
                     give(std::mem::take(&mut batch))?;
@@ -231,7 +231,8 @@ impl Restore<'_> {
                 Ok(None)
             }
             Kind::File => {
-                if let Some(found) = &found
+                // Of a file of several names one may lie outside of the target: it is made anew.
+                if let Some(found) = found.as_ref().filter(|found| found.evidence.links == 1)
                     && self.content_is_same(&entry, found)
                 {
                     self.keep(&entry)?;
@@ -240,7 +241,9 @@ impl Restore<'_> {
                 }
                 let found = match &found {
                     None => Found::Nothing,
-                    Some(found) if looks_same(&entry, found) => Found::Alike,
+                    Some(found) if found.evidence.links == 1 && looks_same(&entry, found) => {
+                        Found::Alike
+                    }
                     Some(_) => Found::Other,
                 };
                 Ok(Some(Job { entry, found }))

@@ -132,7 +132,7 @@ impl<'s> Collector<'s> {
         }
         if let Some(content) = &entry.content {
             self.counts.files += 1;
-            self.counts.bytes += content.size;
+            self.counts.bytes = self.counts.bytes.saturating_add(content.size);
         }
         self.manifest.push(&entry.path, &leaf, &side, &mut self.sink)?;
         self.tape.push(&leaf, &side)?;

@@ -38,7 +38,7 @@ pub(super) fn beside(
         if let WalkEvent::Entry(entry) = event {
             total.entries += u64::from(!entry.path.is_root());
             if entry.kind == Kind::File {
-                total.bytes += entry.evidence.size;
+                total.bytes = total.bytes.saturating_add(entry.evidence.size);
             }
         }
     }

@@ -15,7 +15,7 @@ use drover_repo::{
 use drover_source::{ReadError, Source, SourceFile, Stat};
 use drover_types::{
     ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Extent, Extents,
-    Observer, SourceId, codec::Encoder,
+    Observer, SourceId, codec::Encoder, limits,
 };
 use rayon::prelude::*;
 
@@ -247,6 +247,13 @@ impl ReadContext<'_> {
             self.note(entry, stat, &progress, &mut places)?;
         }
         let hash = progress.hasher.finalize();
+        if progress.extents.len() > limits::EXTENTS {
+            return Err(ReadFailure::Exception(Exception {
+                path: entry.path.clone(),
+                kind: ExceptionKind::Unsupported,
+                message: format!("it has more than {} pieces and holes", limits::EXTENTS),
+            }));
+        }
         let extents = self.extents(progress.extents)?;
         Ok(Content { size: at, hash, extents })
     }

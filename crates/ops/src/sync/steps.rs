@@ -195,7 +195,7 @@ impl<'s> Steps<'s> {
         }
         if entry.kind == Kind::File {
             self.observer.add(Counter::Bytes, entry.evidence.size);
-            self.found.bytes += entry.evidence.size;
+            self.found.bytes = self.found.bytes.saturating_add(entry.evidence.size);
         }
         entry.hard_link = self.first_names.first_of(&entry);
         let parent = parent.map(Box::new);

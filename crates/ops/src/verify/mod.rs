@@ -180,11 +180,12 @@ pub fn verify(
         observer,
         entries: 0,
     };
-    let (mut entries, mut files, mut bytes) = (0, 0, 0);
+    let (mut entries, mut files, mut bytes) = (0u64, 0u64, 0u64);
     let mut seen = HashSet::new();
     let chosen = |s: &&CheckedSnapshot| options.snapshot.is_none_or(|id| s.id() == id);
-    let total =
-        session.history.snapshots.iter().filter(chosen).map(|s| s.stored.open.entries).sum();
+    // What a snapshot says of itself can be anything.
+    let total = session.history.snapshots.iter().filter(chosen);
+    let total = total.fold(0u64, |sum, s| sum.saturating_add(s.stored.open.entries));
     observer.add(Counter::Entries, total);
     observer.total(Total { entries: total, bytes: 0, basis: Basis::Snapshot });
     for snapshot in session.history.snapshots.iter().filter(chosen) {
@@ -192,9 +193,9 @@ pub fn verify(
             return Err(Error::Interrupted);
         }
         let open = &snapshot.stored.open;
-        entries += open.entries;
-        files += open.files;
-        bytes += open.bytes;
+        entries = entries.saturating_add(open.entries);
+        files = files.saturating_add(open.files);
+        bytes = bytes.saturating_add(open.bytes);
         walk.entries = 0;
         seen = walk.snapshot(snapshot, seen, &mut problems)?;
         // What an earlier snapshot has as well was looked at with it.

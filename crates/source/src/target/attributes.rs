@@ -24,6 +24,8 @@ use super::{
 use crate::SETTABLE_FLAGS;
 
 const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+/// Lends rights as setuid does.
+const CAPABILITY: &[u8] = b"security.capability";
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
@@ -47,7 +49,7 @@ pub struct TargetOptions {
     pub owners: Owners,
     /// Make character and block devices.
     pub devices: bool,
-    /// Set setuid and setgid on files.
+    /// Set setuid and setgid on files, and their capabilities.
     pub setuid: bool,
 }
 
@@ -111,7 +113,7 @@ impl Policy {
             let _ = object.unlock();
         }
         let owner = self.apply_owner(object, wanted, before, &mut losses)?;
-        let acl = apply_xattrs(object, wanted, known, &mut losses)?;
+        let acl = self.apply_xattrs(object, wanted, known, &mut losses)?;
         if !matches!(entry.kind, Kind::Symlink { .. }) {
             self.apply_mode(object, wanted, before, &owner, &acl, &mut losses)?;
         }
@@ -161,6 +163,69 @@ impl Policy {
             }
         }
         Ok(owner)
+    }
+
+    fn apply_xattrs(
+        &self,
+        object: Object<'_>,
+        wanted: &Attributes,
+        known: Known,
+        losses: &mut Losses,
+    ) -> Result<Acl, (&'static str, Errno)> {
+        let mut acl = Acl::None;
+        if known.foreign_xattrs {
+            for name in object.xattr_names().map_err(|error| ("list the attributes of", error))? {
+                if !is_ours_to_remove(&name) || wanted.xattrs.iter().any(|x| x.name == name) {
+                    continue;
+                }
+                match object.remove_xattr(&name) {
+                    Ok(()) | Err(Errno::NODATA) => {}
+                    Err(error) => {
+                        let why = describe(error, "remove an attribute of")?;
+                        let why = format!("{} cannot be removed: {why}", escape(&name));
+                        losses.push(Loss { what: "xattr", why });
+                    }
+                }
+                if *name == *ACCESS_ACL {
+                    acl = Acl::Touched;
+                }
+            }
+        }
+        let mut room = limits::XATTRS;
+        for xattr in &wanted.xattrs {
+            let len = xattr.name.len() + xattr.value.len();
+            if *xattr.name == *CAPABILITY && !self.options.setuid {
+                let why = "security.capability was not asked for".into();
+                losses.push(Loss { what: "setuid", why });
+                continue;
+            }
+            let set = if len > room || xattr.name.is_empty() || xattr.name.contains(&0) {
+                Err(Errno::INVAL)
+            } else {
+                room -= len;
+                object.set_xattr(&xattr.name, &xattr.value)
+            };
+            let is_acl = *xattr.name == *ACCESS_ACL;
+            match set {
+                Ok(()) if is_acl => acl = Acl::Touched,
+                Ok(()) => {}
+                // What may not be set may well be there already, as a security label often is.
+                Err(_) if object.has_xattr(&xattr.name, &xattr.value) => {}
+                Err(error) => {
+                    // ext4 says that the disk is full when an attribute is too large for it.
+                    let why = match error {
+                        Errno::NOSPC => "the file system has no room for it".into(),
+                        error => describe(error, "set an attribute of")?,
+                    };
+                    let why = format!("{}: {why}", escape(&xattr.name));
+                    losses.push(Loss { what: "xattr", why });
+                    if is_acl {
+                        acl = Acl::Lost(group_permissions(&xattr.value));
+                    }
+                }
+            }
+        }
+        Ok(acl)
     }
 
     fn apply_mode(
@@ -267,63 +332,6 @@ enum Acl {
     Lost(u32),
 }
 
-fn apply_xattrs(
-    object: Object<'_>,
-    wanted: &Attributes,
-    known: Known,
-    losses: &mut Losses,
-) -> Result<Acl, (&'static str, Errno)> {
-    let mut acl = Acl::None;
-    if known.foreign_xattrs {
-        for name in object.xattr_names().map_err(|error| ("list the attributes of", error))? {
-            if !is_ours_to_remove(&name) || wanted.xattrs.iter().any(|x| x.name == name) {
-                continue;
-            }
-            match object.remove_xattr(&name) {
-                Ok(()) | Err(Errno::NODATA) => {}
-                Err(error) => {
-                    let why = describe(error, "remove an attribute of")?;
-                    let why = format!("{} cannot be removed: {why}", escape(&name));
-                    losses.push(Loss { what: "xattr", why });
-                }
-            }
-            if *name == *ACCESS_ACL {
-                acl = Acl::Touched;
-            }
-        }
-    }
-    let mut room = limits::XATTRS;
-    for xattr in &wanted.xattrs {
-        let len = xattr.name.len() + xattr.value.len();
-        let set = if len > room || xattr.name.is_empty() || xattr.name.contains(&0) {
-            Err(Errno::INVAL)
-        } else {
-            room -= len;
-            object.set_xattr(&xattr.name, &xattr.value)
-        };
-        let is_acl = *xattr.name == *ACCESS_ACL;
-        match set {
-            Ok(()) if is_acl => acl = Acl::Touched,
-            Ok(()) => {}
-            // What may not be set may well be there already, as a security label often is.
-            Err(_) if object.has_xattr(&xattr.name, &xattr.value) => {}
-            Err(error) => {
-                // ext4 says that the disk is full when an attribute is too large for it.
-                let why = match error {
-                    Errno::NOSPC => "the file system has no room for it".into(),
-                    error => describe(error, "set an attribute of")?,
-                };
-                let why = format!("{}: {why}", escape(&xattr.name));
-                losses.push(Loss { what: "xattr", why });
-                if is_acl {
-                    acl = Acl::Lost(group_permissions(&xattr.value));
-                }
-            }
-        }
-    }
-    Ok(acl)
-}
-
 /// Attributes that a restore takes off where the entry lacks them. Labels of security modules
 /// are the target system's own.
 fn is_ours_to_remove(name: &[u8]) -> bool {
@@ -331,7 +339,7 @@ fn is_ours_to_remove(name: &[u8]) -> bool {
         || name.starts_with(b"trusted.")
         || name == ACCESS_ACL
         || name == DEFAULT_ACL
-        || name == b"security.capability"
+        || name == CAPABILITY
 }
 
 /// What an ACL, as the kernel stores it (a version of four bytes, then eight for each entry: tag,

@@ -70,6 +70,10 @@ pub fn is_marker(path: &RelativePath) -> bool {
     path.as_bytes() == MARKER
 }
 
+/// The highest numbers of devices that Linux has.
+const MAJOR: u32 = (1 << 12) - 1;
+const MINOR: u32 = (1 << 20) - 1;
+
 /// A directory that a restore writes into. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Target(Arc<Inner>);
@@ -194,10 +198,24 @@ impl Target {
         let path = &entry.path;
         let (parent, name) = self.place(path, WHAT)?;
         let failed = |errno| TargetError::entry(path, WHAT, errno);
-        let device = matches!(entry.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. });
-        if device && !self.0.policy.options.devices {
-            let why = "devices were not asked for".into();
-            return Ok(vec![Loss { what: "device", why }]);
+        let device = match entry.kind {
+            Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+                Some((major, minor))
+            }
+            _ => None,
+        };
+        if let Some((major, minor)) = device {
+            let why = if !self.0.policy.options.devices {
+                Some("devices were not asked for".into())
+            } else if major > MAJOR || minor > MINOR {
+                // The kernel would cut them off and make another device.
+                Some(format!("there is no device {major}:{minor} on Linux"))
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                return Ok(vec![Loss { what: "device", why }]);
+            }
         }
         let (made_as, made) = match make(&parent, name, &entry.kind) {
             Err(Errno::EXIST) => {
@@ -208,7 +226,7 @@ impl Target {
             made => (name.into(), made),
         };
         match made {
-            Err(Errno::PERM) if device => {
+            Err(Errno::PERM) if device.is_some() => {
                 let why = "this process may not make devices".into();
                 return Ok(vec![Loss { what: "device", why }]);
             }
@@ -247,16 +265,16 @@ impl Target {
         })
     }
 
-    /// Gives `existing` a further name, in place of whatever has it and is no directory. Only what
-    /// this run made, from an entry whose evidence says that it has several names, or was told of
-    /// by [`Target::vouch`] can be linked to; anything else is `NotOurs`.
-    pub fn hard_link(
-        &self,
-        existing: &RelativePath,
-        new: &RelativePath,
-    ) -> Result<(), TargetError> {
+    /// Gives `existing` a further name, that of `entry`, in place of whatever has it and is no
+    /// directory. Only what this run made, from an entry whose evidence says that it has several
+    /// names, or was told of by [`Target::vouch`] can be linked to; anything else is `NotOurs`.
+    pub fn hard_link(&self, existing: &RelativePath, entry: &Entry) -> Result<(), TargetError> {
         const WHAT: &str = "link";
+        let new = &entry.path;
         let (fd, status) = self.find(existing, WHAT)?;
+        if status.kind != file_type(&entry.kind) {
+            return Err(swapped(new, WHAT));
+        }
         if !lock(&self.0.made).contains(&status.identity) {
             let why = "this run did not make the file that it would be a name of";
             return Err(TargetError::because(new, WHAT, TargetErrorKind::NotOurs, why));
@@ -293,13 +311,19 @@ impl Target {
     }
 
     /// Puts the attributes of `entry` on what is there, which must be of the same kind, and takes
-    /// off what the entry lacks. For a directory: after all that is in it.
+    /// off what the entry lacks. For a directory: after all that is in it. A file of several names
+    /// that this run neither made nor was told of is `NotOurs`: one of them may lie elsewhere.
     pub fn set_attributes(&self, entry: &Entry) -> Result<Losses, TargetError> {
         const WHAT: &str = "set the attributes of";
         let path = &entry.path;
         let (pointed, status) = self.find(path, WHAT)?;
         if status.kind != file_type(&entry.kind) {
             return Err(swapped(path, WHAT));
+        }
+        let several = status.kind == FileType::RegularFile && status.links > 1;
+        if several && !lock(&self.0.made).contains(&status.identity) {
+            let why = "it has other names, and this run did not make it";
+            return Err(TargetError::because(path, WHAT, TargetErrorKind::NotOurs, why));
         }
         let opened = match reopen(pointed.as_fd(), status.kind) {
             Ok(fd) => Some(fd),

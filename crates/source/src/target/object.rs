@@ -43,6 +43,8 @@ pub(super) struct Status {
     pub uid: u32,
     pub gid: u32,
     pub size: u64,
+    /// Number of names.
+    pub links: u32,
     pub mtime: Timestamp,
     /// Device and inode: which object it is.
     pub identity: (u64, u64),
@@ -60,6 +62,7 @@ pub(super) fn status_at(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Status
         uid: x.stx_uid,
         gid: x.stx_gid,
         size: x.stx_size,
+        links: x.stx_nlink,
         mtime: Timestamp { seconds: x.stx_mtime.tv_sec, nanos: x.stx_mtime.tv_nsec },
         identity: (makedev(x.stx_dev_major, x.stx_dev_minor), x.stx_ino),
         locked: x.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND),

@@ -269,8 +269,8 @@ fn a_directory_swapped_for_a_symlink_leads_nowhere() {
         assert_eq!(kind_of(target.open_existing(&path("d/victim"))), Redirected);
         write(target, &file("own", 0), b"");
         target.vouch(&path("own")).unwrap();
-        assert_eq!(kind_of(target.hard_link(&path("own"), &path("d/own"))), Redirected);
-        assert_eq!(kind_of(target.hard_link(&path("d/victim"), &path("mine"))), Redirected);
+        assert_eq!(kind_of(target.hard_link(&path("own"), &file("d/own", 0))), Redirected);
+        assert_eq!(kind_of(target.hard_link(&path("d/victim"), &file("mine", 0))), Redirected);
         assert_eq!(seen(outside.path()), before);
 
         // Swapped while its directory is known to the target: still inside, or nowhere.
@@ -402,19 +402,22 @@ fn hard_links_lead_to_what_this_run_made() {
         write(target, &file("single", 0), b"");
         fs::create_dir(root.join("d")).unwrap();
         assert_eq!(
-            kind_of(target.hard_link(&path("foreign"), &path("b"))),
+            kind_of(target.hard_link(&path("foreign"), &file("b", 0))),
             TargetErrorKind::NotOurs
         );
         assert_eq!(
-            kind_of(target.hard_link(&path("single"), &path("b"))),
+            kind_of(target.hard_link(&path("single"), &file("b", 0))),
             TargetErrorKind::NotOurs
         );
-        assert_eq!(kind_of(target.hard_link(&path("none"), &path("b"))), TargetErrorKind::Missing);
-        target.hard_link(&path("a"), &path("b")).unwrap();
-        target.hard_link(&path("a"), &path("b")).unwrap();
-        target.hard_link(&path("a"), &path("d/c")).unwrap();
+        assert_eq!(
+            kind_of(target.hard_link(&path("none"), &file("b", 0))),
+            TargetErrorKind::Missing
+        );
+        target.hard_link(&path("a"), &file("b", 0)).unwrap();
+        target.hard_link(&path("a"), &file("b", 0)).unwrap();
+        target.hard_link(&path("a"), &file("d/c", 0)).unwrap();
         target.vouch(&path("foreign")).unwrap();
-        target.hard_link(&path("foreign"), &path("single")).unwrap();
+        target.hard_link(&path("foreign"), &file("single", 0)).unwrap();
         synced(target);
         let inode = |at: &str| root.join(at).symlink_metadata().unwrap().ino();
         assert!(inode("a") == inode("b") && inode("a") == inode("d/c"));
@@ -423,8 +426,8 @@ fn hard_links_lead_to_what_this_run_made() {
         // The name of a file that waits to replace another stands for the new one.
         let old = inode("a");
         replace(target, &several("a"), b"AB");
-        target.hard_link(&path("a"), &path("b")).unwrap();
-        target.hard_link(&path("b"), &path("e")).unwrap();
+        target.hard_link(&path("a"), &file("b", 0)).unwrap();
+        target.hard_link(&path("b"), &file("e", 0)).unwrap();
         synced(target);
         assert!(inode("a") == inode("b") && inode("a") == inode("e") && inode("a") != old);
         assert_eq!(fs::read(root.join("b")).unwrap(), b"AB");
@@ -433,7 +436,7 @@ fn hard_links_lead_to_what_this_run_made() {
         let mut one = link("link", "to");
         one.evidence.links = 2;
         target.create_other(&one).unwrap();
-        target.hard_link(&path("link"), &path("link2")).unwrap();
+        target.hard_link(&path("link"), &link("link2", "to")).unwrap();
         assert_eq!(inode("link"), inode("link2"));
         assert_eq!(names(&root), ["a", "b", "d", "e", "foreign", "link", "link2", "single"]);
     });
@@ -457,7 +460,7 @@ fn long_paths_and_long_names() {
         let mut other = link("", "x");
         other.path = deep.join(b"link").unwrap();
         target.create_other(&other).unwrap();
-        target.hard_link(&new.path, &path("short")).unwrap();
+        target.hard_link(&new.path, &file("short", 0)).unwrap();
         synced(target);
         let mut directory = entry("", Kind::Directory);
         directory.path = deep.clone();
@@ -546,11 +549,11 @@ fn what_is_locked_can_be_replaced_linked_and_removed() {
 
         assert!(!target.create_directory(&path("d")).unwrap());
         assert_eq!(replace(target, &locked("d/f"), b"2"), []);
-        target.hard_link(&path("d/f"), &path("d/g")).unwrap();
+        target.hard_link(&path("d/f"), &file("d/g", 0)).unwrap();
         synced(target);
-        target.hard_link(&path("d/f"), &path("d/h")).unwrap();
+        target.hard_link(&path("d/f"), &file("d/h", 0)).unwrap();
         fs::write(root.join("d/i"), "").unwrap();
-        target.hard_link(&path("d/f"), &path("d/i")).unwrap();
+        target.hard_link(&path("d/f"), &file("d/i", 0)).unwrap();
         synced(target);
         for name in ["f", "g", "h", "i"] {
             assert_eq!(fs::read(root.join("d").join(name)).unwrap(), b"2");
