@@ -18,5 +18,6 @@ mod refusals;
 mod resume;
 mod roundtrip;
 mod services;
+mod tamper;
 mod trace;
 mod tree;

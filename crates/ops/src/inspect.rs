@@ -174,7 +174,7 @@ pub fn log(session: &ReaderSession) -> Result<(Vec<LoggedAction>, Vec<Problem>),
             .map(|(record, _)| record)
             .filter(|before| before.open.writer == record.open.writer);
         let (sequence, hash) = before.map_or((0, [0; 32]), |b| (b.open.sequence, b.hash));
-        if record.open.sequence != sequence + 1 || record.open.previous != hash {
+        if record.open.sequence.checked_sub(1) != Some(sequence) || record.open.previous != hash {
             let message =
                 "it does not follow the record before it: records are missing, or there is a fork";
             problems.push(Problem::new("log", name, message));

@@ -27,8 +27,8 @@ pub struct ReaderSession {
 }
 
 impl ReaderSession {
-    /// Opens keys and history. What this machine saw of the history before, by `state_root`,
-    /// must still be there.
+    /// Opens keys and history. What this machine saw before, by `state_root`, must still be
+    /// there: the repository, and the heads of its history.
     pub fn open(
         objects: Objects,
         secret: &UnlockSecret,
@@ -36,7 +36,11 @@ impl ReaderSession {
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
         observer.phase(Phase::Opening);
+        let url = objects.store().url().to_string();
         let repository = Repository::open(objects)?;
+        if let Some(root) = state_root {
+            repository.check_place(root, &url)?;
+        }
         let keys = repository.keys()?;
         let keyring = repository.unlock_with(&keys, secret)?;
         let history = History::load(repository.objects(), &keyring, &keys)?;
@@ -44,6 +48,7 @@ impl ReaderSession {
         let folder =
             state_root.map(|root| StateFolder::create(root, repository.id())).transpose()?;
         if let Some(folder) = &folder {
+            folder.remember_location(&url)?;
             let seen = folder.seen_heads()?;
             problems.extend(Self::compare_heads(&history, &seen, "this machine saw it before"));
             if problems.is_empty() {

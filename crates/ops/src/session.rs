@@ -51,6 +51,7 @@ impl WriterSession {
         };
         let (id, folder) = match &repository {
             Some(repository) => {
+                repository.check_place(state_root, url)?;
                 let id = repository.id();
                 (id, StateFolder::create(state_root, id)?)
             }

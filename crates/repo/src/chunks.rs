@@ -168,7 +168,7 @@ impl<'r> ChunkReader<'r> {
     /// What a pack itself says, where the index leads to nothing in it.
     fn own(&self, said: &PackReceipt) -> Option<Arc<PackReceipt>> {
         let own = lock(&self.own).entry(said.id).or_default().clone();
-        let read = || read_directory(self.objects, self.keyring, self.history, said.id, said.len);
+        let read = || read_directory(self.objects, self.keyring, self.history, said.id);
         own.get_or_init(|| read().ok().map(Arc::new)).clone()
     }
 

@@ -5,7 +5,7 @@
 //! of the one before and the tree of all packs up to it. What does not fit is a [`Problem`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -21,8 +21,7 @@ use drover_types::{
 };
 
 use crate::{
-    index::{self, ListedPack},
-    names,
+    index, names,
     objects::Objects,
     repository::{PARALLEL_READS, RepositoryError},
     snapshot::{Details, StoredSnapshot},
@@ -97,9 +96,9 @@ pub struct History {
     pub domains: HashMap<DomainId, Arc<DomainKeys>>,
     /// By writer and number; of a fork, both.
     pub snapshots: Vec<CheckedSnapshot>,
-    /// Every pack that a signed snapshot lists, and the writers who list it: one, unless somebody
-    /// lists what another wrote.
-    pub packs: BTreeMap<PackId, (ListedPack, BTreeSet<WriterId>)>,
+    /// Every pack that a signed snapshot lists, and the writers who list it, each with the length
+    /// that it says: one, unless somebody lists what another wrote.
+    pub packs: BTreeMap<PackId, BTreeMap<WriterId, u64>>,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
 }
@@ -267,6 +266,7 @@ impl History {
                 let (name, body) = bodies.next().expect("one list for each snapshot with packs");
                 let decoded = match body {
                     Err(error) if error.is_not_found() => Err("it is not there".to_owned()),
+                    Err(error @ StoreError::TooLarge { .. }) => Err(error.to_string()),
                     body => {
                         let body = body?;
                         if *blake3::hash(&body).as_bytes() == open.pack_list {
@@ -326,8 +326,9 @@ impl History {
                 }
             }
             for pack in packs {
-                let listed = self.packs.entry(pack.id).or_insert((pack, BTreeSet::new()));
-                listed.1.insert(open.writer);
+                // What a writer lists again later takes nothing back.
+                let listed = self.packs.entry(pack.id).or_default();
+                listed.entry(open.writer).or_insert(pack.len);
             }
             chain = Some((open.writer, open.sequence, snapshot.id().0, open.packs.clone()));
         }

@@ -88,11 +88,11 @@ impl ChunkIndex {
             let message = format!("it says other things of a pack than {}", names[other as usize]);
             problems.push(Problem::new("index", &names[object as usize], message));
         }
-        for (id, (pack, _)) in &history.packs {
+        for id in history.packs.keys() {
             if found.contains_key(id) {
                 continue;
             }
-            match read_directory(objects, keyring, history, *id, pack.len) {
+            match read_directory(objects, keyring, history, *id) {
                 Ok(receipt) => {
                     found.insert(*id, vec![(receipt, None)]);
                 }
@@ -208,10 +208,9 @@ impl ChunkIndex {
 /// Whether a signed snapshot of the writer that the pack names lists it, with its length.
 fn is_listed(pack: &PackReceipt, history: &History) -> bool {
     let identity = &pack.header.identity;
-    history.packs.get(&pack.id).is_some_and(|(listed, writers)| {
+    history.packs.get(&pack.id).is_some_and(|writers| {
         let writer = &identity.writer;
-        listed.len == pack.len
-            && writers.contains(writer)
+        writers.get(writer) == Some(&pack.len)
             && history.writers.get(writer).is_some_and(|w| w.domain == identity.domain)
     })
 }
@@ -222,11 +221,10 @@ pub(crate) fn read_directory(
     keyring: &Keyring,
     history: &History,
     id: PackId,
-    len: u64,
 ) -> Result<PackReceipt, ChunkError> {
     let store = |error| ChunkError::Store(Arc::new(error));
     let bytes = objects.get(&names::pack(&id), limits::PACK).map_err(store)?;
-    if bytes.len() as u64 != len || *blake3::hash(&bytes).as_bytes() != id.0 {
+    if *blake3::hash(&bytes).as_bytes() != id.0 {
         return Err(ChunkError::Hash(id));
     }
     directory_of(&bytes, keyring, history, id)

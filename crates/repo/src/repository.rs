@@ -1,5 +1,7 @@
 //! A repository as it is found: its signed description, and its keys.
 
+use std::path::Path;
+
 use drover_crypt::{
     hierarchy::{
         self, Config, HierarchyError, KdfParameters, Keyring, Object, UnlockError, UnlockSecret,
@@ -9,7 +11,7 @@ use drover_crypt::{
 use drover_store::StoreError;
 use drover_types::{RepositoryId, clock, limits};
 
-use crate::{claim::Claim, names, objects::Objects};
+use crate::{claim::Claim, names, objects::Objects, state::StateFolder};
 
 /// How many objects are read side by side.
 pub const PARALLEL_READS: usize = 16;
@@ -40,7 +42,7 @@ pub enum RepositoryError {
     #[error(transparent)]
     Unlock(#[from] UnlockError),
     /// Keys of another repository.
-    #[error("the repository here is not the one this machine knows: its root key is another")]
+    #[error("the repository here is not the one that this machine knows")]
     OtherRepository,
 }
 
@@ -112,6 +114,16 @@ impl Repository {
     /// The signed description.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Compares it with the one that was used at `url`, by the states below `state_root`: a
+    /// repository of the same owner opens with the same password, and is another all the same.
+    pub fn check_place(&self, state_root: &Path, url: &str) -> Result<(), RepositoryError> {
+        let known = StateFolder::find(state_root, url);
+        match known.iter().all(|(known, _)| *known == self.id()) {
+            true => Ok(()),
+            false => Err(RepositoryError::OtherRepository),
+        }
     }
 
     /// Compares the root key with one that is known.

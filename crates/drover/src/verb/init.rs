@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use clap::Args;
 use drover_crypt::hierarchy::KdfParameters;
+use drover_repo::state::StateFolder;
 use drover_report::{InitReport, Text};
 use drover_store::CreateOnly;
 
@@ -38,6 +39,9 @@ impl InitArgs {
         let secret = context.new_secret()?;
         let kdf = KdfParameters { memory: self.kdf_memory << 10, ..KdfParameters::default() };
         let made = drover_ops::init(objects, &secret, kdf).map_err(|error| place.explain(error))?;
+        if let Ok(state) = context.state_dir() {
+            StateFolder::forget(&state, &place.url.to_string()).map_err(drover_ops::Error::from)?;
+        }
         let mut report = InitReport {
             url: place.text(),
             repository: Text::from(made.repository.id().to_string()),

@@ -34,7 +34,7 @@ pub(super) fn presence(
         Err(StoreError::Denied { .. }) => HashMap::new(),
         Err(error) => return Err(error.into()),
     };
-    for (id, (pack, _)) in &session.history.packs {
+    for (id, writers) in &session.history.packs {
         let name = names::pack(id);
         let found = match listed.get(id) {
             Some(len) => Some(*len),
@@ -47,14 +47,20 @@ pub(super) fn presence(
                 Err(error) => return Err(error.into()),
             },
         };
+        let wrong = writers.iter().find(|(_, listed)| found != Some(**listed));
+        let Some((writer, listed)) = wrong else { continue };
         let message = match found {
-            Some(len) if len == pack.len => continue,
-            Some(len) => format!("it has {len} bytes instead of {}", pack.len),
+            Some(len) if writers.len() > 1 => {
+                format!("it has {len} bytes, and the writer {writer} lists it with {listed}")
+            }
+            Some(len) => format!("it has {len} bytes instead of {listed}"),
             None => "it is missing".into(),
         };
         damage.objects.insert(name, message);
-        // Which chunks of a pack of another length are whole shows when it is read back.
-        if found.is_none() || !all_are_read {
+        // Which chunks of a pack of another length are whole shows when it is read back. Where
+        // somebody else lists it wrongly, nothing is wrong with the pack.
+        let is_whole = |len: u64| writers.values().any(|listed| *listed == len);
+        if !found.is_some_and(|len| all_are_read || is_whole(len)) {
             damage.packs.insert(*id);
         }
     }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use drover_crypt::hierarchy::KdfParameters;
 use drover_ops::{
     Cancel, Error, ReaderSession, SyncOptions, SyncOutcome, VerifyOptions, VerifyOutcome,
-    WriterSession, init, sync, verify,
+    WriterSession, init, keys::KeySession, sync, verify,
 };
-use drover_repo::objects::Objects;
+use drover_repo::{objects::Objects, state::StateFolder};
 use drover_source::LocalSource;
 use drover_store::{Store, StoreOptions, StoreUrl};
 use drover_types::{Silent, WriterId, limits};
@@ -127,6 +127,14 @@ impl Clinic {
     pub fn try_session(&self, machine: &str) -> Result<WriterSession, Error> {
         let ask = || Ok(Some(secret()));
         WriterSession::open(self.bucket.0.clone(), "memory:", &self.state(machine), &ask, &Silent)
+    }
+
+    /// Makes a machine a writer with a domain of its own, by a credential that the owner gives it.
+    pub fn enrol(&self, machine: &str) {
+        let keys = KeySession::open(self.bucket.0.clone(), &secret()).unwrap();
+        let credential = keys.export_writer(machine).unwrap();
+        let folder = StateFolder::create(&self.state(machine), keys.repository.id()).unwrap();
+        folder.store_credential(&credential.encode()).unwrap();
     }
 
     /// One pass of a machine over its source.

@@ -42,6 +42,7 @@ pub fn whole() -> Whole {
     clinic.write("ward", "letters", "dear madam\n".repeat(300).as_bytes());
     clinic.write("ward", "new", &noise(3, 3000));
     clinic.pass("ward");
+    clinic.enrol("office");
     clinic.write("office", "bill", &noise(4, 2000));
     clinic.pass("office");
     clinic.write("office", "bill 2", &noise(5, 2000));

@@ -5,7 +5,7 @@
 //! a machine that holds a write credential alone, by sending again what the next pass finds.
 //!
 //! One folder for each repository: `state.redb` (the database, full sync), `credential` (mode
-//! 0600), `location` (the repository's URL), and for each source its last manifest and the
+//! 0600), `location` (where the repository was used), and for each source its last manifest and the
 //! checkpoints of an unfinished pass.
 
 mod database;
@@ -87,7 +87,7 @@ impl StateFolder {
         Self(root.join(repository.to_hex()))
     }
 
-    /// The folders below `root` whose repository was last used at `url`.
+    /// The folders below `root` whose repository was used at `url`.
     pub fn find(root: &Path, url: &str) -> Vec<(RepositoryId, Self)> {
         let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
         entries
@@ -95,10 +95,23 @@ impl StateFolder {
             .filter_map(|entry| {
                 let id = RepositoryId::from_hex(entry.file_name().to_str()?)?;
                 let folder = Self(entry.path());
-                let location = fs::read(folder.0.join("location")).ok()?;
-                (location == url.as_bytes()).then_some((id, folder))
+                folder
+                    .locations()
+                    .iter()
+                    .any(|known| known == url.as_bytes())
+                    .then_some((id, folder))
             })
             .collect()
+    }
+
+    /// No longer expects any repository at `url`, where a new one was made.
+    pub fn forget(root: &Path, url: &str) -> Result<(), StateError> {
+        for (_, folder) in Self::find(root, url) {
+            let mut known = folder.locations();
+            known.retain(|known| known != url.as_bytes());
+            folder.set_locations(&known)?;
+        }
+        Ok(())
     }
 
     /// Its path.
@@ -108,11 +121,22 @@ impl StateFolder {
 
     /// Remembers where the repository is.
     pub fn remember_location(&self, url: &str) -> Result<(), StateError> {
-        let path = self.0.join("location");
-        if fs::read(&path).is_ok_and(|known| known == url.as_bytes()) {
+        let mut known = self.locations();
+        if known.iter().any(|known| known == url.as_bytes()) {
             return Ok(());
         }
-        write_durably(&path, url.as_bytes())
+        known.push(url.into());
+        self.set_locations(&known)
+    }
+
+    /// Where the repository was used: a URL can be a path, which holds anything but NUL.
+    fn locations(&self) -> Vec<Vec<u8>> {
+        let bytes = fs::read(self.0.join("location")).unwrap_or_default();
+        bytes.split(|byte| *byte == 0).filter(|url| !url.is_empty()).map(<[u8]>::to_vec).collect()
+    }
+
+    fn set_locations(&self, known: &[Vec<u8>]) -> Result<(), StateError> {
+        write_durably(&self.0.join("location"), &known.join(&0))
     }
 
     /// The writer's credential, as it was stored.
