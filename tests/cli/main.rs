@@ -12,6 +12,7 @@ mod faults;
 mod fixture;
 mod flaky;
 mod lab;
+mod living;
 mod proxy;
 mod reader;
 mod refusals;

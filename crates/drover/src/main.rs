@@ -9,6 +9,7 @@ mod cli;
 mod context;
 mod demo;
 mod error;
+mod filter;
 mod interrupt;
 mod output;
 mod password;

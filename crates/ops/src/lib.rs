@@ -27,7 +27,9 @@ pub use init::{NewRepository, init};
 pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use session::WriterSession;
-pub use sync::{EntryCounts, SyncOptions, SyncOutcome, sync};
+pub use sync::{
+    EntryCounts, Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, preview, sync,
+};
 pub use verify::{Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, verify};
 
 /// Name and version, as snapshots and records of the audit log hold them.

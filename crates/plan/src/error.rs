@@ -7,7 +7,7 @@ use std::{
 
 use drover_types::path::escape;
 
-use crate::{LocationError, RateError};
+use crate::{FilterError, LocationError, RateError};
 
 /// Why a plan cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,9 @@ pub enum Problem {
     /// A rate that cannot be understood.
     #[error("\"{0}\": {1}")]
     Rate(&'static str, RateError),
+    /// A rule, size or age that cannot be understood.
+    #[error("\"{0}\": {1}")]
+    Filter(&'static str, FilterError),
     /// A place that cannot be understood, or that does not serve here.
     #[error("{0}")]
     Location(LocationError),

@@ -8,12 +8,14 @@
 //! through serde, which would lose the positions that the checks after parsing need.
 
 mod error;
+mod filter;
 mod location;
 mod plan;
 mod rate;
 mod table;
 
 pub use error::{PlanError, Problem};
+pub use filter::{Age, Filter, FilterError, Rule, Size};
 pub use location::{Location, LocationError};
 pub use plan::{Limits, Plan, Repository, Source, SourceName, Target};
 pub use rate::{Rate, RateError};

@@ -10,7 +10,7 @@ use std::{
 use toml::de::DeTable;
 
 use crate::{
-    Location, LocationError, PlanError, Problem, Rate,
+    Filter, FilterError, Location, LocationError, PlanError, Problem, Rate,
     table::{At, Table, Text},
 };
 
@@ -19,6 +19,22 @@ const LONGEST: usize = 1 << 20;
 
 /// The most requests at a time that a plan may ask for.
 const MOST_PARALLEL: usize = 256;
+
+/// The keys of a source.
+const SOURCE_KEYS: [&str; 12] = [
+    "name",
+    "url",
+    "one_file_system",
+    "allow_empty",
+    "rules",
+    "ignore_files",
+    "exclude_caches",
+    "files_from",
+    "min_size",
+    "max_size",
+    "min_age",
+    "max_age",
+];
 
 /// What is moved, where to, within which limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +73,8 @@ pub struct Source {
     pub one_file_system: bool,
     /// Accept an empty root where the last pass saw entries.
     pub allow_empty: bool,
+    /// What of it is left out.
+    pub filter: Filter,
 }
 
 /// Where a restore lands.
@@ -158,8 +176,7 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         (string("storage_class")?, string("sse")?, string("kms_key_id")?);
 
     let mut sources: Vec<(Source, usize)> = Vec::new();
-    let known = ["name", "url", "one_file_system", "allow_empty"];
-    for table in plan.tables("source", &known)? {
+    for table in plan.tables("source", &SOURCE_KEYS)? {
         let source = source(text, &table, base)?;
         if sources.iter().any(|(other, _)| other.name == source.value.name) {
             let problem = Problem::DuplicateSource(source.value.name.to_string());
@@ -176,7 +193,7 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         None => None,
     };
     let limits = match plan.table("limits", &["upload", "parallel"])? {
-        Some(table) => limits(text, &table)?,
+        Some(table) => limits(&table)?,
         None => Limits::default(),
     };
 
@@ -215,18 +232,38 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         url: url.value,
         one_file_system: table.boolean("one_file_system")?.is_some_and(|at| at.value),
         allow_empty: table.boolean("allow_empty")?.is_some_and(|at| at.value),
+        filter: filter(text, table, base)?,
     };
     Ok(At { value, start })
 }
 
-fn limits(text: Text<'_>, table: &Table<'_>) -> Result<Limits, PlanError> {
-    let upload = match table.string("upload")? {
-        None => None,
-        Some(at) => match at.value.parse() {
-            Ok(rate) => Some(rate),
-            Err(error) => return Err(text.error(at.start, Problem::Rate("upload", error))),
-        },
-    };
+fn filter(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<Filter, PlanError> {
+    let wrong = |key, at: usize| move |error| text.error(at, Problem::Filter(key, error));
+    let mut rules = Vec::new();
+    for At { value, start } in table.strings("rules")? {
+        rules.push(value.parse().map_err(wrong("rules", start))?);
+    }
+    let mut ignore_files = Vec::new();
+    for At { value, start } in table.strings("ignore_files")? {
+        if matches!(value, "" | "." | "..") || value.contains(['/', '\0']) {
+            return Err(wrong("ignore_files", start)(FilterError::IgnoreFile));
+        }
+        ignore_files.push(value.to_owned());
+    }
+    Ok(Filter {
+        rules,
+        ignore_files,
+        exclude_caches: table.boolean("exclude_caches")?.is_some_and(|at| at.value),
+        files_from: table.string("files_from")?.map(|at| base.join(at.value)),
+        min_size: table.parsed("min_size", Problem::Filter)?,
+        max_size: table.parsed("max_size", Problem::Filter)?,
+        min_age: table.parsed("min_age", Problem::Filter)?,
+        max_age: table.parsed("max_age", Problem::Filter)?,
+    })
+}
+
+fn limits(table: &Table<'_>) -> Result<Limits, PlanError> {
+    let upload = table.parsed("upload", Problem::Rate)?;
     let parallel = table.integer("parallel", 1..MOST_PARALLEL + 1)?.map(|at| at.value);
     Ok(Limits { upload, parallel })
 }

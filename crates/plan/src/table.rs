@@ -1,6 +1,6 @@
 //! Tables of a plan with the positions of what is in them.
 
-use std::{ops::Range, path::Path};
+use std::{ops::Range, path::Path, str::FromStr};
 
 use toml::{
     Spanned,
@@ -122,6 +122,35 @@ impl<'a> Table<'a> {
                 let (least, most) = (range.start, range.end - 1);
                 Err(self.text.error(number.start, Problem::Range { key, least, most }))
             }
+        }
+    }
+
+    /// An array of strings; empty where the key is not there.
+    pub(crate) fn strings(&self, key: &'static str) -> Result<Vec<At<&'a str>>, PlanError> {
+        const EXPECTED: &str = "an array of strings";
+        let Some(array) = self.typed(key, EXPECTED, DeValue::as_array)? else {
+            return Ok(Vec::new());
+        };
+        let strings = array.value.iter().map(|item| {
+            let start = item.span().start;
+            item.get_ref().as_str().map(|value| At { value, start }).ok_or_else(|| {
+                let found = described(item.get_ref());
+                self.text.error(start, Problem::Type { key, expected: EXPECTED, found })
+            })
+        });
+        strings.collect()
+    }
+
+    /// A string that stands for something else.
+    pub(crate) fn parsed<T: FromStr>(
+        &self,
+        key: &'static str,
+        problem: impl FnOnce(&'static str, T::Err) -> Problem,
+    ) -> Result<Option<T>, PlanError> {
+        let Some(At { value, start }) = self.string(key)? else { return Ok(None) };
+        match value.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(self.text.error(start, problem(key, error))),
         }
     }
 

@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     entries += 1;
                     bytes += entry.evidence.size;
                 }
-                WalkEvent::Problem { .. } => problems += 1,
+                WalkEvent::Problem { .. } | WalkEvent::Excluded { .. } => problems += 1,
             }
         }
         let (seconds, worked) = (start.elapsed().as_secs_f64(), processor_seconds() - worked);

@@ -10,18 +10,20 @@
 
 pub mod beneath;
 mod error;
+pub mod filter;
 pub mod local;
 mod ordered;
 pub mod target;
 mod walk;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use drover_types::{Attributes, Entry, Evidence, Exception, Kind, RelativePath};
 
 pub use error::{ReadError, SourceError};
+pub use filter::{Filter, FilterOptions, Filtered};
 pub use local::{LocalSource, SETTABLE_FLAGS};
-pub use walk::{Walk, WalkOptions};
+pub use walk::{Enter, Walk, WalkOptions};
 
 /// Where a migration reads from.
 pub trait Source: Send + Sync {
@@ -124,6 +126,35 @@ pub enum WalkEvent {
         /// Why; its path is `path`.
         exception: Exception,
     },
+    /// Something that a rule leaves out, and everything below it. Where only what is below it is
+    /// left out, its entry comes right before. Only a [`Filtered`] source yields this.
+    Excluded {
+        /// What is left out.
+        path: RelativePath,
+        /// The rule, as its reports call it.
+        rule: Arc<str>,
+        /// How much this is by itself; what is below it and was seen comes as events of its own.
+        share: Share,
+    },
+}
+
+/// How much is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Entries that were seen.
+    pub entries: u64,
+    /// Logical bytes of the files among them.
+    pub bytes: u64,
+    /// Directories that were not gone into: how much is in them is not known.
+    pub unseen: u64,
+}
+
+impl std::ops::AddAssign for Share {
+    fn add_assign(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.bytes += other.bytes;
+        self.unseen += other.unseen;
+    }
 }
 
 impl WalkEvent {
@@ -131,7 +162,7 @@ impl WalkEvent {
     pub fn path(&self) -> &RelativePath {
         match self {
             WalkEvent::Entry(entry) => &entry.path,
-            WalkEvent::Problem { path, .. } => path,
+            WalkEvent::Problem { path, .. } | WalkEvent::Excluded { path, .. } => path,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The walk as its user sees it: options, and an iterator of events.
 
-use std::{fmt, thread};
+use std::{fmt, sync::Arc, thread};
+
+use drover_types::Entry;
 
 use crate::WalkEvent;
 
@@ -16,6 +18,32 @@ pub struct WalkOptions {
     /// [`WalkOptions::BATCH`] names for each thread come on top. An entry with a path over 256 bytes
     /// counts as several.
     pub buffer: usize,
+    /// Which directories to go into; all where it is `None`. A source that does not ask goes into
+    /// more than it has to, and is as right.
+    pub enter: Option<Enter>,
+}
+
+/// Says of each directory below the root whether to go into it. Asked from any thread, before the
+/// directory's own entry is yielded.
+#[derive(Clone)]
+pub struct Enter(Arc<dyn Fn(&Entry) -> bool + Send + Sync>);
+
+impl Enter {
+    /// By this.
+    pub fn new(answer: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
+    }
+
+    /// Whether to go into `directory`.
+    pub fn enters(&self, directory: &Entry) -> bool {
+        (self.0)(directory)
+    }
+}
+
+impl fmt::Debug for Enter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enter").finish_non_exhaustive()
+    }
 }
 
 impl WalkOptions {
@@ -28,7 +56,12 @@ impl Default for WalkOptions {
     /// parallel) and at most 16; all file systems; 16,384 entries, which take about 8 MiB.
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(4, usize::from);
-        Self { threads: processors.clamp(4, 16), one_file_system: false, buffer: 16_384 }
+        Self {
+            threads: processors.clamp(4, 16),
+            one_file_system: false,
+            buffer: 16_384,
+            enter: None,
+        }
     }
 }
 

@@ -65,6 +65,7 @@ fn what_is_denied_is_told_and_nothing_else_is_lost() {
                     assert_eq!(path, exception.path);
                     (path.to_string(), Some((scope, exception.kind)))
                 }
+                WalkEvent::Excluded { path, .. } => panic!("{path} is left out"),
             })
             .collect();
         let denied = Some((Scope::Subtree, ExceptionKind::Denied));

@@ -37,7 +37,7 @@ fn entries(root: &Path, options: &WalkOptions) -> Vec<Entry> {
         .into_iter()
         .map(|event| match event {
             WalkEvent::Entry(entry) => entry,
-            WalkEvent::Problem { path, exception, .. } => panic!("{path}: {exception:?}"),
+            other => panic!("{other:?}"),
         })
         .collect()
 }
@@ -279,6 +279,7 @@ fn names_that_vanish_between_listing_and_stat() {
                 assert!(at >= 4 * WalkOptions::BATCH);
                 assert_eq!((*scope, exception.kind), (Scope::Subtree, ExceptionKind::Vanished));
             }
+            WalkEvent::Excluded { path, .. } => panic!("{path} is left out"),
         }
     }
 }
@@ -312,7 +313,7 @@ fn one_file_system_stays_on_it() {
     let only = WalkOptions { one_file_system: true, ..WalkOptions::default() };
     let entry = |event| match event {
         WalkEvent::Entry(entry) => Some(entry),
-        WalkEvent::Problem { .. } => None,
+        _ => None,
     };
     let device = fs::metadata("/dev").unwrap().dev();
     let beyond: Vec<_> = source

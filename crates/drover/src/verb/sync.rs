@@ -2,25 +2,29 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     ffi::OsString,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
 use clap::Args;
 use drover_crypt::hierarchy::WriterCredential;
-use drover_ops::{SyncOptions, SyncOutcome, WriterSession};
+use drover_ops::{Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WriterSession};
 use drover_plan::Location;
 use drover_repo::state::StateFolder;
 use drover_report::{
-    ExceptionItem, Failure, SyncBytes, SyncEntries, SyncReport, SyncRequests, SyncSource, Text,
+    ExceptionItem, Failure, SyncBytes, SyncEntries, SyncExclusion, SyncReport, SyncRequests,
+    SyncSource, Text,
 };
-use drover_source::LocalSource;
+use drover_source::{Filter, Filtered, LocalSource, Share};
 use drover_types::path::escape;
 
 use crate::{
     context::Context,
     error::Error,
+    filter::{FilterArgs, filter},
     output::Answer,
     password,
     place::{self, Place, RepositoryArgs},
@@ -34,6 +38,10 @@ Examples:
 
   A directory, without a plan; the same again sends only what changed:
     drover sync --repo s3://clinic-archive/server1 --source /srv/pacs
+
+  What a pass would take, and what each rule leaves out:
+    drover sync plan.toml --dry-run
+    drover sync --repo s3://clinic-archive/server1 --source /srv --exclude '*.tmp' --dry-run
 
   By night, from a timer:
     drover sync plan.toml --json --progress none > /var/log/drover/last.json";
@@ -60,15 +68,29 @@ pub struct SyncArgs {
     /// Take this machine's right to write from a file that `drover key export-writer` made
     #[arg(long, value_name = "FILE")]
     credential: Option<PathBuf>,
+    /// Only say what a pass would take, and what each rule leaves out; asks neither the repository
+    /// nor for a password
+    #[arg(long, conflicts_with = "credential")]
+    dry_run: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// A source and how to read it.
 struct Planned {
     root: PathBuf,
     options: SyncOptions,
+    filter: drover_plan::Filter,
 }
 
 impl Planned {
+    /// The source, without what its rules leave out.
+    fn open(&self) -> Result<Filtered, Error> {
+        let filter = Arc::new(filter(&self.filter)?);
+        let source = LocalSource::open(&self.root).map_err(drover_ops::Error::from)?;
+        Ok(Filtered::new(Arc::new(source), filter))
+    }
+
     /// What to call it where there is no snapshot to say it.
     fn name(&self) -> Text {
         match &self.options.name {
@@ -93,11 +115,14 @@ impl SyncArgs {
         if let Some(file) = &self.credential {
             import(file, &place, context)?;
         }
-        let session = open(&place, context)?;
+        let run = match self.dry_run {
+            true => Run::Look(LastPass::find(&state, &place.url.to_string())?),
+            false => Run::Pass(Box::new(open(&place, context)?)),
+        };
         let mut done = Vec::new();
         let mut failed: Option<Failure> = None;
         for source in &planned {
-            match pass(&session, source, context) {
+            match run.over(source, context) {
                 Ok(outcome) => done.push(outcome),
                 Err(error) if planned.len() == 1 => return Err(error),
                 // The other sources are taken all the same.
@@ -118,6 +143,7 @@ impl SyncArgs {
         }
         let mut report = SyncReport::new(place.text(), done, started.elapsed().as_secs_f64());
         report.warnings = context.warnings();
+        report.dry_run = self.dry_run;
         let exceptions = report.has_exceptions();
         Ok(match failed {
             Some(failure) => Answer::failed(report, failure),
@@ -140,7 +166,8 @@ impl SyncArgs {
             }
             let planned = |source: &OsString| {
                 let root = place::directory(source, "--source")?;
-                Ok(Planned { root, options: options.clone() })
+                let filter = self.filter.with(&drover_plan::Filter::default());
+                Ok(Planned { root, options: options.clone(), filter })
             };
             return self.sources.iter().map(planned).collect();
         };
@@ -164,6 +191,7 @@ impl SyncArgs {
             .map(|source| match &source.url {
                 Location::Directory(root) => Ok(Planned {
                     root: root.clone(),
+                    filter: self.filter.with(&source.filter),
                     options: SyncOptions {
                         name: Some(source.name.to_string()),
                         allow_empty: options.allow_empty || source.allow_empty,
@@ -176,6 +204,23 @@ impl SyncArgs {
                 }
             })
             .collect()
+    }
+}
+
+/// What is done with each source.
+enum Run {
+    /// A pass.
+    Pass(Box<WriterSession>),
+    /// Nothing: it is only said what a pass would take.
+    Look(Option<LastPass>),
+}
+
+impl Run {
+    fn over(&self, planned: &Planned, context: &Context) -> Result<SyncSource, Error> {
+        match self {
+            Self::Pass(session) => pass(session, planned, context),
+            Self::Look(last) => look(last.as_ref(), planned, context),
+        }
     }
 }
 
@@ -236,10 +281,49 @@ fn pass(
     context: &Context,
 ) -> Result<SyncSource, Error> {
     let started = Instant::now();
-    let source = LocalSource::open(&planned.root).map_err(drover_ops::Error::from)?;
+    let source = planned.open()?;
     let outcome =
         drover_ops::sync(session, &source, &planned.options, &context.progress, &context.cancel)?;
-    Ok(item(&outcome, started.elapsed().as_secs_f64()))
+    let mut item = item(&outcome, started.elapsed().as_secs_f64());
+    item.exclusions = exclusions(source.filter(), &outcome.exclusions);
+    Ok(item)
+}
+
+/// What a pass would take.
+fn look(
+    last: Option<&LastPass>,
+    planned: &Planned,
+    context: &Context,
+) -> Result<SyncSource, Error> {
+    let started = Instant::now();
+    let source = planned.open()?.counting();
+    let Context { progress, cancel, .. } = context;
+    let preview = drover_ops::preview(last, &source, &planned.options, progress, cancel)?;
+    let Preview { new, changed, unchanged, removed, excluded, .. } = preview;
+    let total = preview.total();
+    Ok(SyncSource {
+        source: Text::from(preview.source.as_str()),
+        entries: SyncEntries { total, new, changed, metadata: 0, unchanged, removed, excluded },
+        bytes: SyncBytes { source: preview.bytes, read: preview.read, ..SyncBytes::default() },
+        exceptions: preview.exceptions.iter().map(ExceptionItem::from).collect(),
+        exclusions: exclusions(source.filter(), &preview.exclusions),
+        seconds: started.elapsed().as_secs_f64(),
+        ..SyncSource::default()
+    })
+}
+
+/// Every rule with its share, also one that left out nothing: it may be misspelt.
+fn exclusions(filter: &Filter, shares: &Exclusions) -> Vec<SyncExclusion> {
+    let mut labels = filter.labels();
+    labels.extend(shares.keys().filter(|rule| !labels.contains(rule)).cloned().collect::<Vec<_>>());
+    let mut seen = BTreeSet::new();
+    labels.retain(|label| seen.insert(label.clone()));
+    let one = |rule: &Arc<str>| {
+        let share = shares.get(rule).copied().unwrap_or_default();
+        let Share { entries, bytes, unseen } = share;
+        SyncExclusion { rule: Text::from(&**rule), entries, bytes, unseen }
+    };
+    labels.iter().map(one).collect()
 }
 
 /// A pass as reports have it.
@@ -256,6 +340,7 @@ pub fn item(outcome: &SyncOutcome, seconds: f64) -> SyncSource {
             metadata: counts.metadata,
             unchanged: counts.unchanged,
             removed: counts.removed,
+            excluded: counts.excluded,
         },
         bytes: SyncBytes {
             source: counts.bytes,
@@ -272,6 +357,6 @@ pub fn item(outcome: &SyncOutcome, seconds: f64) -> SyncSource {
         },
         exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
         seconds,
-        error: None,
+        ..SyncSource::default()
     }
 }

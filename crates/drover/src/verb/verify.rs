@@ -1,6 +1,6 @@
 //! `drover verify`: whether what is in the cloud is what was on the server.
 
-use std::{ffi::OsString, fs, path::Path, time::Instant};
+use std::{ffi::OsString, fs, path::Path, sync::Arc, time::Instant};
 
 use clap::Args;
 use drover_ops::{Compared, Finding, ReaderSession, VerifyOptions, VerifyOutcome};
@@ -10,12 +10,13 @@ use drover_report::{
     Body, ChangedItem, CheckedSnapshot as SnapshotLine, Document, Failure, Head, PathText, Problem,
     Text, Verdict, VerifyReport, VerifyTotals, format,
 };
-use drover_source::{LocalSource, Source};
+use drover_source::{Filtered, LocalSource, Source};
 use drover_types::{RelativePath, SnapshotId, WriterId};
 
 use crate::{
     context::Context,
     error::Error,
+    filter::filter,
     output::{self, Answer},
     place::{self, Place, RepositoryArgs},
     reading,
@@ -122,23 +123,24 @@ impl VerifyArgs {
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                self.compared(session, &root, source.as_deref(), Compared::Target, context)
+                let (source, all) = (source.as_deref(), drover_plan::Filter::default());
+                self.compared(session, &root, source, &all, Compared::Target, context)
             }
             (None, Some(text)) => {
-                let root = match place.plan.as_ref().zip(text.to_str()) {
-                    Some((plan, name)) if plan.source(name).is_some() => {
-                        match plan.source(name).map(|source| &source.url) {
-                            Some(Location::Directory(root)) => root.clone(),
-                            _ => return Err(Error::Usage("a source is a directory".to_owned())),
-                        }
-                    }
-                    _ => place::directory(text, "--source")?,
+                let plan = place.plan.as_ref().zip(text.to_str());
+                let planned = plan.and_then(|(plan, name)| plan.source(name));
+                let root = match planned.map(|source| &source.url) {
+                    Some(Location::Directory(root)) => root.clone(),
+                    Some(_) => return Err(Error::Usage("a source is a directory".to_owned())),
+                    None => place::directory(text, "--source")?,
                 };
+                // What the plan leaves out is no difference.
+                let rules = planned.map(|source| source.filter.clone()).unwrap_or_default();
                 let source = selector(place, text)?;
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                self.compared(session, &root, Some(&source), Compared::Source, context)
+                self.compared(session, &root, Some(&source), &rules, Compared::Source, context)
             }
         }
     }
@@ -181,13 +183,16 @@ impl VerifyArgs {
         session: &mut ReaderSession,
         root: &Path,
         source: Option<&str>,
+        rules: &drover_plan::Filter,
         what: Compared,
         context: &Context,
     ) -> Result<VerifyReport, Error> {
         let wanted = self.snapshot.as_deref().unwrap_or("latest");
         let found = session.find(wanted, source)?;
         let (snapshot, lines) = (found.id(), vec![line(found)]);
-        let tree = LocalSource::open(root).map_err(drover_ops::Error::from)?;
+        let tree: Arc<dyn Source> =
+            Arc::new(LocalSource::open(root).map_err(drover_ops::Error::from)?);
+        let tree = Filtered::new(tree, Arc::new(filter(rules)?));
         let (outcome, changed) = drover_ops::compare_tree(
             session,
             snapshot,

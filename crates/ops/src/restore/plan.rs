@@ -112,7 +112,7 @@ impl Restore<'_> {
                             Some(Ok(entry))
                         }
                         // Writing there meets the same problem, and reports it.
-                        WalkEvent::Problem { .. } => None,
+                        WalkEvent::Problem { .. } | WalkEvent::Excluded { .. } => None,
                     },
                 ))
             }

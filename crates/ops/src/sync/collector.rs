@@ -32,6 +32,8 @@ pub struct EntryCounts {
     pub unchanged: u64,
     /// In the last manifest and gone.
     pub removed: u64,
+    /// In the last manifest and left out by a rule now.
+    pub excluded: u64,
     /// Regular files, further names included.
     pub files: u64,
     /// Logical bytes of the regular files.
@@ -103,6 +105,10 @@ impl<'s> Collector<'s> {
             Done::Link { entry, parent } => {
                 let done = self.link(*entry, parent);
                 self.one(done)
+            }
+            Done::Excluded => {
+                self.counts.excluded += 1;
+                Ok(())
             }
             Done::Absent { exception, removed } => {
                 self.counts.removed += u64::from(removed);

@@ -4,12 +4,17 @@ pub(crate) mod collector;
 mod count;
 pub(crate) mod dedup;
 pub(crate) mod packer;
+mod preview;
 pub(crate) mod reader;
 pub(crate) mod steps;
 pub(crate) mod uploader;
 pub(crate) mod worker;
 
 pub use collector::EntryCounts;
+pub use preview::{LastPass, Preview, preview};
+pub use steps::Exclusions;
+
+use std::sync::Mutex;
 
 use crossbeam_channel::bounded;
 use drover_crypt::merkle::Frontier;
@@ -19,7 +24,7 @@ use drover_repo::{
     snapshot::{self, Details, Snapshot},
     state::{Commit, Head, SourceRecord, TapeReader, TapeWriter},
 };
-use drover_source::{Source, Walk, WalkOptions};
+use drover_source::{Source, SourceDescription, Walk, WalkOptions};
 use drover_store::Usage;
 use drover_types::{
     Basis, Counter, Exception, Observer, PackClass, Phase, SnapshotId, SourceId, Timestamp, Total,
@@ -95,6 +100,8 @@ pub struct SyncOutcome {
     pub usage: Usage,
     /// What could not be taken.
     pub exceptions: Vec<Exception>,
+    /// What rules left out.
+    pub exclusions: Exclusions,
     /// When the pass began and ended.
     pub time: (Timestamp, Timestamp),
 }
@@ -115,24 +122,13 @@ pub fn sync(
     session.finish_pending_commit()?;
     let keys = session.credential.domain_keys();
     let description = source.description();
-    let name = options.name.clone().unwrap_or_else(|| {
-        format!("{}:{}", description.host, drover_types::path::escape(&description.root))
-    });
-    for (what, text) in [("source", &name), ("operator", &options.operator)] {
-        if text.len() > limits::NAME {
-            return Err(Error::LongName { what, len: text.len() });
-        }
-    }
+    let name = name_of(&description, options)?;
     let source_id = keys.source_id(name.as_bytes());
     let last = session.database.source(source_id)?;
-    if let Some(last) = &last
-        && !options.allow_empty
-        && last.device != description.file_system
-        && last.entries > 0
-        && last.device != 0
-    {
-        return Err(suspect(&name, "is on another file system than before", last.entries));
-    }
+    // Fails early where the source is not what it was.
+    let walk_options =
+        WalkOptions { one_file_system: options.one_file_system, ..WalkOptions::default() };
+    let walk = begin(source, &name, last.as_ref(), options, &walk_options)?;
 
     observer.phase(Phase::Syncing);
     if let Some(last) = &last {
@@ -156,21 +152,13 @@ pub fn sync(
         .iter()
         .map(|(_, path)| Ok(Tape::new(TapeReader::open(path)?, &keys)))
         .collect::<Result<Vec<_>, Error>>()?;
-    let walk_options =
-        WalkOptions { one_file_system: options.one_file_system, ..WalkOptions::default() };
-    // The root's own entry comes first. A source that shows nothing else is empty.
-    let mut walk = source.walk(&walk_options)?;
-    let beginning: Vec<_> = walk.by_ref().take(2).collect();
-    if let Some(last) = last.as_ref().filter(|last| last.entries > 0 && !options.allow_empty)
-        && beginning.len() < 2
-    {
-        return Err(suspect(&name, "is empty", last.entries));
-    }
+    let exclusions = Mutex::default();
     let steps = Steps::new(
-        Walk::new(beginning.into_iter().chain(walk)),
-        Tape::parent(parent_tape, &keys, &reading),
+        walk,
+        Box::new(Tape::parent(parent_tape, &keys, &reading)),
         Checkpoints::new(tapes.into_iter()),
-        &dedup,
+        Some(&dedup),
+        &exclusions,
         &reading,
         options.reread,
     );
@@ -230,8 +218,46 @@ pub fn sync(
         stored: finished.stored,
         usage: since(session.objects.usage(), usage_before),
         exceptions: finished.exceptions,
+        exclusions: exclusions.into_inner().unwrap_or_default(),
         time: (started, ended),
     })
+}
+
+/// The source's name.
+fn name_of(description: &SourceDescription, options: &SyncOptions) -> Result<String, Error> {
+    let name = options.name.clone().unwrap_or_else(|| {
+        format!("{}:{}", description.host, drover_types::path::escape(&description.root))
+    });
+    for (what, text) in [("source", &name), ("operator", &options.operator)] {
+        if text.len() > limits::NAME {
+            return Err(Error::LongName { what, len: text.len() });
+        }
+    }
+    Ok(name)
+}
+
+/// Begins the walk, and refuses a source that is not what the last pass saw.
+fn begin(
+    source: &dyn Source,
+    name: &str,
+    last: Option<&SourceRecord>,
+    options: &SyncOptions,
+    walk_options: &WalkOptions,
+) -> Result<Walk, Error> {
+    let last = last.filter(|last| last.entries > 0 && !options.allow_empty);
+    if let Some(last) = last
+        && last.device != source.description().file_system
+        && last.device != 0
+    {
+        return Err(suspect(name, "is on another file system than before", last.entries));
+    }
+    // The root's own entry comes first. A source that shows nothing else is empty.
+    let mut walk = source.walk(walk_options)?;
+    let beginning: Vec<_> = walk.by_ref().take(2).collect();
+    match last {
+        Some(last) if beginning.len() < 2 => Err(suspect(name, "is empty", last.entries)),
+        _ => Ok(Walk::new(beginning.into_iter().chain(walk))),
+    }
 }
 
 /// What was used since `before`.
@@ -275,7 +301,7 @@ impl Pass<'_> {
     fn commit(
         &self,
         finished: Finished,
-        description: &drover_source::SourceDescription,
+        description: &SourceDescription,
     ) -> Result<(SnapshotId, Timestamp, Summary), Error> {
         let Self { session, source_id, .. } = *self;
         let credential = &session.credential;

@@ -2,15 +2,19 @@
 //!
 //! **Only what is absent below a directory that was listed to its end is a removal.** Whatever
 //! else goes wrong keeps the previous leaf, flagged stale, and puts the entry on the list of
-//! exceptions.
+//! exceptions. What a rule leaves out leaves the manifest, and is told from what is gone.
 
-use std::iter::Peekable;
+use std::{
+    collections::BTreeMap,
+    iter::Peekable,
+    sync::{Arc, Mutex},
+};
 
 use drover_crypt::domain::DomainKeys;
 use drover_repo::state::{StateError, TapeReader, TapeRecord};
-use drover_source::{Scope, Walk, WalkEvent};
+use drover_source::{Scope, Share, Walk, WalkEvent};
 use drover_types::{
-    Basis, Counter, Entry, Exception, ExceptionKind, Kind, Observer, RelativePath, Total,
+    Basis, Counter, Entry, Exception, ExceptionKind, Kind, Observer, RelativePath, Total, lock,
 };
 
 use super::dedup::Dedup;
@@ -45,6 +49,8 @@ pub(crate) enum Step {
     },
     /// Gone from the source.
     Removed,
+    /// In the last manifest, and left out by a rule now.
+    Excluded,
 }
 
 impl Step {
@@ -56,7 +62,7 @@ impl Step {
             | Step::Complete { entry, .. }
             | Step::Refresh { entry, .. }
             | Step::Link { entry, .. } => entry,
-            Step::Stale { .. } | Step::Lost { .. } | Step::Removed => return 0,
+            Step::Stale { .. } | Step::Lost { .. } | Step::Removed | Step::Excluded => return 0,
         };
         if entry.kind == Kind::File { entry.evidence.size } else { 0 }
     }
@@ -64,10 +70,7 @@ impl Step {
 
 impl Ordered for WalkEvent {
     fn path(&self) -> &RelativePath {
-        match self {
-            WalkEvent::Entry(entry) => &entry.path,
-            WalkEvent::Problem { path, .. } => path,
-        }
+        self.path()
     }
 }
 
@@ -142,19 +145,28 @@ impl<'k> Checkpoints<'k> {
     }
 }
 
+/// How much each rule leaves out, by what reports call it.
+pub type Exclusions = BTreeMap<Arc<str>, Share>;
+
+/// The records of the last manifest.
+pub(crate) type Parent<'s> = Box<dyn Iterator<Item = Result<TapeRecord, Error>> + Send + 's>;
+
 type Events = std::iter::Map<Walk, fn(WalkEvent) -> Result<WalkEvent, Error>>;
 
 /// The steps of a pass, in the order of the entries.
 pub(crate) struct Steps<'s> {
-    merge: Merge<Events, Tape<'s>>,
+    merge: Merge<Events, Parent<'s>>,
     checkpoints: Checkpoints<'s>,
-    dedup: &'s Dedup<'s>,
+    dedup: Option<&'s Dedup<'s>>,
+    exclusions: &'s Mutex<Exclusions>,
     observer: &'s dyn Observer,
     /// What the walk has found.
     found: Total,
     first_names: FirstNames,
     /// Directories whose content is not fully known, innermost last.
     unknown: Vec<RelativePath>,
+    /// Directories that are left out, innermost last.
+    excluded: Vec<RelativePath>,
     /// Trust no evidence: read every file again.
     reread: bool,
 }
@@ -162,9 +174,10 @@ pub(crate) struct Steps<'s> {
 impl<'s> Steps<'s> {
     pub(crate) fn new(
         walk: Walk,
-        parent: Tape<'s>,
+        parent: Parent<'s>,
         checkpoints: Checkpoints<'s>,
-        dedup: &'s Dedup<'s>,
+        dedup: Option<&'s Dedup<'s>>,
+        exclusions: &'s Mutex<Exclusions>,
         observer: &'s dyn Observer,
         reread: bool,
     ) -> Self {
@@ -173,19 +186,28 @@ impl<'s> Steps<'s> {
             merge: merge(events, parent),
             checkpoints,
             dedup,
+            exclusions,
             observer,
             found: Total { entries: 0, bytes: 0, basis: Basis::Counted },
             first_names: FirstNames::default(),
             unknown: Vec::new(),
+            excluded: Vec::new(),
             reread,
         }
     }
 
     fn is_unknown(&mut self, path: &RelativePath) -> bool {
-        while self.unknown.last().is_some_and(|directory| !path.is_within(directory)) {
-            self.unknown.pop();
-        }
-        !self.unknown.is_empty()
+        is_below_any(&mut self.unknown, path)
+    }
+
+    fn is_excluded(&mut self, path: &RelativePath) -> bool {
+        is_below_any(&mut self.excluded, path)
+    }
+
+    fn exclude(&mut self, path: RelativePath, rule: Arc<str>, share: Share) {
+        *lock(self.exclusions).entry(rule).or_default() += share;
+        self.is_excluded(&path);
+        self.excluded.push(path);
     }
 
     fn entry(&mut self, mut entry: Entry, parent: Option<TapeRecord>) -> Result<Step, Error> {
@@ -231,8 +253,19 @@ impl<'s> Steps<'s> {
     }
 
     fn content_is_stored(&self, entry: &Entry) -> Result<bool, StateError> {
-        entry.content.as_ref().map_or(Ok(true), |content| self.dedup.all_stored(content))
+        match (&entry.content, self.dedup) {
+            (Some(content), Some(dedup)) => dedup.all_stored(content),
+            (content, _) => Ok(content.is_none()),
+        }
     }
+}
+
+/// Whether one of `directories`, which are those that the merge is in, innermost last, holds `path`.
+fn is_below_any(directories: &mut Vec<RelativePath>, path: &RelativePath) -> bool {
+    while directories.last().is_some_and(|directory| !path.is_within(directory)) {
+        directories.pop();
+    }
+    !directories.is_empty()
 }
 
 /// Whether `now` may be taken for what `before` was, without opening it.
@@ -254,35 +287,53 @@ impl Iterator for Steps<'_> {
     type Item = Result<Step, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Some(merged) = self.merge.next() else {
-            // Nothing more can come: from here on the length of the pass is known.
-            self.observer.total(self.found);
-            return None;
-        };
-        let merged = match merged {
-            Ok(merged) => merged,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(match merged {
-            Merged::Left(WalkEvent::Entry(entry)) => self.entry(entry, None),
-            Merged::Both(WalkEvent::Entry(entry), record) => self.entry(entry, Some(record)),
-            Merged::Left(WalkEvent::Problem { path, scope, exception }) => {
-                self.note(path, scope, exception.kind);
-                Ok(Step::Lost { exception, removed: false })
-            }
-            Merged::Both(WalkEvent::Problem { path, scope, exception }, record) => {
-                match self.note(path, scope, exception.kind) {
-                    true => Ok(Step::Lost { exception, removed: true }),
-                    false => Ok(stale(record, Some(exception))),
+        loop {
+            let step = match self.merge.next() {
+                // Nothing more can come: from here on the length of the pass is known.
+                None => {
+                    self.observer.total(self.found);
+                    return None;
                 }
+                Some(Ok(merged)) => self.step(merged).transpose(),
+                Some(Err(error)) => Some(Err(error)),
+            };
+            if step.is_some() {
+                return step;
             }
-            Merged::Right(record) if self.is_unknown(&record.entry.path) => Ok(stale(record, None)),
-            Merged::Right(_) => Ok(Step::Removed),
-        })
+        }
     }
 }
 
 impl Steps<'_> {
+    /// What is to be done; `None` where nothing is.
+    fn step(&mut self, merged: Merged<WalkEvent, TapeRecord>) -> Result<Option<Step>, Error> {
+        Ok(Some(match merged {
+            Merged::Left(WalkEvent::Entry(entry)) => self.entry(entry, None)?,
+            Merged::Both(WalkEvent::Entry(entry), record) => self.entry(entry, Some(record))?,
+            Merged::Left(WalkEvent::Problem { path, scope, exception }) => {
+                self.note(path, scope, exception.kind);
+                Step::Lost { exception, removed: false }
+            }
+            Merged::Both(WalkEvent::Problem { path, scope, exception }, record) => {
+                match self.note(path, scope, exception.kind) {
+                    true => Step::Lost { exception, removed: true },
+                    false => stale(record, Some(exception)),
+                }
+            }
+            Merged::Left(WalkEvent::Excluded { path, rule, share }) => {
+                self.exclude(path, rule, share);
+                return Ok(None);
+            }
+            Merged::Both(WalkEvent::Excluded { path, rule, share }, _) => {
+                self.exclude(path, rule, share);
+                Step::Excluded
+            }
+            Merged::Right(record) if self.is_excluded(&record.entry.path) => Step::Excluded,
+            Merged::Right(record) if self.is_unknown(&record.entry.path) => stale(record, None),
+            Merged::Right(_) => Step::Removed,
+        }))
+    }
+
     /// Notes what a problem leaves unknown; `true` where it says that the entry is gone.
     fn note(&mut self, path: RelativePath, scope: Scope, kind: ExceptionKind) -> bool {
         let gone = scope == Scope::Entry && kind == ExceptionKind::Vanished;

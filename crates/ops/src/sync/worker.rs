@@ -27,6 +27,8 @@ pub(crate) enum Done {
     Link { entry: Box<Entry>, parent: Option<Box<TapeRecord>> },
     /// No entry of the new manifest.
     Absent { exception: Option<Exception>, removed: bool },
+    /// In the last manifest, and left out by a rule now.
+    Excluded,
 }
 
 /// Does one step.
@@ -65,6 +67,7 @@ pub(crate) fn work(
         Step::Link { entry, parent } => Done::Link { entry, parent },
         Step::Stale { record, exception } => carried(record, exception, keys),
         Step::Lost { exception, removed } => Done::Absent { exception: Some(exception), removed },
+        Step::Excluded => Done::Excluded,
         Step::Removed => Done::Absent { exception: None, removed: true },
     };
     // Of a file that could not be taken nothing is left to do either.

@@ -158,6 +158,7 @@ impl Check<'_> {
             .map(Ok::<WalkEvent, Error>);
         // Below a directory that could not be listed, what is absent is not known to be missing.
         let mut unknown: Option<RelativePath> = None;
+        let mut excluded: Option<RelativePath> = None;
         for step in merge(expected, found) {
             if cancel.is_set() {
                 return Err(Error::Interrupted);
@@ -183,7 +184,8 @@ impl Check<'_> {
                     if !expected.path.is_root() {
                         entries += 1;
                     }
-                    if !unknown.as_ref().is_some_and(within) && self.counts(&expected) {
+                    let is_seen = ![&unknown, &excluded].into_iter().flatten().any(within);
+                    if is_seen && self.counts(&expected) {
                         self.missing(expected.path);
                     }
                 }
@@ -191,6 +193,14 @@ impl Check<'_> {
                     found.hard_link = first_names.first_of(&found);
                     self.extra(&found);
                 }
+                Merged::Both(expected, WalkEvent::Excluded { path, rule, .. }) => {
+                    entries += u64::from(!expected.path.is_root());
+                    self.found(&expected);
+                    self.done(&expected, 0);
+                    lock(&self.changed).push((path.clone(), format!("left out by {rule}")));
+                    excluded = Some(path);
+                }
+                Merged::Right(WalkEvent::Excluded { path, .. }) => excluded = Some(path),
                 Merged::Right(WalkEvent::Problem { path, exception, .. })
                 | Merged::Both(_, WalkEvent::Problem { path, exception, .. }) => {
                     lock(&self.unchecked).push(Finding {

@@ -33,6 +33,7 @@ fn the_documented_example_means_what_it_says() {
         url: Location::Directory(url.into()),
         one_file_system,
         allow_empty: false,
+        filter: Filter::default(),
     };
     assert_eq!(
         plan,
@@ -69,10 +70,19 @@ fn every_key_of_a_plan_is_documented() {
         "name",
         "one_file_system",
         "allow_empty",
+        "rules",
+        "ignore_files",
+        "exclude_caches",
+        "files_from",
+        "min_size",
+        "max_size",
+        "min_age",
+        "max_age",
         "upload",
         "parallel",
     ] {
-        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+        let cell = page.contains(&format!("| `{key}`")) || page.contains(&format!(", `{key}` |"));
+        assert!(cell, "{key}");
     }
 }
 
@@ -153,6 +163,13 @@ fn values_are_checked() {
         ("[[source]]\nname = 'b'\nurl = ''", "8:7: a path or URL is not empty"),
         ("[[source]]\nname = 'b'\nurl = 'sftp://u@h/x'", "8:7: sftp is not supported"),
         ("[[source]]\nname = 'b'\nurl = 's3://h/x'", "8:7: a source must be a directory"),
+        ("rules = 'x'", "6:9: \"rules\" must be an array of strings, not a string"),
+        ("rules = ['exclude a',\n1]", "7:1: \"rules\" must be an array of strings, not a whole"),
+        ("rules = ['a']", "6:10: \"rules\": a rule is \"exclude GLOB\" or \"include GLOB\""),
+        ("rules = ['exclude a{b']", "6:10: \"rules\": the pattern cannot be understood"),
+        ("ignore_files = ['a/b']", "6:17: \"ignore_files\": an ignore file is given by its name"),
+        ("max_size = '2GB'", "6:12: \"max_size\": a size is a whole number"),
+        ("min_age = '1 month'", "6:11: \"min_age\": an age is a whole number"),
         ("[target]\nurl = 's3://h/x'", "7:7: a target must be a directory"),
         ("[limits]\nupload = '20MiB/s'", "7:10: \"upload\": a rate is a number, a space"),
         ("[limits]\nupload = 20", "7:10: \"upload\" must be a string, not a whole number"),

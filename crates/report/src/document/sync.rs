@@ -23,6 +23,23 @@ pub struct SyncEntries {
     pub unchanged: u64,
     /// In the pass before, and gone from the source.
     pub removed: u64,
+    /// In the pass before, and left out by a rule now.
+    pub excluded: u64,
+}
+
+/// What one rule left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncExclusion {
+    /// The rule as the plan has it, or the key that it stands behind.
+    pub rule: Text,
+    /// Entries that were seen.
+    pub entries: u64,
+    /// Logical bytes of the files among them.
+    pub bytes: u64,
+    /// Directories that were not gone into: what is in them was not counted. A dry run goes into
+    /// all but other file systems.
+    pub unseen: u64,
 }
 
 /// The bytes of a pass.
@@ -73,6 +90,9 @@ pub struct SyncSource {
     pub requests: SyncRequests,
     /// What could not be taken faithfully.
     pub exceptions: Vec<ExceptionItem>,
+    /// What each rule left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclusions: Vec<SyncExclusion>,
     /// How long it took.
     pub seconds: f64,
     /// Why this source left no snapshot, while others did.
@@ -86,6 +106,9 @@ pub struct SyncSource {
 pub struct SyncReport {
     /// The repository's URL, without credentials.
     pub repository: Text,
+    /// Nothing was taken: this is what a pass would take.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// The only source, or the sums over all.
     #[serde(flatten)]
     pub sums: SyncSource,
@@ -103,7 +126,7 @@ impl SyncReport {
         if sources.len() == 1
             && let Some(only) = sources.pop()
         {
-            return Self { repository, sums: only, sources, warnings: Vec::new() };
+            return Self { repository, sums: only, ..Self::default() };
         }
         let sums = SyncSource {
             entries: sources.iter().map(|s| s.entries).sum(),
@@ -113,7 +136,7 @@ impl SyncReport {
             seconds,
             ..SyncSource::default()
         };
-        Self { repository, sums, sources, warnings: Vec::new() }
+        Self { repository, sums, sources, ..Self::default() }
     }
 
     /// Whether something could not be taken faithfully.
@@ -126,27 +149,82 @@ impl SyncReport {
         let count = |n| format::count(n);
         let exceptions = sums.exceptions.len() as u64;
         let kept = format::counted(sums.entries.total, "entry", "entries");
+        let (name, did) = match self.dry_run {
+            true => ("Dry run", "a pass would keep"),
+            false => ("Pass", "complete"),
+        };
         let mut page = if exceptions == 0 {
-            Page::new("Pass", Tone::Good, format!("complete: {kept}"))
+            Page::new(name, Tone::Good, format!("{did}: {kept}"))
         } else {
             let exceptions = format::counted(exceptions, "exception", "exceptions");
-            Page::new("Pass", Tone::Caution, format!("complete, with {exceptions}: {kept}"))
+            Page::new(name, Tone::Caution, format!("{did}, with {exceptions}: {kept}"))
         };
         let e = &sums.entries;
-        page.explanation = format!(
-            "{} new, {} changed, {} with other attributes, {} as before, {} removed.",
-            count(e.new),
-            count(e.changed),
-            count(e.metadata),
-            count(e.unchanged),
-            count(e.removed),
-        );
+        page.explanation = match self.dry_run {
+            true => format!(
+                "{} new, {} to be looked at again, {} as before, {} removed.",
+                count(e.new),
+                count(e.changed),
+                count(e.unchanged),
+                count(e.removed),
+            ),
+            false => format!(
+                "{} new, {} changed, {} with other attributes, {} as before, {} removed.",
+                count(e.new),
+                count(e.changed),
+                count(e.metadata),
+                count(e.unchanged),
+                count(e.removed),
+            ),
+        };
+        if e.excluded > 0 {
+            let left = format::counted(e.excluded, "entry", "entries");
+            page.explanation.push_str(&format!(
+                " {left} of the pass before {} left out by a rule now.",
+                if e.excluded == 1 { "is" } else { "are" }
+            ));
+        }
         page.fact("Repository", self.repository.to_string());
         page.fact("Source", sums.source.to_string());
         page.fact("Snapshot", sums.snapshot.as_ref().map(Text::to_string).unwrap_or_default());
         page.fact("Parent", sums.parent.as_ref().map(Text::to_string).unwrap_or_default());
         page.fact("Size of the source", format::bytes_exact(sums.bytes.source));
-        page.fact("Read from the source", format::bytes_exact(sums.bytes.read));
+        let read = if self.dry_run { "To be read" } else { "Read from the source" };
+        page.fact(read, format::bytes_exact(sums.bytes.read));
+        if !self.dry_run {
+            self.sent_facts(&mut page);
+        }
+        page.fact("Time", format::duration(sums.seconds));
+        if self.sources.is_empty() {
+            page.table(exclusions(&sums.exclusions, "Left out"));
+            page.table(exception::table(&sums.exceptions, NOTE));
+        } else {
+            page.table(self.sources_table());
+            for source in &self.sources {
+                page.table(exclusions(&source.exclusions, &format!("{}: left out", source.source)));
+                let mut table = exception::table(&source.exceptions, NOTE);
+                table.title = format!("{}: {}", source.source, table.title);
+                page.table(table);
+            }
+        }
+        page.table(page::warnings(&self.warnings));
+        if self.dry_run {
+            return page;
+        }
+        if exceptions > 0 {
+            page.next.push(
+                "Look at the exceptions; once what stood in the way is gone, the same command \
+                 takes what is missing."
+                    .to_owned(),
+            );
+        }
+        page.next.push(format!("Prove it: drover verify --repo {}", self.repository));
+        page
+    }
+
+    fn sent_facts(&self, page: &mut Page) {
+        let sums = &self.sums;
+        let count = |n| format::count(n);
         page.fact("Not in the repository before", format::bytes_exact(sums.bytes.new));
         page.fact("Stored for it", format::bytes_exact(sums.bytes.stored));
         page.fact("Uploaded", format::bytes_exact(sums.bytes.uploaded));
@@ -161,27 +239,6 @@ impl SyncReport {
                 count(r.list)
             ),
         );
-        page.fact("Time", format::duration(sums.seconds));
-        if self.sources.is_empty() {
-            page.table(exception::table(&sums.exceptions, NOTE));
-        } else {
-            page.table(self.sources_table());
-            for source in &self.sources {
-                let mut table = exception::table(&source.exceptions, NOTE);
-                table.title = format!("{}: {}", source.source, table.title);
-                page.table(table);
-            }
-        }
-        page.table(page::warnings(&self.warnings));
-        if exceptions > 0 {
-            page.next.push(
-                "Look at the exceptions; once what stood in the way is gone, the same command \
-                 takes what is missing."
-                    .to_owned(),
-            );
-        }
-        page.next.push(format!("Prove it: drover verify --repo {}", self.repository));
-        page
     }
 
     fn sources_table(&self) -> Table {
@@ -220,6 +277,24 @@ impl SyncReport {
     }
 }
 
+fn exclusions(exclusions: &[SyncExclusion], title: &str) -> Table {
+    let row = |e: &SyncExclusion| {
+        vec![
+            e.rule.to_string(),
+            format::count(e.entries),
+            format::bytes(e.bytes),
+            format::count(e.unseen),
+        ]
+    };
+    Table {
+        title: title.to_owned(),
+        columns: vec!["rule", "entries", "bytes", "directories not gone into"],
+        rows: exclusions.iter().map(row).collect(),
+        note: String::new(),
+        terminal_rows: usize::MAX,
+    }
+}
+
 const NOTE: &str = "What an earlier pass had of these is kept and marked as stale.";
 
 /// Sums field by field. A field that is left out does not compile.
@@ -234,7 +309,7 @@ macro_rules! sum_by_field {
 }
 
 sum_by_field! {
-    SyncEntries { total, new, changed, metadata, unchanged, removed }
+    SyncEntries { total, new, changed, metadata, unchanged, removed, excluded }
     SyncBytes { source, read, new, stored, uploaded }
     SyncRequests { put, get, head, list }
 }

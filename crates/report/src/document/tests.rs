@@ -42,7 +42,7 @@ fn a_pass_has_the_fields_that_others_rely_on() {
         "snapshot": "ab".repeat(32),
         "parent": null,
         "entries":
-            {"total": 3, "new": 1, "changed": 0, "metadata": 0, "unchanged": 2, "removed": 0},
+            {"total": 3, "new": 1, "changed": 0, "metadata": 0, "unchanged": 2, "removed": 0, "excluded": 0},
         "bytes": {"source": 10, "read": 4, "new": 4, "stored": 5, "uploaded": 9},
         "requests": {"put": 3, "get": 1, "head": 0, "list": 1},
         "exceptions": [{

@@ -38,7 +38,7 @@ fn entries(source: &LocalSource) -> Vec<Entry> {
     let walk = source.walk(&WalkOptions::default()).unwrap();
     walk.map(|event| match event {
         WalkEvent::Entry(entry) => entry,
-        WalkEvent::Problem { exception, .. } => panic!("{exception:?}"),
+        other => panic!("{other:?}"),
     })
     .collect()
 }

@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-use drover_types::{Kind, RelativePath, clock, limits};
+use drover_types::{Entry, Evidence, Kind, RelativePath, clock, limits};
 use rustix::{
     fs::{AtFlags, Mode, OFlags, fstat, openat, statat},
     io::{Errno, retry_on_intr},
@@ -34,7 +34,7 @@ use super::{
     names::{BUFFER, Incomplete, Names},
     stat::{Granularity, convert, device},
 };
-use crate::{ReadError, Scope, SourceError, Stat, Walk, WalkEvent, WalkOptions, ordered::Ordered};
+use crate::{Enter, ReadError, Scope, SourceError, Walk, WalkEvent, WalkOptions, ordered::Ordered};
 
 type Outcome = crate::ordered::Outcome<Work, WalkEvent>;
 
@@ -46,12 +46,14 @@ pub(super) fn start(tree: &Arc<Tree>, options: &WalkOptions) -> Result<Walk, Sou
     let scan = Arc::new(Scan {
         tree: Arc::clone(tree),
         only_device: options.one_file_system.then_some(stat.evidence.device),
+        enter: options.enter.clone(),
         kept: Kept::new(),
         next_id: AtomicU64::new(1),
     });
     let mut first = Outcome::new();
-    let directory = Directory::new(0, root.clone(), 0, &stat);
-    emit(&mut first, WalkEvent::Entry(stat.into_entry(root)));
+    let entry = stat.into_entry(root);
+    let directory = Directory::new(0, 0, &entry);
+    emit(&mut first, WalkEvent::Entry(entry));
     first.work(Work::List(directory));
     let workers = (0..options.threads.max(1)).map(|_| {
         let mut worker =
@@ -66,6 +68,7 @@ struct Scan {
     tree: Arc<Tree>,
     /// The only device whose directories are gone into, where the walk is to stay on one.
     only_device: Option<u64>,
+    enter: Option<Enter>,
     kept: Kept,
     next_id: AtomicU64,
 }
@@ -88,8 +91,9 @@ struct Directory {
 }
 
 impl Directory {
-    fn new(id: u64, path: RelativePath, parent: u64, stat: &Stat) -> Self {
-        Self { id, parent, path, device: stat.evidence.device, inode: stat.evidence.inode }
+    fn new(id: u64, parent: u64, entry: &Entry) -> Self {
+        let Evidence { device, inode, .. } = entry.evidence;
+        Self { id, parent, path: entry.path.clone(), device, inode }
     }
 
     /// How many bytes a name in it may have.
@@ -251,13 +255,12 @@ impl Worker {
                 emit(outcome, problem(Scope::Entry, error));
                 continue;
             };
-            let below = (stat.kind == Kind::Directory
-                && self.scan.only_device.is_none_or(|only| only == stat.evidence.device))
-            .then(|| {
+            let entry = stat.into_entry(path);
+            let below = self.scan.enters(&entry).then(|| {
                 let id = self.scan.next_id.fetch_add(1, Ordering::Relaxed);
-                Work::List(Directory::new(id, path.clone(), directory.id, &stat))
+                Work::List(Directory::new(id, directory.id, &entry))
             });
-            emit(outcome, WalkEvent::Entry(stat.into_entry(path)));
+            emit(outcome, WalkEvent::Entry(entry));
             if let Some(below) = below {
                 outcome.work(below);
             }
@@ -266,6 +269,13 @@ impl Worker {
 }
 
 impl Scan {
+    /// Whether the walk goes into what it saw.
+    fn enters(&self, entry: &Entry) -> bool {
+        entry.kind == Kind::Directory
+            && self.only_device.is_none_or(|only| only == entry.evidence.device)
+            && self.enter.as_ref().is_none_or(|enter| enter.enters(entry))
+    }
+
     /// Opens a directory that the walk saw, and makes sure that it is still the same one.
     fn open(&self, directory: &Directory, flags: OFlags) -> Result<OwnedFd, ReadError> {
         let failed = |error: io::Error| ReadError::new(&directory.path, error);

@@ -1,0 +1,234 @@
+//! Sources that people work on: what is left out, and what a dry run says of it.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, number};
+
+/// Fills `root` with files of which a plan leaves out some, all of them too old to be racy.
+fn fill(root: &Path) {
+    for (path, len) in [
+        ("letters/a", 1000),
+        ("letters/b.tmp", 200),
+        ("letters/keep.tmp", 300),
+        ("work/cache/x", 4000),
+        ("work/cache/deep/y", 5000),
+        ("work/report", 70_000),
+        ("large", 3 << 20),
+        ("built/.gitignore", 2),
+        ("built/out.o", 900),
+    ] {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, vec![b'x'; len]).unwrap();
+    }
+    fs::write(root.join("built/.gitignore"), "*.o\n").unwrap();
+    fs::write(
+        root.join("work/cache/CACHEDIR.TAG"),
+        "Signature: 8a477f597d28d172789f06886806bc55\n",
+    )
+    .unwrap();
+}
+
+fn plan(lab: &Lab, keys: &str) -> String {
+    let plan = lab.path("plan.toml");
+    let (repository, source) = (&lab.repository, lab.path("source"));
+    let source = source.display();
+    fs::write(
+        &plan,
+        format!(
+            "[repository]\nurl = \"{repository}\"\n[[source]]\nname = \"clinic\"\nurl = \"{source}\"\n{keys}\n"
+        ),
+    )
+    .unwrap();
+    plan.to_str().unwrap().to_owned()
+}
+
+const RULES: &str = "rules = [\"exclude *.tmp\", \"include keep.tmp\", \"exclude none\"]
+ignore_files = [\".gitignore\"]
+exclude_caches = true
+max_size = \"1 MiB\"";
+
+/// What the rules left out, as rule, entries, bytes and directories that were not gone into.
+fn shares(document: &Value) -> Vec<(String, u64, u64, u64)> {
+    let Some(rules) = document["exclusions"].as_array() else { return Vec::new() };
+    let one = |rule: &Value| {
+        let n = |field: &str| rule[field].as_u64().unwrap();
+        (rule["rule"].as_str().unwrap().to_owned(), n("entries"), n("bytes"), n("unseen"))
+    };
+    rules.iter().map(one).collect()
+}
+
+/// Runs a dry run and then the pass, and compares what both say.
+fn foretold(lab: &Lab, arguments: &[&str]) -> (Value, Value) {
+    let run = |more: &[&str]| {
+        let all = [&["sync", "--json"], arguments, more].concat();
+        lab.run(&all).expect(0).json()
+    };
+    let before = objects(lab);
+    let told = run(&["--dry-run"]);
+    assert_eq!(told["dry_run"], true);
+    assert_eq!(told["snapshot"], Value::Null);
+    assert_eq!(objects(lab), before, "a dry run left something in the repository");
+    let done = run(&[]);
+    for field in ["total", "new", "removed", "excluded"] {
+        assert_eq!(told["entries"][field], done["entries"][field], "{field}: {told} {done}");
+    }
+    let looked_at = number(&told, "/entries/changed");
+    let differ = number(&done, "/entries/changed") + number(&done, "/entries/metadata");
+    assert!(looked_at >= differ, "{told} {done}");
+    assert_eq!(told["bytes"]["read"], done["bytes"]["read"], "{told} {done}");
+    assert_eq!(told["bytes"]["source"], done["bytes"]["source"], "{told} {done}");
+    let rule = |(rule, ..): (String, u64, u64, u64)| rule;
+    let rules = |document| shares(document).into_iter().map(rule).collect::<Vec<_>>();
+    assert_eq!(rules(&told), rules(&done));
+    (told, done)
+}
+
+/// The names of all objects of the repository.
+fn objects(lab: &Lab) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut directories = vec![Path::new(&lab.repository).to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                names.push(path.display().to_string());
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn what_a_dry_run_says_is_what_the_pass_does() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    fill(&source);
+    let with = plan(&lab, RULES);
+    let (told, done) = foretold(&lab, &[&with]);
+    let share = |rule: &str, entries, bytes, unseen| (rule.to_owned(), entries, bytes, unseen);
+    let expected = [
+        share("exclude *.tmp", 1, 200, 0),
+        share("exclude none", 0, 0, 0),
+        share("ignore_files .gitignore", 1, 900, 0),
+        share("exclude_caches", 3, 9000, 0),
+        share("max_size", 1, 3 << 20, 0),
+    ];
+    assert_eq!(shares(&told), expected);
+    // A pass does not go into what it leaves out.
+    assert_eq!(shares(&done)[3], share("exclude_caches", 2, 4000, 1));
+
+    // What is changed, gone and new later.
+    fs::write(source.join("letters/a"), "another").unwrap();
+    fs::remove_file(source.join("letters/keep.tmp")).unwrap();
+    fs::write(source.join("work/new"), "new").unwrap();
+    foretold(&lab, &[&with]);
+    lab.run(&["verify", &with, "--source", "clinic", "--json"]).expect(0);
+    lab.run(&["verify", &with, "--read-data", "--json"]).expect(0);
+}
+
+#[test]
+fn what_a_new_rule_leaves_out_is_not_counted_as_removed() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    fill(&source);
+    let without = plan(&lab, "");
+    let (_, whole) = foretold(&lab, &[&without]);
+    let all = number(&whole, "/entries/total");
+
+    // work/cache with four entries, and what is really gone beside it.
+    fs::remove_file(source.join("letters/b.tmp")).unwrap();
+    let with = plan(&lab, "rules = [\"exclude work/cache\"]");
+    let (_, less) = foretold(&lab, &[&with]);
+    assert_eq!(number(&less, "/entries/excluded"), 5);
+    assert_eq!(number(&less, "/entries/removed"), 1);
+    assert_eq!(number(&less, "/entries/total"), all - 6);
+    // The source is compared as the plan takes it, and as a whole.
+    let compared = lab.run(&["verify", &with, "--source", "clinic", "--json"]).expect(0).json();
+    assert_eq!(compared["changed_since"], serde_json::json!([]));
+
+    // Without the rule it comes back, and nothing of it is sent again.
+    let without = plan(&lab, "");
+    let (_, again) = foretold(&lab, &[&without]);
+    assert_eq!(number(&again, "/entries/new"), 5);
+    let (read, new) = (number(&again, "/bytes/read"), number(&again, "/bytes/new"));
+    assert!(read >= 9000 && new < 4000, "no more than the manifest is new: {again}");
+}
+
+#[test]
+fn options_add_to_the_plan_and_the_last_one_counts() {
+    let lab = Lab::with_repository();
+    fill(&lab.path("source"));
+    let with = plan(&lab, "rules = [\"exclude *.tmp\"]");
+    let paths = |arguments: &[&str]| {
+        let (_, done) = foretold(&lab, &[&[&*with][..], arguments].concat());
+        let id = done["snapshot"].as_str().unwrap();
+        let listed = lab.verb("ls", &[id, "--recursive"]).expect(0).json();
+        let path = |entry: &Value| entry["path"].as_str().unwrap().to_owned();
+        let paths: Vec<String> = listed["entries"].as_array().unwrap().iter().map(path).collect();
+        paths.into_iter().filter(|path| path.starts_with("letters/")).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&[]), ["letters/a"]);
+    assert_eq!(paths(&["--include", "b.*"]), ["letters/a", "letters/b.tmp"]);
+    assert_eq!(
+        paths(&["--include", "*.tmp", "--exclude", "b.*"]),
+        ["letters/a", "letters/keep.tmp"]
+    );
+    assert_eq!(paths(&["--exclude", "b.*", "--include", "*.tmp"]).len(), 3);
+    assert_eq!(paths(&["--exclude", "letters/*"]), [""; 0]);
+
+    let old = File::options().write(true).open(lab.path("source/letters/a")).unwrap();
+    let made = old.metadata().unwrap().modified().unwrap();
+    old.set_modified(made - Duration::from_secs(90_000)).unwrap();
+    assert_eq!(paths(&["--max-age", "1 day"]), [""; 0]);
+    assert_eq!(paths(&["--min-age", "1 day"]), ["letters/a"]);
+    let list = lab.path("list");
+    fs::write(&list, "letters/a\nwork\n").unwrap();
+    assert_eq!(paths(&["--files-from", list.to_str().unwrap()]), ["letters/a"]);
+
+    // What is on the list and not there is told: exit code 3.
+    fs::write(&list, "letters/a\nletters/none\n").unwrap();
+    let missing = lab.run(&["sync", &with, "--json", "--files-from", list.to_str().unwrap()]);
+    let missing = missing.expect(3).json();
+    assert_eq!(missing["exceptions"][0]["path"], "letters/none");
+    assert_eq!(missing["exceptions"][0]["kind"], "vanished");
+}
+
+#[test]
+fn rules_that_cannot_be_understood_are_refused() {
+    let lab = Lab::with_repository();
+    fill(&lab.path("source"));
+    let with = plan(&lab, "rules = [\"exclude a{b\"]");
+    lab.run(&["sync", &with, "--json"]).refused(2, "plan", "the pattern cannot be understood");
+    let with = plan(&lab, "");
+    let bad = |arguments: &[&str]| lab.run(&[&["sync", &with, "--json"], arguments].concat());
+    assert_eq!(bad(&["--exclude", "a{b"]).code, 2);
+    assert_eq!(bad(&["--ignore-file", "a/b"]).code, 2);
+    let list = lab.path("list");
+    fs::write(&list, "../up\n").unwrap();
+    let list = list.to_str().unwrap();
+    bad(&["--files-from", list]).refused(2, "command-line", "path 1 is none");
+    bad(&["--files-from", "/no/list"]).refused(1, "file", "/no/list");
+}
+
+#[test]
+fn a_dry_run_asks_neither_for_a_repository_nor_for_a_password() {
+    let lab = Lab::new();
+    fill(&lab.path("source"));
+    let with = plan(&lab, RULES);
+    let mut command = lab.command(&["sync", &with, "--dry-run", "--json"]);
+    let answer = crate::lab::Answer::new(command.env_remove("DROVER_PASSWORD").output().unwrap());
+    let told = answer.expect(0).json();
+    assert_eq!(told["entries"]["new"], told["entries"]["total"]);
+    assert!(number(&told, "/bytes/read") > 70_000);
+    assert!(!lab.path("repository").exists() && !lab.path("state").exists());
+}
