@@ -11,6 +11,7 @@ mod docs;
 mod faults;
 mod fixture;
 mod flaky;
+mod kills;
 mod lab;
 mod living;
 mod proxy;

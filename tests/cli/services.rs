@@ -56,7 +56,7 @@ impl Service {
         Lab::at(url, &environment)
     }
 
-    fn lab(&self) -> Lab {
+    pub fn lab(&self) -> Lab {
         let host = self.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
         self.lab_through(&host)
     }
@@ -74,7 +74,7 @@ pub fn s3_service() -> Option<Service> {
     Some(Service { scheme: "s3", endpoint: service("DROVER_TEST_S3")?, environment })
 }
 
-fn azure_service() -> Option<Service> {
+pub fn azure_service() -> Option<Service> {
     let environment = |endpoint: &str| {
         vec![
             ("AZURE_STORAGE_ENDPOINT", endpoint.to_owned()),
