@@ -79,13 +79,18 @@ impl Bucket {
 
     /// Verifies all of it, by reading back, where these heads are expected.
     pub fn verify(&self, heads: &Heads) -> Result<VerifyOutcome, Error> {
+        Self::verify_by(&mut self.reader()?, heads)
+    }
+
+    /// The same, where keys and history are open already.
+    pub fn verify_by(session: &mut ReaderSession, heads: &Heads) -> Result<VerifyOutcome, Error> {
         let options = VerifyOptions {
             read_data: Some(1.0),
             expected_heads: heads.clone(),
             parallel: 1,
             ..VerifyOptions::default()
         };
-        verify(&mut self.reader()?, &options, &Silent, &Cancel::new())
+        verify(session, &options, &Silent, &Cancel::new())
     }
 }
 

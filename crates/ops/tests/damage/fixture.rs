@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use drover_crypt::hierarchy::{KdfParameters, Role, UnlockError, UnlockSecret};
-use drover_ops::{Error, keys::KeySession};
+use drover_ops::{Error, VerifyOutcome, keys::KeySession};
 use drover_repo::RepositoryError;
 use zeroize::Zeroizing;
 
@@ -61,7 +61,12 @@ pub fn whole() -> Whole {
 
 /// What a verification with all reading back says.
 pub fn look(bucket: &Bucket, heads: &Heads) -> Seen {
-    match bucket.verify(heads) {
+    seen(bucket.verify(heads))
+}
+
+/// What this verification says.
+pub fn seen(outcome: Result<VerifyOutcome, Error>) -> Seen {
+    match outcome {
         Ok(outcome) => {
             assert_eq!(outcome.unchecked, []);
             let (mut objects, mut files) = (Vec::new(), Vec::new());

@@ -16,24 +16,50 @@ use std::{
 };
 
 use common::bucket::{Bucket, Contents};
-use fixture::{Whole, look, whole};
+use drover_ops::ReaderSession;
+use fixture::{Whole, look, seen, whole};
 use oracle::{Fate, Seen};
 
 fn long() -> bool {
     std::env::var_os("DROVER_TEST_LONG").is_some()
 }
 
-/// One change, and what came of it.
-fn check(whole: &Whole, bucket: &Bucket, object: &str, what: &str, changed: &[u8]) {
-    let before = &whole.contents[object];
-    let differs = |range: &Range<u64>| {
-        let range = range.start as usize..range.end as usize;
-        changed.get(range.clone()) != before.get(range)
-    };
-    bucket.put(object, changed.to_vec());
-    let expected = whole.layout.expected(object, &Fate::Changed(&differs));
-    assert_ne!(expected, Seen::Found { objects: [].into(), files: [].into() });
-    assert_eq!(look(bucket, &whole.heads), expected, "{object}: {what}");
+/// A bucket that is damaged, and the whole repository that was in it.
+struct Damaged<'w> {
+    whole: &'w Whole,
+    bucket: Bucket,
+    /// Opened before: packs are not read until then.
+    reader: ReaderSession,
+}
+
+impl<'w> Damaged<'w> {
+    fn new(whole: &'w Whole) -> Self {
+        let bucket = Bucket::with(&whole.contents);
+        let reader = bucket.reader().unwrap();
+        Self { whole, bucket, reader }
+    }
+
+    /// Changes an object, and compares what a verification sees with what it must.
+    fn check(&mut self, object: &str, what: &str, changed: &[u8]) {
+        let Whole { contents, layout, heads } = self.whole;
+        let before = &contents[object];
+        let differs = |range: &Range<u64>| {
+            let range = range.start as usize..range.end as usize;
+            changed.get(range.clone()) != before.get(range)
+        };
+        self.bucket.put(object, changed.to_vec());
+        let expected = layout.expected(object, &Fate::Changed(&differs));
+        assert_ne!(expected, Seen::Found { objects: [].into(), files: [].into() });
+        let found = match class(object) {
+            "packs" => seen(Bucket::verify_by(&mut self.reader, heads)),
+            _ => look(&self.bucket, heads),
+        };
+        assert_eq!(found, expected, "{object}: {what}");
+    }
+
+    fn mend(&self, object: &str) {
+        self.bucket.put(object, self.whole.contents[object].clone());
+    }
 }
 
 #[test]
@@ -47,7 +73,7 @@ fn every_flipped_bit_is_found_and_the_files_named_are_those_hurt() {
         for worker in 0..workers {
             let (whole, done) = (&whole, &done);
             scope.spawn(move || {
-                let bucket = Bucket::with(&whole.contents);
+                let mut damaged = Damaged::new(whole);
                 let mut number = 0;
                 for (object, bytes) in &whole.contents {
                     let mut bent = bytes.to_vec();
@@ -57,11 +83,11 @@ fn every_flipped_bit_is_found_and_the_files_named_are_those_hurt() {
                             continue;
                         }
                         bent[bit / 8] ^= 1 << (bit % 8);
-                        check(whole, &bucket, object, &format!("bit {bit}"), &bent);
+                        damaged.check(object, &format!("bit {bit}"), &bent);
                         bent[bit / 8] ^= 1 << (bit % 8);
                         done.fetch_add(1, Ordering::Relaxed);
                     }
-                    bucket.put(object, bytes.clone());
+                    damaged.mend(object);
                 }
             });
         }
@@ -93,13 +119,13 @@ fn classes(contents: &Contents) -> BTreeMap<&str, Vec<&String>> {
 #[test]
 fn every_object_that_is_cut_grown_or_replaced_is_found() {
     let (whole, other) = (whole(), whole());
-    let bucket = Bucket::with(&whole.contents);
+    let mut damaged = Damaged::new(&whole);
     let (own, foreign) = (classes(&whole.contents), classes(&other.contents));
     let mut done = 0;
     for (object, bytes) in &whole.contents {
         let mut check = |what: &str, changed: &[u8]| {
             if changed != bytes {
-                check(&whole, &bucket, object, what, changed);
+                damaged.check(object, what, changed);
                 done += 1;
             }
         };
@@ -124,13 +150,13 @@ fn every_object_that_is_cut_grown_or_replaced_is_found() {
                 check("replaced by another repository's", &other.contents[*name]);
             }
         }
-        bucket.put(object, bytes.clone());
+        damaged.mend(object);
     }
     // A config of another repository is whole, and names keys that are not there.
-    bucket.put("config", other.contents["config"].clone());
+    damaged.bucket.put("config", other.contents["config"].clone());
     let folder = other.contents.keys().find(|name| name.starts_with("keys/")).unwrap();
     let folder = folder.rsplit_once('/').unwrap().0;
-    assert_eq!(look(&bucket, &whole.heads), Seen::Refused(folder.into()));
+    assert_eq!(look(&damaged.bucket, &whole.heads), Seen::Refused(folder.into()));
     println!("{} changes to {} objects", done + 1, whole.contents.len());
 }
 
