@@ -179,6 +179,34 @@ mod tests {
         assert_eq!(shared.to_bytes(), product);
     }
 
+    /// Wycheproof's vectors: points on the twist, of low order and of no canonical form among them.
+    /// Whoever sends or names a point that gives nothing is refused; every other gives the secret.
+    #[test]
+    fn wycheproof_agrees_on_x25519() {
+        use wycheproof::xdh;
+        let set = xdh::TestSet::load(xdh::TestName::X25519).unwrap();
+        let (mut agreed, mut refused) = (0, 0);
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            let public: [u8; 32] = test.public_key[..].try_into().unwrap();
+            let secret: [u8; 32] = test.private_key[..].try_into().unwrap();
+            let shared = StaticSecret::from(secret).diffie_hellman(&PublicKey::from(public));
+            assert_eq!(shared.as_bytes()[..], test.shared_secret[..], "{test:?}");
+            let nothing = test.shared_secret.iter().all(|&byte| byte == 0);
+            assert_eq!(shared.was_contributory(), !nothing, "{test:?}");
+            assert_eq!(ReaderPublic::new(public, Key::random()).is_err(), nothing, "{test:?}");
+            if nothing {
+                let reader = ReaderSecret::from_parts(secret, Key::random());
+                let mut sealed = seal(&reader.public(), b"", b"text");
+                sealed[..32].copy_from_slice(&public);
+                assert_eq!(open(&reader, b"", &sealed), Err(OpenError), "{test:?}");
+                refused += 1;
+            } else {
+                agreed += 1;
+            }
+        }
+        assert_eq!((agreed, refused), (487, 31));
+    }
+
     #[test]
     fn the_layout_is_the_documented_one() {
         let reader = ReaderSecret::generate();

@@ -182,3 +182,64 @@ fn another_reader_and_another_session_do_not_open_it() {
     assert!(PackKey::session(&header, &stranger).is_err());
     assert!(PackKey::with_session(header, &drover_crypt::secret::Key::random()).is_err());
 }
+
+/// Seals one pack of `frames` frames that all hold the same 16 bytes, and gathers the beginnings of
+/// what becomes of them: two frames of one key and one nonce would look the same.
+fn gather(
+    session: &Session,
+    keys: &DomainKeys,
+    counter: u64,
+    frames: usize,
+    seen: &mut std::collections::HashSet<[u8; 16]>,
+) -> PackReceipt {
+    const PLAIN: [u8; 16] = *b"the same, always";
+    let id = keys.chunk_id(ChunkKind::Data, blake3::hash(&PLAIN).as_bytes());
+    let mut builder = PackBuilder::default();
+    for _ in 0..frames {
+        builder.push(ChunkKind::Data, id, 16, drover_types::Compression::None, &PLAIN);
+    }
+    let mut sealer = Sealer::new(2, false);
+    let SealedPack { receipt, bytes } =
+        builder.seal(session, keys, counter, &mut sealer, Vec::new()).unwrap();
+    for entry in &receipt.entries {
+        seen.insert(*bytes[entry.offset as usize..].first_chunk().unwrap());
+    }
+    receipt
+}
+
+#[test]
+fn no_key_and_nonce_twice_in_a_million_frames() {
+    const PACKS: u64 = 16;
+    const FRAMES: usize = 1 << 16;
+    let World { keys, session, .. } = world();
+    let mut seen = std::collections::HashSet::new();
+    let packs: std::collections::HashSet<_> = (0..PACKS)
+        .map(|counter| gather(&session, &keys, counter, FRAMES, &mut seen).header.commitment)
+        .collect();
+    assert_eq!((packs.len() as u64, seen.len()), (PACKS, PACKS as usize * FRAMES));
+}
+
+/// The machine's clone has session and counter too; with a dead generator as well, only what is the
+/// same pack is sealed under the same key.
+#[test]
+fn a_clone_and_a_dead_generator_repeat_no_key() {
+    let World { keys, session, .. } = world();
+    let clone = session.clone();
+    let key = |session: &Session, counter, frames| {
+        gather(session, &keys, counter, frames, &mut Default::default()).header.commitment
+    };
+    assert_ne!(key(&session, 1, 10), key(&clone, 1, 10), "the generator lives");
+    drover_crypt::random::with_constant(0, || {
+        assert_ne!(key(&session, 1, 10), key(&session, 2, 10), "another counter");
+        assert_ne!(key(&session, 1, 10), key(&clone, 1, 11), "another content");
+        assert_eq!(key(&session, 1, 10), key(&clone, 1, 10), "the same pack");
+        // Its session's secret is drawn from the same zeros; so are all that it makes.
+        let again = world();
+        assert_ne!(key(&again.session, 1, 10), key(&again.session, 2, 10));
+        let mut seen = std::collections::HashSet::new();
+        for counter in 0..64 {
+            gather(&again.session, &again.keys, counter, 256, &mut seen);
+        }
+        assert_eq!(seen.len(), 64 * 256);
+    });
+}

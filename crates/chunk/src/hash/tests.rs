@@ -170,3 +170,36 @@ proptest! {
         }
     }
 }
+
+/// The vectors of the BLAKE3 project, as its Python package has them (CC0): plain hashes by the
+/// hasher of files, whole and resumed, and the two other modes that drover uses.
+#[test]
+fn the_published_vectors_of_blake3() {
+    const CONTEXT: &str = "BLAKE3 2019-12-27 16:29:52 test vectors context";
+    let text = include_str!("../../../../docs/vectors/blake3.json");
+    let vectors: serde_json::Value = serde_json::from_str(text).unwrap();
+    let key: &[u8; 32] = vectors["key"].as_str().unwrap().as_bytes().try_into().unwrap();
+    let cases = vectors["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 22);
+    for case in cases {
+        let len = case["input_len"].as_u64().unwrap() as usize;
+        let data: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        let published = |mode: &str| {
+            let hex = case[mode].as_str().unwrap().as_bytes();
+            let bytes = data_encoding::HEXLOWER.decode(hex).unwrap();
+            *bytes.first_chunk::<32>().unwrap()
+        };
+        let mut hasher = FileHasher::new();
+        hasher.update(&data);
+        assert_eq!(hasher.finalize().0, published("hash"), "{len}");
+        let mut hasher = FileHasher::new();
+        hasher.update(&data[..len / 2]);
+        let state = through_bytes(&hasher.state());
+        let from = state.resume_offset() as usize;
+        let mut hasher = FileHasher::resume(state);
+        hasher.update(&data[from..]);
+        assert_eq!(hasher.finalize().0, published("hash"), "{len}, resumed");
+        assert_eq!(*blake3::keyed_hash(key, &data).as_bytes(), published("keyed_hash"), "{len}");
+        assert_eq!(blake3::derive_key(CONTEXT, &data), published("derive_key"), "{len}");
+    }
+}

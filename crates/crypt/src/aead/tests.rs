@@ -38,6 +38,43 @@ fn both_are_the_published_gcm() {
     assert_eq!((buffer, tag.to_vec()), (sealed, expected));
 }
 
+/// Wycheproof's vectors for keys of 256, nonces of 96 and tags of 128 bits, by both
+/// implementations: what is valid is made and opened, what is not is refused, and leaves no plaintext.
+#[test]
+fn wycheproof_agrees_with_both() {
+    use wycheproof::{TestResult, aead};
+    let set = aead::TestSet::load(aead::TestName::AesGcm).unwrap();
+    let groups = set.test_groups.iter();
+    let ours = groups.filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (256, 96, 128));
+    let (mut valid, mut refused) = (0, 0);
+    for test in ours.flat_map(|group| &group.tests) {
+        let key = Key::from_slice(&test.key).unwrap();
+        let nonce = || Nonce(test.nonce[..].try_into().unwrap());
+        let tag: [u8; TAG_LEN] = test.tag[..].try_into().unwrap();
+        let (bulk, small) = (Cipher::new(&key), reference::Cipher::new(&key));
+        let (mut a, mut b) = (test.ct.to_vec(), test.ct.to_vec());
+        let opened = bulk.open_in_place(nonce(), &test.aad, &mut a, &tag);
+        assert_eq!(small.open_in_place(nonce(), &test.aad, &mut b, &tag), opened, "{test:?}");
+        assert_eq!(a, b, "{test:?}");
+        match test.result {
+            TestResult::Valid => {
+                assert_eq!((opened, &a[..]), (Ok(()), &test.pt[..]), "{test:?}");
+                assert_eq!(bulk.seal_in_place(nonce(), &test.aad, &mut a), tag, "{test:?}");
+                assert_eq!(small.seal_in_place(nonce(), &test.aad, &mut b), tag, "{test:?}");
+                assert_eq!((&a[..], &b[..]), (&test.ct[..], &test.ct[..]), "{test:?}");
+                valid += 1;
+            }
+            TestResult::Invalid => {
+                assert_eq!(opened, Err(OpenError), "{test:?}");
+                assert!(a.iter().all(|&byte| byte == 0), "{test:?}");
+                refused += 1;
+            }
+            TestResult::Acceptable => panic!("{test:?}"),
+        }
+    }
+    assert_eq!((valid, refused), (39, 27));
+}
+
 #[test]
 fn nonces_are_the_numbers_of_messages() {
     let mut nonces = NonceCounter::new();

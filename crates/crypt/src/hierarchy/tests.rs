@@ -387,3 +387,20 @@ fn dear_or_cheap_parameters_are_refused_before_they_run() {
         assert!(matches!(refused, Err(HierarchyError::Parameters)));
     }
 }
+
+/// RFC 9106, section 5.3: the algorithm and the version that slots use.
+#[test]
+fn argon2id_is_rfc_9106() {
+    use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
+    let mut params = ParamsBuilder::new();
+    params.m_cost(32).t_cost(3).p_cost(4).output_len(32);
+    params.data(AssociatedData::new(&[4; 12]).unwrap());
+    let params = params.build().unwrap();
+    let mut tag = [0; 32];
+    Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params)
+        .unwrap()
+        .hash_password_into(&[1; 32], &[2; 16], &mut tag)
+        .unwrap();
+    let expected = "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659";
+    assert_eq!(data_encoding::HEXLOWER.encode(&tag), expected);
+}
