@@ -19,6 +19,7 @@ mod reader;
 mod refusals;
 mod resume;
 mod roundtrip;
+mod secrets;
 mod services;
 mod tamper;
 mod trace;

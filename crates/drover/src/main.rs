@@ -31,12 +31,25 @@ use drover_report::{Document, Failure};
 use crate::{cli::Cli, context::Context, error::Error};
 
 fn main() -> ExitCode {
+    leave_no_core();
     let arguments: Vec<OsString> = env::args_os().collect();
     let exit = match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(cli),
         Err(error) => refuse(&error, &arguments),
     };
     ExitCode::from(exit)
+}
+
+/// Whatever ends this process, its memory, and with it password and keys, does not go to a file or
+/// to whoever collects such files; and no other process of the same user can read it.
+fn leave_no_core() {
+    use rustix::process::{
+        DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit,
+    };
+    // Where a sandbox forbids it, there is nothing to be done.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let limit = rustix::process::Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
+    let _ = setrlimit(Resource::Core, limit);
 }
 
 fn run(Cli { global, verb }: Cli) -> u8 {
