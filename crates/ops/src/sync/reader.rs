@@ -87,7 +87,9 @@ impl ReadContext<'_> {
         let mut file = self.source.open(&entry.path).map_err(exception)?;
         for _ in 0..TRIES {
             let before = file.stat().map_err(exception)?;
-            let content = self.content(&entry, &mut *file, &before, buffers)?;
+            let Some(content) = self.content(&entry, &mut *file, &before, buffers)? else {
+                continue;
+            };
             let mut attributes = before.attributes.clone();
             file.complete(&mut attributes).map_err(exception)?;
             let after = file.stat().map_err(exception)?;
@@ -107,20 +109,22 @@ impl ReadContext<'_> {
         }))
     }
 
+    /// `None` where the file became shorter meanwhile. Of one that grows no more is read than was
+    /// there at first, so that there is an end however fast it grows.
     fn content(
         &self,
         entry: &Entry,
         file: &mut dyn SourceFile,
         stat: &Stat,
         buffers: &mut Buffers,
-    ) -> Result<Content, ReadFailure> {
+    ) -> Result<Option<Content>, ReadFailure> {
         let size = stat.evidence.size;
         let sparse = stat.evidence.allocated < size;
         if size <= self.chunker.sizes().max() as u64 && !sparse {
             let window = &mut buffers.window;
             let len = read_full(file, 0, window, size as usize + 1).map_err(exception)?;
             self.observer.add(Counter::BytesRead, len as u64);
-            return self.small(&window[..len]);
+            return self.small(&window[..len]).map(Some);
         }
         self.large(entry, file, stat, buffers)
     }
@@ -162,7 +166,7 @@ impl ReadContext<'_> {
         file: &mut dyn SourceFile,
         stat: &Stat,
         buffers: &mut Buffers,
-    ) -> Result<Content, ReadFailure> {
+    ) -> Result<Option<Content>, ReadFailure> {
         let mut progress = self.resume(entry, stat)?;
         let Progress { extents, hasher, .. } = &mut progress;
         let (mut at, mut hashed) = (extents_len(extents), hasher.len());
@@ -173,14 +177,17 @@ impl ReadContext<'_> {
             let len = (at - hashed).min(WINDOW as u64) as usize;
             let got = read_full(file, hashed, &mut buffers.window, len).map_err(exception)?;
             if got == 0 {
-                return Err(shrunk(entry));
+                return Ok(None);
             }
             hasher.update(&buffers.window[..got]);
             hashed += got as u64;
         }
         self.reached(entry, at, &mut buffers.told);
         let mut places = std::mem::take(&mut progress.places);
-        while let Some(data) = file.next_data(at).map_err(exception)? {
+        while at < size
+            && let Some(data) = file.next_data(at).map_err(exception)?
+        {
+            let data = data.start.min(size)..data.end.min(size);
             if data.start > at {
                 push_hole(&mut progress.extents, data.start - at);
                 progress.hasher.update_zeros(data.start - at);
@@ -206,7 +213,7 @@ impl ReadContext<'_> {
                     }
                 }
                 if filled == 0 {
-                    return Err(shrunk(entry));
+                    return Ok(None);
                 }
                 let at_end = at + filled as u64 >= data.end || filled < want;
                 let cuts = self.cuts(&window[..filled], at_end);
@@ -255,7 +262,7 @@ impl ReadContext<'_> {
             }));
         }
         let extents = self.extents(progress.extents)?;
-        Ok(Content { size: at, hash, extents })
+        Ok(Some(Content { size: at, hash, extents }))
     }
 
     /// Tells how far into a large file the work has come. What was told stays told when the file
@@ -407,14 +414,6 @@ fn push_hole(extents: &mut Vec<Extent>, len: u64) {
         Some(Extent::Hole(last)) => *last += len,
         _ => extents.push(Extent::Hole(len)),
     }
-}
-
-fn shrunk(entry: &Entry) -> ReadFailure {
-    ReadFailure::Exception(Exception {
-        path: entry.path.clone(),
-        kind: ExceptionKind::Torn,
-        message: "it became shorter while it was read".into(),
-    })
 }
 
 /// Whether a file looks the same before and after it was read.
