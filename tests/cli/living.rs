@@ -1,4 +1,5 @@
-//! Sources that people work on: what is left out, and what a dry run says of it.
+//! Sources that people work on: what is left out, what a dry run says of it, and the commands around a
+//! pass.
 
 use std::{
     fs::{self, File},
@@ -8,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::lab::{Lab, number};
+use crate::lab::{Answer, Lab, PASSWORD, number};
 
 /// Fills `root` with files of which a plan leaves out some, all of them too old to be racy.
 fn fill(root: &Path) {
@@ -226,9 +227,104 @@ fn a_dry_run_asks_neither_for_a_repository_nor_for_a_password() {
     fill(&lab.path("source"));
     let with = plan(&lab, RULES);
     let mut command = lab.command(&["sync", &with, "--dry-run", "--json"]);
-    let answer = crate::lab::Answer::new(command.env_remove("DROVER_PASSWORD").output().unwrap());
+    let answer = Answer::new(command.env_remove("DROVER_PASSWORD").output().unwrap());
     let told = answer.expect(0).json();
     assert_eq!(told["entries"]["new"], told["entries"]["total"]);
     assert!(number(&told, "/bytes/read") > 70_000);
     assert!(!lab.path("repository").exists() && !lab.path("state").exists());
+}
+
+/// A plan with hooks, each a line of shell.
+fn hooked(lab: &Lab, before: &str, after: &str, more: &str) -> String {
+    let quoted = |line: &str| format!("[\"/bin/sh\", \"-c\", '''{line}''']");
+    let (before, after) = (quoted(before), quoted(after));
+    plan(lab, &format!("before_pass = {before}\nafter_pass = {after}\n{more}"))
+}
+
+#[test]
+fn commands_run_around_a_pass_and_see_no_secrets() {
+    let lab = Lab::with_repository().with_variable("AWS_SECRET_ACCESS_KEY", PASSWORD);
+    let (live, here) = (lab.path("live"), lab.path(""));
+    fill(&live);
+    // As with a snapshot of a file system: it is there for as long as the pass.
+    let here = here.display();
+    let before = format!("echo begins; env; cp -a {here}/live {here}/source");
+    let after = format!("echo \"$DROVER_SOURCE\" ends >&2; rm -r {here}/source");
+    let with = hooked(&lab, &before, &after, "");
+    let done = lab.run(&["sync", &with, "--json"]).expect(0).json();
+    assert_eq!(done["hooks"][0]["hook"], "before_pass");
+    assert_eq!(done["hooks"][0]["outcome"], "done");
+    let output = done["hooks"][0]["output"].as_str().unwrap();
+    assert!(output.starts_with("begins") && output.contains("PATH="), "{output}");
+    assert!(!output.contains("DROVER_PASSWORD") && !output.contains("AWS"), "{output}");
+    assert_eq!(done["hooks"][1]["output"], "clinic ends\\x0a");
+    assert!(!lab.path("source").exists());
+    assert_eq!(number(&done, "/entries/new"), 15);
+}
+
+#[test]
+fn a_command_that_fails_stops_the_pass_and_the_undo_runs() {
+    let lab = Lab::with_repository();
+    fill(&lab.path("source"));
+    let undone = lab.path("undone");
+    let undo = format!("echo x >>{}", undone.display());
+    let with = hooked(&lab, "echo no database >&2; exit 7", &undo, "");
+    let before = objects(&lab);
+    let failed = lab.run(&["sync", &with, "--json"]);
+    failed.refused(1, "hook", "exit code 7; it said: no database");
+    // But for this machine's right to write, which the first run makes.
+    let snapshots = |names: Vec<String>| names.iter().filter(|n| n.contains("/snapshots/")).count();
+    assert_eq!(snapshots(objects(&lab)), snapshots(before));
+    assert_eq!(fs::read(&undone).unwrap(), b"x\n");
+
+    // What fails after the pass leaves its snapshot, and is a failure.
+    let with = hooked(&lab, "true", "exit 8", "");
+    let answer = lab.run(&["sync", &with, "--json"]).expect(1).json();
+    assert!(answer["snapshot"].is_string(), "{answer}");
+    assert_eq!(answer["error"]["kind"], "hook");
+
+    // A source that is not there is no reason to leave the undo out.
+    fs::remove_dir_all(lab.path("source")).unwrap();
+    let with = hooked(&lab, "true", &undo, "");
+    assert_eq!(lab.run(&["sync", &with, "--json"]).code, 1);
+    assert_eq!(fs::read(&undone).unwrap(), b"x\nx\n");
+}
+
+/// A pipe that reads to its end once nothing of a command is left.
+fn pipe(lab: &Lab) -> std::path::PathBuf {
+    let path = lab.path("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+    path
+}
+
+#[test]
+fn a_command_that_takes_too_long_ends_with_all_that_it_began() {
+    let lab = Lab::with_repository();
+    fill(&lab.path("source"));
+    let (pipe, undone) = (pipe(&lab), lab.path("undone"));
+    // The shell does not listen, and what it began holds the pipe.
+    let before = format!("trap '' TERM; exec 3>{}; sleep 1000 & wait", pipe.display());
+    let undo = format!("touch {}", undone.display());
+    let with = hooked(&lab, &before, &undo, "hook_timeout = \"1 second\"");
+    let run = lab.start(&["sync", &with, "--json"]);
+    assert_eq!(fs::read(&pipe).unwrap(), b"");
+    let answer = Answer::new(run.wait_with_output().unwrap());
+    answer.refused(1, "hook", "it took longer than 1s");
+    assert!(undone.exists());
+}
+
+#[test]
+fn an_interruption_ends_the_command_and_the_undo_runs() {
+    let lab = Lab::with_repository();
+    fill(&lab.path("source"));
+    let (pipe, undone) = (pipe(&lab), lab.path("undone"));
+    let before = format!("echo runs >{}; sleep 1000", pipe.display());
+    let with = hooked(&lab, &before, &format!("touch {}", undone.display()), "");
+    let run = lab.start(&["sync", &with, "--json"]);
+    assert_eq!(fs::read(&pipe).unwrap(), b"runs\n");
+    let process = i32::try_from(run.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let answer = Answer::new(run.wait_with_output().unwrap()).expect(130);
+    assert_eq!(answer.json()["error"]["kind"], "interrupted");
+    assert!(undone.exists());
 }

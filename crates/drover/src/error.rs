@@ -72,6 +72,18 @@ pub enum Error {
         /// The source.
         source_root: String,
     },
+    /// A command around a pass.
+    #[error("the command {hook} of the source {source_name} failed: {why}{said}")]
+    Hook {
+        /// Its key in the plan.
+        hook: &'static str,
+        /// The source.
+        source_name: String,
+        /// How it ended.
+        why: String,
+        /// The end of its output, with words before it; empty where there is none.
+        said: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -199,6 +211,9 @@ impl Error {
                  pass, and holds a credential.",
                 USAGE,
             ),
+            Self::Hook { .. } => {
+                ("hook", "Run the command by itself, and mend what it says.", FAILED)
+            }
             Self::Store(error) => store(error),
             Self::Ops(error) => ops(error),
             Self::Password(error) => password(error),

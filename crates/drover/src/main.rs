@@ -10,6 +10,7 @@ mod context;
 mod demo;
 mod error;
 mod filter;
+mod hooks;
 mod interrupt;
 mod output;
 mod password;

@@ -97,6 +97,9 @@ pub enum Problem {
     /// A rule, size or age that cannot be understood.
     #[error("\"{0}\": {1}")]
     Filter(&'static str, FilterError),
+    /// A command without a program.
+    #[error("\"{0}\" is a program and its arguments, none of them with a NUL byte")]
+    Command(&'static str),
     /// A place that cannot be understood, or that does not serve here.
     #[error("{0}")]
     Location(LocationError),

@@ -17,5 +17,5 @@ mod table;
 pub use error::{PlanError, Problem};
 pub use filter::{Age, Filter, FilterError, Rule, Size};
 pub use location::{Location, LocationError};
-pub use plan::{Limits, Plan, Repository, Source, SourceName, Target};
+pub use plan::{Hooks, Limits, Plan, Repository, Source, SourceName, Target};
 pub use rate::{Rate, RateError};

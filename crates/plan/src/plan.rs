@@ -5,12 +5,13 @@ use std::{
     io::{self, Read},
     path::Path,
     str,
+    time::Duration,
 };
 
 use toml::de::DeTable;
 
 use crate::{
-    Filter, FilterError, Location, LocationError, PlanError, Problem, Rate,
+    Age, Filter, FilterError, Location, LocationError, PlanError, Problem, Rate,
     table::{At, Table, Text},
 };
 
@@ -21,7 +22,7 @@ const LONGEST: usize = 1 << 20;
 const MOST_PARALLEL: usize = 256;
 
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 12] = [
+const SOURCE_KEYS: [&str; 15] = [
     "name",
     "url",
     "one_file_system",
@@ -34,6 +35,9 @@ const SOURCE_KEYS: [&str; 12] = [
     "max_size",
     "min_age",
     "max_age",
+    "before_pass",
+    "after_pass",
+    "hook_timeout",
 ];
 
 /// What is moved, where to, within which limits.
@@ -75,6 +79,27 @@ pub struct Source {
     pub allow_empty: bool,
     /// What of it is left out.
     pub filter: Filter,
+    /// What runs around its passes.
+    pub hooks: Hooks,
+}
+
+/// Commands around the passes of a source: program and arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// `before_pass`: where it fails, there is no pass.
+    pub before_pass: Option<Vec<String>>,
+    /// `after_pass`: runs whatever came before it.
+    pub after_pass: Option<Vec<String>>,
+    /// `hook_timeout`: how long each may take.
+    pub timeout: Age,
+}
+
+impl Default for Hooks {
+    /// None; ten minutes.
+    fn default() -> Self {
+        let timeout = Age(Duration::from_secs(600));
+        Self { before_pass: None, after_pass: None, timeout }
+    }
 }
 
 /// Where a restore lands.
@@ -233,8 +258,37 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         one_file_system: table.boolean("one_file_system")?.is_some_and(|at| at.value),
         allow_empty: table.boolean("allow_empty")?.is_some_and(|at| at.value),
         filter: filter(text, table, base)?,
+        hooks: Hooks {
+            before_pass: command(text, table, "before_pass", base)?,
+            after_pass: command(text, table, "after_pass", base)?,
+            timeout: match table.parsed("hook_timeout", Problem::Filter)? {
+                Some(timeout) => timeout,
+                None => Hooks::default().timeout,
+            },
+        },
     };
     Ok(At { value, start })
+}
+
+/// Program and arguments. A program that is given by a relative path lies where the plan does.
+fn command(
+    text: Text<'_>,
+    table: &Table<'_>,
+    key: &'static str,
+    base: &Path,
+) -> Result<Option<Vec<String>>, PlanError> {
+    let mut words = table.strings(key)?;
+    let Some(program) = words.first_mut() else { return Ok(None) };
+    let start = program.start;
+    let wrong = || text.error(start, Problem::Command(key));
+    if program.value.is_empty() || words.iter().any(|word| word.value.contains('\0')) {
+        return Err(wrong());
+    }
+    let mut command: Vec<_> = words.iter().map(|word| word.value.to_owned()).collect();
+    if command[0].contains('/') {
+        command[0] = base.join(&command[0]).into_os_string().into_string().map_err(|_| wrong())?;
+    }
+    Ok(Some(command))
 }
 
 fn filter(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<Filter, PlanError> {

@@ -27,7 +27,7 @@ pub use document::{
     restore::{RestoreBytes, RestoreEntries, RestoreReport},
     schema,
     snapshots::{SnapshotItem, SnapshotsReport},
-    sync::{SyncBytes, SyncEntries, SyncExclusion, SyncReport, SyncRequests, SyncSource},
+    sync::{SyncBytes, SyncEntries, SyncExclusion, SyncHook, SyncReport, SyncRequests, SyncSource},
     verify::{ChangedItem, CheckedSnapshot, Head, Problem, Verdict, VerifyReport, VerifyTotals},
 };
 pub use html::render as html;

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use drover_crypt::hierarchy::WriterCredential;
 use drover_ops::{Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WriterSession};
-use drover_plan::Location;
+use drover_plan::{Hooks, Location};
 use drover_repo::state::StateFolder;
 use drover_report::{
     ExceptionItem, Failure, SyncBytes, SyncEntries, SyncExclusion, SyncReport, SyncRequests,
@@ -25,6 +25,7 @@ use crate::{
     context::Context,
     error::Error,
     filter::{FilterArgs, filter},
+    hooks,
     output::Answer,
     password,
     place::{self, Place, RepositoryArgs},
@@ -81,6 +82,7 @@ struct Planned {
     root: PathBuf,
     options: SyncOptions,
     filter: drover_plan::Filter,
+    hooks: Hooks,
 }
 
 impl Planned {
@@ -123,7 +125,17 @@ impl SyncArgs {
         let mut failed: Option<Failure> = None;
         for source in &planned {
             match run.over(source, context) {
-                Ok(outcome) => done.push(outcome),
+                // A pass that was done, and something after it that was not.
+                Ok(mut outcome) => {
+                    let failure = match planned.len() {
+                        1 => outcome.error.take(),
+                        _ => outcome.error.clone(),
+                    };
+                    if let Some(failure) = failure {
+                        failed.get_or_insert(failure);
+                    }
+                    done.push(outcome);
+                }
                 Err(error) if planned.len() == 1 => return Err(error),
                 // The other sources are taken all the same.
                 Err(error) => {
@@ -167,7 +179,7 @@ impl SyncArgs {
             let planned = |source: &OsString| {
                 let root = place::directory(source, "--source")?;
                 let filter = self.filter.with(&drover_plan::Filter::default());
-                Ok(Planned { root, options: options.clone(), filter })
+                Ok(Planned { root, options: options.clone(), filter, hooks: Hooks::default() })
             };
             return self.sources.iter().map(planned).collect();
         };
@@ -192,6 +204,7 @@ impl SyncArgs {
                 Location::Directory(root) => Ok(Planned {
                     root: root.clone(),
                     filter: self.filter.with(&source.filter),
+                    hooks: source.hooks.clone(),
                     options: SyncOptions {
                         name: Some(source.name.to_string()),
                         allow_empty: options.allow_empty || source.allow_empty,
@@ -218,7 +231,12 @@ enum Run {
 impl Run {
     fn over(&self, planned: &Planned, context: &Context) -> Result<SyncSource, Error> {
         match self {
-            Self::Pass(session) => pass(session, planned, context),
+            Self::Pass(session) => {
+                let name = planned.name();
+                hooks::around(&planned.hooks, name.as_str(), context, || {
+                    pass(session, planned, context)
+                })
+            }
             Self::Look(last) => look(last.as_ref(), planned, context),
         }
     }

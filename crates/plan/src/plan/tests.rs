@@ -34,6 +34,7 @@ fn the_documented_example_means_what_it_says() {
         one_file_system,
         allow_empty: false,
         filter: Filter::default(),
+        hooks: Hooks::default(),
     };
     assert_eq!(
         plan,
@@ -78,6 +79,9 @@ fn every_key_of_a_plan_is_documented() {
         "max_size",
         "min_age",
         "max_age",
+        "before_pass",
+        "after_pass",
+        "hook_timeout",
         "upload",
         "parallel",
     ] {
@@ -169,6 +173,9 @@ fn values_are_checked() {
         ("rules = ['exclude a{b']", "6:10: \"rules\": the pattern cannot be understood"),
         ("ignore_files = ['a/b']", "6:17: \"ignore_files\": an ignore file is given by its name"),
         ("max_size = '2GB'", "6:12: \"max_size\": a size is a whole number"),
+        ("before_pass = ['']", "6:16: \"before_pass\" is a program and its arguments"),
+        ("after_pass = 'x'", "6:14: \"after_pass\" must be an array of strings, not a string"),
+        ("hook_timeout = 5", "6:16: \"hook_timeout\" must be a string, not a whole number"),
         ("min_age = '1 month'", "6:11: \"min_age\": an age is a whole number"),
         ("[target]\nurl = 's3://h/x'", "7:7: a target must be a directory"),
         ("[limits]\nupload = '20MiB/s'", "7:10: \"upload\": a rate is a number, a space"),

@@ -58,6 +58,22 @@ pub struct SyncBytes {
     pub uploaded: u64,
 }
 
+/// A command that ran before or after a pass.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncHook {
+    /// Its key in the plan.
+    pub hook: Text,
+    /// Program and arguments.
+    pub command: Text,
+    /// `done`, `interrupted`, or how else it ended.
+    pub outcome: Text,
+    /// The end of what it printed.
+    pub output: Text,
+    /// How long it took.
+    pub seconds: f64,
+}
+
 /// Requests to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -93,6 +109,9 @@ pub struct SyncSource {
     /// What each rule left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclusions: Vec<SyncExclusion>,
+    /// What ran before and after the pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<SyncHook>,
     /// How long it took.
     pub seconds: f64,
     /// Why this source left no snapshot, while others did.
@@ -197,11 +216,13 @@ impl SyncReport {
         page.fact("Time", format::duration(sums.seconds));
         if self.sources.is_empty() {
             page.table(exclusions(&sums.exclusions, "Left out"));
+            page.table(hooks(&sums.hooks, "Commands"));
             page.table(exception::table(&sums.exceptions, NOTE));
         } else {
             page.table(self.sources_table());
             for source in &self.sources {
                 page.table(exclusions(&source.exclusions, &format!("{}: left out", source.source)));
+                page.table(hooks(&source.hooks, &format!("{}: commands", source.source)));
                 let mut table = exception::table(&source.exceptions, NOTE);
                 table.title = format!("{}: {}", source.source, table.title);
                 page.table(table);
@@ -274,6 +295,20 @@ impl SyncReport {
             note: String::new(),
             terminal_rows: usize::MAX,
         }
+    }
+}
+
+fn hooks(hooks: &[SyncHook], title: &str) -> Table {
+    let row = |h: &SyncHook| {
+        let time = format::duration(h.seconds);
+        vec![h.hook.to_string(), h.outcome.to_string(), time, h.output.to_string()]
+    };
+    Table {
+        title: title.to_owned(),
+        columns: vec!["when", "outcome", "time", "output"],
+        rows: hooks.iter().map(row).collect(),
+        note: String::new(),
+        terminal_rows: usize::MAX,
     }
 }
 
