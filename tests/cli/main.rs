@@ -21,6 +21,7 @@ mod resume;
 mod roundtrip;
 mod secrets;
 mod services;
+mod starved;
 mod tamper;
 mod trace;
 mod tree;

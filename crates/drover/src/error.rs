@@ -3,7 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use drover_crypt::hierarchy::UnlockError;
+use drover_crypt::hierarchy::{HierarchyError, UnlockError};
 use drover_plan::PlanError;
 use drover_repo::{ChunkError, RepositoryError, TreeError, state::StateError};
 use drover_report::{Failure, ParseError, Text};
@@ -334,6 +334,13 @@ fn repository(error: &RepositoryError) -> Advice {
             "wrong-password",
             "Check the password, and that this is the repository it belongs to.",
             PASSWORD,
+        ),
+        RepositoryError::Unlock(UnlockError::Damaged {
+            error: HierarchyError::Memory(_), ..
+        }) => (
+            "memory",
+            "Nothing is damaged. Give it more memory, or open the repository with a key file.",
+            FAILED,
         ),
         RepositoryError::OtherRepository => (
             "other-repository",

@@ -51,6 +51,9 @@ fn not_owner(error: HierarchyError) -> Error {
         HierarchyError::Parameters => {
             Error::NotAllowed("the parameters of key derivation are out of bounds")
         }
+        HierarchyError::Memory(_) => {
+            Error::NotAllowed("there is not the memory that a passphrase's slot takes")
+        }
         HierarchyError::WeakSecret(_) => Error::NotAllowed(
             "the new secret is too weak: a passphrase must not be empty, a key file must have at least 32 bytes",
         ),

@@ -85,6 +85,9 @@ pub enum HierarchyError {
     /// A key derivation outside of the allowed bounds.
     #[error("its parameters of key derivation are out of bounds")]
     Parameters,
+    /// The system does not give the memory that a passphrase's slot takes.
+    #[error("the {0} MiB of memory that a guess at its passphrase takes are not to be had")]
+    Memory(u32),
 }
 
 /// The folder of a repository's keys. Its id is in it, so that the keys of two repositories that

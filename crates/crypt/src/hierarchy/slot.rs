@@ -340,7 +340,10 @@ fn wrapping_key(
             let mut out = Zeroizing::new([0; 32]);
             Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
                 .hash_password_into(passphrase, salt, &mut out[..])
-                .map_err(|_| HierarchyError::Parameters)?;
+                .map_err(|error| match error {
+                    argon2::Error::OutOfMemory => HierarchyError::Memory(kdf.memory >> 10),
+                    _ => HierarchyError::Parameters,
+                })?;
             Ok(derive(KEY_CONTEXT, &[&[SlotKind::Passphrase as u8], &out[..], salt]))
         }
         UnlockSecret::KeyFile(bytes) => {
