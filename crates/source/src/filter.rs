@@ -1,9 +1,9 @@
 //! What a pass leaves out, by rules.
 //!
 //! [`Filtered`] stands before any source and turns the entries that a rule leaves out into
-//! [`WalkEvent::Excluded`], so that a merge with the last manifest can tell what is left out from
-//! what is gone. It decides from the walk's events alone; a source that asks
-//! [`WalkOptions::enter`] besides does not go into directories that are left out.
+//! [`WalkEvent::Excluded`](crate::WalkEvent::Excluded), so that a merge with the last manifest can
+//! tell what is left out from what is gone. It decides from the walk's events alone; a source that
+//! asks [`WalkOptions::enter`] besides does not go into directories that are left out.
 //!
 //! In order, the first that says something decides:
 //!
