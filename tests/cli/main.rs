@@ -14,6 +14,7 @@ mod flaky;
 mod kills;
 mod lab;
 mod living;
+mod names;
 mod proxy;
 mod reader;
 mod refusals;

@@ -1,0 +1,86 @@
+//! Names that would steer a terminal, a browser or a reader's eye, through everything that shows
+//! names: none comes out as it is.
+
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
+
+use crate::lab::Lab;
+
+const NAMES: &[&[u8]] = &[
+    b"a\x1b[2Jb",
+    b"new\nline",
+    b"return\rover",
+    b"\x07\x08\x7f",
+    "c1\u{9b}31m".as_bytes(),
+    "a\u{202e}txt.exe".as_bytes(),
+    "\u{2066}isolated\u{2069}\u{200b}\u{feff}".as_bytes(),
+    b"<script>alert(1)<b onload=x>",
+    b"'\"&lt;",
+    b"=1+1",
+    b"\xff\xfe",
+];
+
+/// Neither a control character but the ends of lines, nor one that turns or hides text.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| {
+        let deceives = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        (c == '\n' || !c.is_control()) && !deceives
+    })
+}
+
+#[test]
+fn no_name_comes_out_raw() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source\u{1b}[31m\u{202e}<script>");
+    fs::create_dir(&source).unwrap();
+    for name in NAMES {
+        let directory = source.join(OsStr::from_bytes(name));
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    let from = source.to_str().unwrap().to_owned();
+    lab.run(&["sync", "--repo", &lab.repository, "--source", &from]).expect(0);
+    fs::write(source.join(OsStr::from_bytes(NAMES[0])).join("more"), "more").unwrap();
+    let newest = lab.verb("snapshots", &[""; 0]).expect(0).json().to_string();
+    assert!(is_plain(&newest));
+
+    let to = lab.path("restored").to_str().unwrap().to_owned();
+    let verbs: &[&[&str]] = &[
+        &["sync", "--source", &from, "--operator", "o\u{1b}[31m\u{202e}<script>"],
+        &["verify", "--read-data"],
+        &["snapshots"],
+        &["ls", "latest"],
+        &["restore", "latest", &to, "--overwrite"],
+        &["verify", "--target", &to],
+        &["log", "show"],
+    ];
+    let mut checked = 0;
+    for verb in verbs {
+        let page = lab.path("page.html");
+        for form in ["text", "--json", "--html"] {
+            // A target that differs, so that names are in the report of a failure too.
+            if verb.contains(&"--target") {
+                let victim = Path::new(&to).join(OsStr::from_bytes(NAMES[5]));
+                let _ = fs::remove_dir_all(victim);
+            }
+            let words = if verb[0] == "log" { 2 } else { 1 };
+            let mut all = verb[..words].to_vec();
+            all.extend(["--repo", &lab.repository]);
+            all.extend(&verb[words..]);
+            all.extend((form != "text").then_some(form));
+            all.extend((form == "--html").then(|| page.to_str().unwrap()));
+            let answer = lab.run(&all);
+            let shown = String::from_utf8(answer.stdout).unwrap();
+            assert!(is_plain(&shown), "{all:?}: {shown:?}");
+            assert!(is_plain(&answer.stderr), "{all:?}: {:?}", answer.stderr);
+            if form == "--html" {
+                let page = fs::read_to_string(&page).unwrap();
+                assert!(
+                    is_plain(&page) && !page.contains("<script") && !page.contains("<b onload")
+                );
+            }
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 3 * verbs.len());
+}
