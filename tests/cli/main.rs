@@ -22,6 +22,8 @@ mod resume;
 mod roundtrip;
 mod secrets;
 mod services;
+mod sftp;
+mod sshd;
 mod starved;
 mod tamper;
 mod trace;

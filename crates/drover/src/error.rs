@@ -7,7 +7,7 @@ use drover_crypt::hierarchy::{HierarchyError, UnlockError};
 use drover_plan::PlanError;
 use drover_repo::{ChunkError, RepositoryError, TreeError, state::StateError};
 use drover_report::{Failure, ParseError, Text};
-use drover_source::target::TargetErrorKind;
+use drover_source::{SourceError, SshError, target::TargetErrorKind};
 use drover_store::StoreError;
 
 use crate::{demo::PlayError, interrupt, output::shown, password::PasswordError};
@@ -261,6 +261,7 @@ fn ops(error: &drover_ops::Error) -> Advice {
             "Memory or processor of this machine may be failing: test them before going on.",
             FAILED,
         ),
+        Error::Source(SourceError::Ssh { source, .. }) => ssh(source),
         Error::Source(_) => ("source", "Check the source's path, mount and permissions.", FAILED),
         Error::Target(error) => match error.kind() {
             TargetErrorKind::Full | TargetErrorKind::Quota => {
@@ -308,6 +309,50 @@ fn ops(error: &drover_ops::Error) -> Advice {
             interrupt::EXIT,
         ),
         _ => ("failed", "", FAILED),
+    }
+}
+
+fn ssh(error: &SshError) -> Advice {
+    match error {
+        SshError::Connect { .. } => {
+            ("ssh-connection", "Check host and port, and that nothing stands between.", FAILED)
+        }
+        SshError::Handshake { .. } => (
+            "ssh-connection",
+            "Look at the server's log. A server that knows only algorithms with SHA-1 or CBC is not \
+             talked to.",
+            FAILED,
+        ),
+        SshError::HostKeyChanged { .. } | SshError::HostKeyRevoked { .. } => (
+            "host-key",
+            "Someone may stand between. Ask the server's administrator for its fingerprint; only if \
+             it is this one, take the old key out of known_hosts (ssh-keygen -R) or correct the pin.",
+            FAILED,
+        ),
+        SshError::HostKeyUnknown { .. } => (
+            "host-key",
+            "Ask the server's administrator for its fingerprint; if it is this one, give it as \
+             host_key in the plan or with --ssh-host-key, or connect once with ssh.",
+            FAILED,
+        ),
+        SshError::Denied { .. } => (
+            "ssh-denied",
+            "Check the account, and that the server has the key or the password is right.",
+            PASSWORD,
+        ),
+        SshError::Secret(_) => (
+            "ssh-denied",
+            "Give it with --ssh-password-file or --ssh-password-command, or load the key into the \
+             agent.",
+            PASSWORD,
+        ),
+        SshError::NoSftp { .. } => (
+            "no-sftp",
+            "Turn SFTP on for this account: Subsystem sftp internal-sftp in sshd_config.",
+            FAILED,
+        ),
+        SshError::File { .. } => ("file", "Check its permissions.", FAILED),
+        SshError::Server { .. } => ("source", "Check the path and the account's rights.", FAILED),
     }
 }
 

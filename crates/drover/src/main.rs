@@ -17,6 +17,7 @@ mod password;
 mod place;
 mod progress;
 mod reading;
+mod source;
 mod verb;
 
 use std::{

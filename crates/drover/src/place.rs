@@ -108,6 +108,11 @@ impl RepositoryArgs {
         let url = match location {
             Location::Directory(path) => StoreUrl::from(path.as_path()),
             Location::Cloud(url) => url.parse()?,
+            Location::Sftp(_) => {
+                let message =
+                    "sftp serves as a source only: a repository is a directory or a bucket";
+                return Err(Error::Usage(message.to_owned()));
+            }
         };
         Ok(Place { url, plan, options })
     }
@@ -233,6 +238,9 @@ pub fn directory(text: &OsStr, what: &'static str) -> Result<PathBuf, Error> {
         Location::Directory(path) => Ok(path),
         Location::Cloud(_) => {
             Err(Error::Usage(format!("{what} must be a directory, not a bucket")))
+        }
+        Location::Sftp(_) => {
+            Err(Error::Usage(format!("{what} must be a directory of this machine")))
         }
     }
 }

@@ -28,7 +28,7 @@ pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use session::WriterSession;
 pub use sync::{
-    EntryCounts, Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, preview, sync,
+    EntryCounts, Exclusions, Fidelity, LastPass, Preview, SyncOptions, SyncOutcome, preview, sync,
 };
 pub use verify::{Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, verify};
 

@@ -100,6 +100,12 @@ pub enum Problem {
     /// A command without a program.
     #[error("\"{0}\" is a program and its arguments, none of them with a NUL byte")]
     Command(&'static str),
+    /// A key that only a server's directory has.
+    #[error("\"{0}\" is for sources at sftp:// only")]
+    OnlySftp(&'static str),
+    /// A fingerprint that cannot be one.
+    #[error("a host key is given as ssh-keygen -l prints it: SHA256: and 43 characters")]
+    Fingerprint,
     /// A place that cannot be understood, or that does not serve here.
     #[error("{0}")]
     Location(LocationError),

@@ -16,6 +16,6 @@ mod table;
 
 pub use error::{PlanError, Problem};
 pub use filter::{Age, Filter, FilterError, Rule, Size};
-pub use location::{Location, LocationError};
-pub use plan::{Hooks, Limits, Plan, Repository, Source, SourceName, Target};
+pub use location::{Location, LocationError, SftpUrl};
+pub use plan::{Hooks, Limits, Plan, Repository, Source, SourceName, Ssh, Target, is_fingerprint};
 pub use rate::{Rate, RateError};

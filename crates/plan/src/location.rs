@@ -1,7 +1,9 @@
-//! Where data is: a directory or a cloud prefix.
+//! Where data is: a directory, a cloud prefix, or a directory of another server.
 
 use std::{
+    ffi::OsString,
     fmt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Component, Path, PathBuf},
 };
 
@@ -15,6 +17,78 @@ pub enum Location {
     Directory(PathBuf),
     /// `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix`, as it was written.
     Cloud(String),
+    /// `sftp://user@host:port/path`.
+    Sftp(SftpUrl),
+}
+
+/// A directory of another server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SftpUrl {
+    /// The account, where it is given.
+    pub user: Option<String>,
+    /// Name, address, or alias of `~/.ssh/config`.
+    pub host: String,
+    /// The port, where it is given.
+    pub port: Option<u16>,
+    /// An absolute path on the server.
+    pub path: PathBuf,
+}
+
+impl SftpUrl {
+    /// Of a URL that begins with `sftp://`.
+    fn parse(text: &str) -> Result<Self, LocationError> {
+        let url = Url::parse(text).map_err(|_| LocationError::Sftp)?;
+        if url.password().is_some() {
+            return Err(LocationError::SftpPassword);
+        }
+        let decoded = |text: &str| decode(text).ok_or(LocationError::Sftp);
+        let text_of =
+            |text: &str| String::from_utf8(decoded(text)?).map_err(|_| LocationError::Sftp);
+        let plain = url.query().is_none() && url.fragment().is_none();
+        let host = url.host_str().filter(|host| plain && !host.is_empty());
+        let host = text_of(host.ok_or(LocationError::Sftp)?)?;
+        let user = Some(url.username()).filter(|user| !user.is_empty()).map(text_of).transpose()?;
+        let path = PathBuf::from(OsString::from_vec(decoded(url.path())?));
+        if !path.is_absolute() || path.as_os_str().as_bytes().contains(&0) {
+            return Err(LocationError::Sftp);
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { user, host, port: url.port(), path })
+    }
+}
+
+/// Undoes the escapes of a URL; `None` where one is broken.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'%' {
+            let digits = str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    Some(bytes)
+}
+
+impl fmt::Display for SftpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sftp://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{}@", escape(user.as_bytes()))?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", escape(self.host.as_bytes()))?,
+            false => f.write_str(&escape(self.host.as_bytes()))?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(&escape(self.path.as_os_str().as_bytes()))
+    }
 }
 
 /// Why a place is refused. What was written is not repeated: it may hold a password.
@@ -24,7 +98,7 @@ pub enum LocationError {
     #[error("a path or URL is not empty and holds no NUL character")]
     Empty,
     /// A scheme that drover does not know.
-    #[error("the scheme of a URL is one of file, s3, az, gs")]
+    #[error("the scheme of a URL is one of file, s3, az, gs, sftp")]
     Scheme,
     /// A `file` URL without an absolute path of this machine.
     #[error("a file URL has three slashes and an absolute path: file:///srv/files")]
@@ -37,12 +111,20 @@ pub enum LocationError {
     /// No bucket.
     #[error("after the scheme comes the bucket or container: s3://bucket/prefix")]
     Bucket,
-    /// Files on another server.
-    #[error("sftp is not supported: run drover on the server itself, or mount its files here")]
+    /// Files on another server, written otherwise.
+    #[error("a server's directory is written sftp://user@host:port/path, with an absolute path")]
     Sftp,
+    /// A password where everyone sees it.
+    #[error(
+        "a password does not belong in a URL: use a key, or give a file or command that has the password"
+    )]
+    SftpPassword,
     /// A bucket where a directory is needed.
     #[error("a {0} must be a directory, not a bucket")]
     NotADirectory(&'static str),
+    /// A server's directory where drover writes.
+    #[error("sftp serves as a source only, and not as a {0}")]
+    SourceOnly(&'static str),
 }
 
 impl Location {
@@ -74,7 +156,7 @@ impl Location {
                     Ok(Self::Cloud(text.to_owned()))
                 }
             }
-            "sftp" => Err(LocationError::Sftp),
+            "sftp" => SftpUrl::parse(text).map(Self::Sftp),
             _ => Err(LocationError::Scheme),
         }
     }
@@ -113,6 +195,7 @@ impl fmt::Display for Location {
         match self {
             Self::Directory(path) => f.write_str(&escape(path.as_os_str().as_encoded_bytes())),
             Self::Cloud(url) => f.write_str(&escape(url.as_bytes())),
+            Self::Sftp(url) => url.fmt(f),
         }
     }
 }
@@ -141,11 +224,34 @@ mod tests {
             ("s3:bucket", LocationError::Bucket),
             ("s3:///prefix", LocationError::Bucket),
             ("az://key:secret@container/p", LocationError::Credentials),
-            ("sftp://user@host/srv", LocationError::Sftp),
+            ("sftp:user@host/srv", LocationError::Sftp),
+            ("sftp:///srv", LocationError::Sftp),
+            ("sftp://host", LocationError::Sftp),
+            ("sftp://host/srv?x", LocationError::Sftp),
+            ("sftp://host/a%zz", LocationError::Sftp),
+            ("sftp://host/a%00", LocationError::Sftp),
+            ("sftp://user:secret@host/srv", LocationError::SftpPassword),
             ("http://host/x", LocationError::Scheme),
         ] {
             assert_eq!(parse(text), Err(error), "{text:?}");
         }
+    }
+
+    #[test]
+    fn servers() {
+        let url = |user: Option<&str>, host: &str, port, path: &str| {
+            let (user, host) = (user.map(str::to_owned), host.to_owned());
+            Location::Sftp(SftpUrl { user, host, port, path: path.into() })
+        };
+        for (text, parsed) in [
+            ("sftp://u@h:2222/srv/a%20b", url(Some("u"), "h", Some(2222), "/srv/a b")),
+            ("sftp://h/", url(None, "h", None, "/")),
+            ("sftp://[::1]:22/x", url(None, "::1", Some(22), "/x")),
+        ] {
+            assert_eq!(parse(text), Ok(parsed), "{text}");
+        }
+        assert_eq!(parse("sftp://u@h:2222/a%20b").unwrap().to_string(), "sftp://u@h:2222/a b");
+        assert_eq!(parse("sftp://[::1]/x").unwrap().to_string(), "sftp://[::1]/x");
     }
 
     #[test]

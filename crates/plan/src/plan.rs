@@ -3,7 +3,7 @@
 use std::{
     fmt, fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     str,
     time::Duration,
 };
@@ -22,7 +22,7 @@ const LONGEST: usize = 1 << 20;
 const MOST_PARALLEL: usize = 256;
 
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 15] = [
+const SOURCE_KEYS: [&str; 19] = [
     "name",
     "url",
     "one_file_system",
@@ -38,6 +38,10 @@ const SOURCE_KEYS: [&str; 15] = [
     "before_pass",
     "after_pass",
     "hook_timeout",
+    "identity_file",
+    "password_file",
+    "password_command",
+    "host_key",
 ];
 
 /// What is moved, where to, within which limits.
@@ -71,8 +75,10 @@ pub struct Repository {
 pub struct Source {
     /// How snapshots and reports call it.
     pub name: SourceName,
-    /// The directory.
+    /// The directory, of this machine or of another server.
     pub url: Location,
+    /// How to be let in where it is another server's.
+    pub ssh: Ssh,
     /// Do not enter what is mounted below the root.
     pub one_file_system: bool,
     /// Accept an empty root where the last pass saw entries.
@@ -100,6 +106,19 @@ impl Default for Hooks {
         let timeout = Age(Duration::from_secs(600));
         Self { before_pass: None, after_pass: None, timeout }
     }
+}
+
+/// How a server recognises us, and we it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ssh {
+    /// The private key to offer.
+    pub identity_file: Option<PathBuf>,
+    /// The file that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// The command that prints the password.
+    pub password_command: Option<String>,
+    /// The fingerprint of the only host key that counts, as `SHA256:…`.
+    pub host_key: Option<String>,
 }
 
 /// Where a restore lands.
@@ -196,6 +215,10 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
     let known = ["url", "storage_class", "sse", "kms_key_id"];
     let table = plan.required("repository", plan.table("repository", &known)?)?;
     let repository = location(text, &table, base)?;
+    if let Location::Sftp(_) = repository.value {
+        let problem = Problem::Location(LocationError::SourceOnly("repository"));
+        return Err(text.error(repository.start, problem));
+    }
     let string = |key| Ok(table.string(key)?.map(|at| at.value.to_owned()));
     let (storage_class, sse, kms_key_id) =
         (string("storage_class")?, string("sse")?, string("kms_key_id")?);
@@ -251,9 +274,14 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
     let name = table.required("name", table.string("name")?)?;
     let start = name.start;
     let name = SourceName::new(name.value).ok_or_else(|| text.error(start, Problem::SourceName))?;
-    let url = directory_only(text, location(text, table, base)?, "source")?;
+    let url = location(text, table, base)?;
+    if let Location::Cloud(_) = url.value {
+        let problem = Problem::Location(LocationError::NotADirectory("source"));
+        return Err(text.error(url.start, problem));
+    }
     let value = Source {
         name,
+        ssh: ssh(text, table, base, &url.value)?,
         url: url.value,
         one_file_system: table.boolean("one_file_system")?.is_some_and(|at| at.value),
         allow_empty: table.boolean("allow_empty")?.is_some_and(|at| at.value),
@@ -316,6 +344,36 @@ fn filter(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<Filter, Plan
     })
 }
 
+fn ssh(text: Text<'_>, table: &Table<'_>, base: &Path, url: &Location) -> Result<Ssh, PlanError> {
+    let string = |key| match table.string(key)? {
+        Some(at) if !matches!(url, Location::Sftp(_)) => {
+            Err(text.error(at.start, Problem::OnlySftp(key)))
+        }
+        Some(at) => Ok(Some(at)),
+        None => Ok(None),
+    };
+    let path = |key| Ok(string(key)?.map(|at| base.join(at.value)));
+    let host_key = string("host_key")?;
+    if let Some(at) = &host_key
+        && !is_fingerprint(at.value)
+    {
+        return Err(text.error(at.start, Problem::Fingerprint));
+    }
+    Ok(Ssh {
+        identity_file: path("identity_file")?,
+        password_file: path("password_file")?,
+        password_command: string("password_command")?.map(|at| at.value.to_owned()),
+        host_key: host_key.map(|at| at.value.to_owned()),
+    })
+}
+
+/// Whether this is the fingerprint of a host key as `ssh-keygen -l` prints it: `SHA256:` and 43
+/// characters of Base64.
+pub fn is_fingerprint(text: &str) -> bool {
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    text.strip_prefix("SHA256:").is_some_and(|hash| hash.len() == 43 && hash.bytes().all(base64))
+}
+
 fn limits(table: &Table<'_>) -> Result<Limits, PlanError> {
     let upload = table.parsed("upload", Problem::Rate)?;
     let parallel = table.integer("parallel", 1..MOST_PARALLEL + 1)?.map(|at| at.value);
@@ -340,6 +398,10 @@ fn directory_only(
         Location::Directory(_) => Ok(at),
         Location::Cloud(_) => {
             let problem = Problem::Location(LocationError::NotADirectory(what));
+            Err(text.error(at.start, problem))
+        }
+        Location::Sftp(_) => {
+            let problem = Problem::Location(LocationError::SourceOnly(what));
             Err(text.error(at.start, problem))
         }
     }

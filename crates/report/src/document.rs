@@ -63,6 +63,7 @@ macro_rules! bodies {
         /// The fields of one verb's document.
         #[derive(Clone, Debug, Serialize)]
         #[serde(untagged)]
+        #[expect(clippy::large_enum_variant, reason = "there is one document in a run")]
         pub enum Body {
             $($(#[doc = $doc])* $variant($type),)*
         }

@@ -27,7 +27,10 @@ pub use document::{
     restore::{RestoreBytes, RestoreEntries, RestoreReport},
     schema,
     snapshots::{SnapshotItem, SnapshotsReport},
-    sync::{SyncBytes, SyncEntries, SyncExclusion, SyncHook, SyncReport, SyncRequests, SyncSource},
+    sync::{
+        FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncHook, SyncReport, SyncRequests,
+        SyncSource,
+    },
     verify::{ChangedItem, CheckedSnapshot, Head, Problem, Verdict, VerifyReport, VerifyTotals},
 };
 pub use html::render as html;

@@ -17,6 +17,14 @@ pub enum SourceError {
     /// This user may not list it.
     #[error("{}: permission to list it is denied", .0.display())]
     Denied(PathBuf),
+    /// A server that cannot be used.
+    #[error("{url}: {source}")]
+    Ssh {
+        /// The source.
+        url: String,
+        /// Why.
+        source: Box<crate::SshError>,
+    },
     /// Anything else the system answered.
     #[error("{}: {source}", path.display())]
     Io {

@@ -25,7 +25,7 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use crate::{Source, SourceDescription, SourceError, SourceFile, Walk, WalkOptions};
+use crate::{Loss, Source, SourceDescription, SourceError, SourceFile, Walk, WalkOptions};
 
 mod events;
 mod marks;
@@ -303,6 +303,10 @@ impl Source for Filtered {
 
     fn complete(&self, entry: &mut Entry) -> Result<(), crate::ReadError> {
         self.inner.complete(entry)
+    }
+
+    fn losses(&self) -> &[Loss] {
+        self.inner.losses()
     }
 }
 

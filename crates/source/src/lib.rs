@@ -13,6 +13,7 @@ mod error;
 pub mod filter;
 pub mod local;
 mod ordered;
+pub mod sftp;
 pub mod target;
 mod walk;
 
@@ -23,6 +24,7 @@ use drover_types::{Attributes, Entry, Evidence, Exception, Kind, RelativePath};
 pub use error::{ReadError, SourceError};
 pub use filter::{Filter, FilterOptions, Filtered};
 pub use local::{LocalSource, SETTABLE_FLAGS};
+pub use sftp::{SftpOptions, SftpSource, SshError, SshSecrets};
 pub use walk::{Enter, Walk, WalkOptions};
 
 /// Where a migration reads from.
@@ -45,6 +47,20 @@ pub trait Source: Send + Sync {
     /// Fills what the walk left out of an entry that is no regular file: a symlink's target,
     /// extended attributes, flags.
     fn complete(&self, entry: &mut Entry) -> Result<(), ReadError>;
+
+    /// What this source cannot say of its entries, though they have it: none where it says all.
+    fn losses(&self) -> &[Loss] {
+        &[]
+    }
+}
+
+/// What a source cannot say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// What, as reports call it.
+    pub class: &'static str,
+    /// It concerns regular files only; else all entries.
+    pub of_files: bool,
 }
 
 /// An open regular file of a source.
@@ -93,7 +109,7 @@ impl Stat {
 /// What a source is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceDescription {
-    /// The sort of source: `local`.
+    /// The sort of source: `local` or `sftp`.
     pub kind: &'static str,
     /// The host whose data it is.
     pub host: String,
@@ -105,6 +121,9 @@ pub struct SourceDescription {
     pub privileged: bool,
     /// The root's file system as `statvfs` names it (`f_fsid`); 0 where it has no name.
     pub file_system: u64,
+    /// What was negotiated with the server: key exchange, host key, cipher, message
+    /// authentication. Empty where there is no server.
+    pub connection: String,
 }
 
 /// What a walk yields.

@@ -142,6 +142,7 @@ impl Source for LocalSource {
             privileged: user.is_root(),
             root: canonical.clone().into_os_string().into_vec().into(),
             file_system: fstatvfs(beneath.root_fd()).map_or(0, |stat| stat.f_fsid),
+            connection: String::new(),
         }
     }
 

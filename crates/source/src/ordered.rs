@@ -26,6 +26,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use crate::{ReadError, Scope, WalkEvent};
+
 /// What came of a piece of work: events and further work, in order.
 #[derive(Debug)]
 pub(crate) struct Outcome<W, E> {
@@ -340,6 +342,18 @@ impl<W, E> Drop for Ordered<W, E> {
     fn drop(&mut self) {
         self.join();
     }
+}
+
+/// What could not be seen, as a walk yields it.
+pub(crate) fn problem(scope: Scope, error: ReadError) -> WalkEvent {
+    WalkEvent::Problem { path: error.path.clone(), scope, exception: error.into() }
+}
+
+/// The next event of a walk. A long path takes the room of several entries, so that the bound on
+/// what waits is one on memory.
+pub(crate) fn emit<W>(outcome: &mut Outcome<W, WalkEvent>, event: WalkEvent) {
+    let weight = 1 + event.path().as_bytes().len() / 256;
+    outcome.event(event, weight);
 }
 
 #[cfg(test)]

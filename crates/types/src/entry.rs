@@ -183,11 +183,11 @@ pub struct Evidence {
 impl Evidence {
     /// Whether an entry with evidence `self` in the last pass may be taken for unchanged now.
     /// `mtime` is compared by the caller, which has it in the attributes.
+    ///
+    /// Where a source has no ctime, size and mtime have to do: a change that keeps both goes
+    /// unseen until someone asks to read all again. A source that had ctime and has none now, or
+    /// the other way round, holds nothing.
     pub fn still_holds(&self, now: &Evidence) -> bool {
-        !self.racy
-            && self.ctime.is_some()
-            && self.ctime == now.ctime
-            && self.inode == now.inode
-            && self.size == now.size
+        !self.racy && self.ctime == now.ctime && self.inode == now.inode && self.size == now.size
     }
 }

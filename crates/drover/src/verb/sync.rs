@@ -12,13 +12,13 @@ use std::{
 use clap::Args;
 use drover_crypt::hierarchy::WriterCredential;
 use drover_ops::{Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WriterSession};
-use drover_plan::{Hooks, Location};
+use drover_plan::Hooks;
 use drover_repo::state::StateFolder;
 use drover_report::{
-    ExceptionItem, Failure, SyncBytes, SyncEntries, SyncExclusion, SyncReport, SyncRequests,
-    SyncSource, Text,
+    ExceptionItem, Failure, FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncReport,
+    SyncRequests, SyncSource, Text,
 };
-use drover_source::{Filter, Filtered, LocalSource, Share};
+use drover_source::{Filter, Filtered, Share};
 use drover_types::path::escape;
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     output::Answer,
     password,
     place::{self, Place, RepositoryArgs},
+    source::{Origin, SshArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -54,7 +55,8 @@ pub struct SyncArgs {
     plan: Option<OsString>,
     #[command(flatten)]
     repository: RepositoryArgs,
-    /// A directory, or the name of a source in the plan; may be given several times
+    /// A directory, sftp://user@host:port/path, or the name of a source in the plan; may be given
+    /// several times
     #[arg(long = "source", value_name = "URL | NAME")]
     sources: Vec<OsString>,
     /// Accept a source that is empty or on another file system, where the last pass saw entries
@@ -75,11 +77,16 @@ pub struct SyncArgs {
     dry_run: bool,
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    ssh: SshArgs,
 }
+
+/// Files that are read at a time where each read waits for a server's answer.
+const WAITING_READERS: usize = 6;
 
 /// A source and how to read it.
 struct Planned {
-    root: PathBuf,
+    origin: Origin,
     options: SyncOptions,
     filter: drover_plan::Filter,
     hooks: Hooks,
@@ -87,17 +94,20 @@ struct Planned {
 
 impl Planned {
     /// The source, without what its rules leave out.
-    fn open(&self) -> Result<Filtered, Error> {
+    fn open(&self, context: &Context) -> Result<Filtered, Error> {
         let filter = Arc::new(filter(&self.filter)?);
-        let source = LocalSource::open(&self.root).map_err(drover_ops::Error::from)?;
-        Ok(Filtered::new(Arc::new(source), filter))
+        let server = self.origin.directory().is_none();
+        if server && self.options.one_file_system {
+            context.progress.warn("SFTP does not tell file systems apart: all of them are walked");
+        }
+        Ok(Filtered::new(self.origin.open(context)?, filter))
     }
 
     /// What to call it where there is no snapshot to say it.
     fn name(&self) -> Text {
         match &self.options.name {
             Some(name) => Text::from(name.as_str()),
-            None => Text::from(crate::output::shown(&self.root)),
+            None => Text::from(self.origin.to_string()),
         }
     }
 }
@@ -109,10 +119,11 @@ impl SyncArgs {
         let planned = self.planned(&place, context)?;
         let state = context.state_dir()?;
         for source in &planned {
-            place.refuse_around(&source.root, "the source")?;
+            let Some(root) = source.origin.directory() else { continue };
+            place.refuse_around(root, "the source")?;
             let one_file_system = source.options.one_file_system;
-            place.refuse_within(&source.root, "the source", one_file_system)?;
-            place::refuse_state_within(&state, &source.root, one_file_system)?;
+            place.refuse_within(root, "the source", one_file_system)?;
+            place::refuse_state_within(&state, root, one_file_system)?;
         }
         if let Some(file) = &self.credential {
             import(file, &place, context)?;
@@ -177,9 +188,10 @@ impl SyncArgs {
                 return Err(Error::Usage(message.to_owned()));
             }
             let planned = |source: &OsString| {
-                let root = place::directory(source, "--source")?;
+                let location = place::location(source, "--source")?;
+                let origin = Origin::new(&location, &self.ssh, None)?;
                 let filter = self.filter.with(&drover_plan::Filter::default());
-                Ok(Planned { root, options: options.clone(), filter, hooks: Hooks::default() })
+                Ok(Planned { origin, options: options.clone(), filter, hooks: Hooks::default() })
             };
             return self.sources.iter().map(planned).collect();
         };
@@ -200,9 +212,9 @@ impl SyncArgs {
         };
         chosen
             .into_iter()
-            .map(|source| match &source.url {
-                Location::Directory(root) => Ok(Planned {
-                    root: root.clone(),
+            .map(|source| {
+                Ok(Planned {
+                    origin: Origin::new(&source.url, &self.ssh, Some(&source.ssh))?,
                     filter: self.filter.with(&source.filter),
                     hooks: source.hooks.clone(),
                     options: SyncOptions {
@@ -211,10 +223,7 @@ impl SyncArgs {
                         one_file_system: options.one_file_system || source.one_file_system,
                         ..options.clone()
                     },
-                }),
-                Location::Cloud(url) => {
-                    Err(Error::Usage(format!("{url}: a source must be a directory")))
-                }
+                })
             })
             .collect()
     }
@@ -299,9 +308,12 @@ fn pass(
     context: &Context,
 ) -> Result<SyncSource, Error> {
     let started = Instant::now();
-    let source = planned.open()?;
-    let outcome =
-        drover_ops::sync(session, &source, &planned.options, &context.progress, &context.cancel)?;
+    let source = planned.open(context)?;
+    let mut options = planned.options.clone();
+    if planned.origin.directory().is_none() && options.parallel == 0 {
+        options.parallel = WAITING_READERS;
+    }
+    let outcome = drover_ops::sync(session, &source, &options, &context.progress, &context.cancel)?;
     let mut item = item(&outcome, started.elapsed().as_secs_f64());
     item.exclusions = exclusions(source.filter(), &outcome.exclusions);
     Ok(item)
@@ -314,7 +326,7 @@ fn look(
     context: &Context,
 ) -> Result<SyncSource, Error> {
     let started = Instant::now();
-    let source = planned.open()?.counting();
+    let source = planned.open(context)?.counting();
     let Context { progress, cancel, .. } = context;
     let preview = drover_ops::preview(last, &source, &planned.options, progress, cancel)?;
     let Preview { new, changed, unchanged, removed, excluded, .. } = preview;
@@ -374,6 +386,16 @@ pub fn item(outcome: &SyncOutcome, seconds: f64) -> SyncSource {
             list: outcome.usage.list,
         },
         exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
+        fidelity: outcome
+            .fidelity
+            .iter()
+            .map(|line| FidelityItem {
+                class: Text::from(line.class),
+                count: line.count,
+                outcome: Text::from(line.outcome),
+            })
+            .collect(),
+        connection: Some(outcome.connection.as_str()).filter(|c| !c.is_empty()).map(Text::from),
         seconds,
         ..SyncSource::default()
     }

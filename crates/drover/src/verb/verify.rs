@@ -20,6 +20,7 @@ use crate::{
     output::{self, Answer},
     place::{self, Place, RepositoryArgs},
     reading,
+    source::{Origin, SshArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -71,6 +72,8 @@ pub struct VerifyArgs {
     /// A snapshot that must still be there: WRITER/SEQUENCE-ID, or an earlier verification's JSON
     #[arg(long, value_name = "HEAD | FILE")]
     expect_head: Vec<OsString>,
+    #[command(flatten)]
+    ssh: SshArgs,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -118,21 +121,20 @@ impl VerifyArgs {
         match (&self.target, &self.source) {
             (None, None) => self.stored(session, expected_heads, context),
             (Some(target), source) => {
-                let root = place::directory(target, "--target")?;
+                let origin = Origin::Directory(place::directory(target, "--target")?);
                 let source = source.as_ref().map(|text| selector(place, text)).transpose()?;
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
                 let (source, all) = (source.as_deref(), drover_plan::Filter::default());
-                self.compared(session, &root, source, &all, Compared::Target, context)
+                self.compared(session, &origin, source, &all, Compared::Target, context)
             }
             (None, Some(text)) => {
                 let plan = place.plan.as_ref().zip(text.to_str());
                 let planned = plan.and_then(|(plan, name)| plan.source(name));
-                let root = match planned.map(|source| &source.url) {
-                    Some(Location::Directory(root)) => root.clone(),
-                    Some(_) => return Err(Error::Usage("a source is a directory".to_owned())),
-                    None => place::directory(text, "--source")?,
+                let origin = match planned {
+                    Some(source) => Origin::new(&source.url, &self.ssh, Some(&source.ssh))?,
+                    None => Origin::new(&place::location(text, "--source")?, &self.ssh, None)?,
                 };
                 // What the plan leaves out is no difference.
                 let rules = planned.map(|source| source.filter.clone()).unwrap_or_default();
@@ -140,7 +142,7 @@ impl VerifyArgs {
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                self.compared(session, &root, Some(&source), &rules, Compared::Source, context)
+                self.compared(session, &origin, Some(&source), &rules, Compared::Source, context)
             }
         }
     }
@@ -181,7 +183,7 @@ impl VerifyArgs {
     fn compared(
         &self,
         session: &mut ReaderSession,
-        root: &Path,
+        origin: &Origin,
         source: Option<&str>,
         rules: &drover_plan::Filter,
         what: Compared,
@@ -190,9 +192,7 @@ impl VerifyArgs {
         let wanted = self.snapshot.as_deref().unwrap_or("latest");
         let found = session.find(wanted, source)?;
         let (snapshot, lines) = (found.id(), vec![line(found)]);
-        let tree: Arc<dyn Source> =
-            Arc::new(LocalSource::open(root).map_err(drover_ops::Error::from)?);
-        let tree = Filtered::new(tree, Arc::new(filter(rules)?));
+        let tree = Filtered::new(origin.open(context)?, Arc::new(filter(rules)?));
         let (outcome, changed) = drover_ops::compare_tree(
             session,
             snapshot,
@@ -217,7 +217,7 @@ impl VerifyArgs {
             report.verdict = Verdict::Failed;
             report.problems.extend(history);
         }
-        report.compared = Some(Text::from(output::shown(root)));
+        report.compared = Some(Text::from(origin.to_string()));
         report.changed_since = changed.iter().map(changed_item).collect();
         report.snapshots = lines;
         Ok(report)
@@ -284,11 +284,15 @@ fn selector(place: &Place, text: &OsString) -> Result<String, Error> {
     if planned {
         return Ok(name.to_owned());
     }
-    // A directory is known by its canonical path; whatever is none is a name.
-    let located = place::directory(text, "--source")
-        .ok()
-        .and_then(|root| LocalSource::open(&root).ok())
-        .and_then(|source| String::from_utf8(source.description().root.to_vec()).ok());
+    // A directory is known by its canonical path, one of a server by its URL; whatever is none is
+    // a name.
+    let located = match place::location(text, "--source") {
+        Ok(Location::Directory(root)) => LocalSource::open(&root)
+            .ok()
+            .and_then(|source| String::from_utf8(source.description().root.to_vec()).ok()),
+        Ok(Location::Sftp(url)) => Some(url.to_string()),
+        _ => None,
+    };
     Ok(located.unwrap_or_else(|| name.to_owned()))
 }
 

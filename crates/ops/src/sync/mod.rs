@@ -24,7 +24,7 @@ use drover_repo::{
     snapshot::{self, Details, Snapshot},
     state::{Commit, Head, SourceRecord, TapeReader, TapeWriter},
 };
-use drover_source::{Source, SourceDescription, Walk, WalkOptions};
+use drover_source::{Loss, Source, SourceDescription, Walk, WalkOptions};
 use drover_store::Usage;
 use drover_types::{
     Basis, Counter, Exception, Observer, PackClass, Phase, SnapshotId, SourceId, Timestamp, Total,
@@ -102,8 +102,23 @@ pub struct SyncOutcome {
     pub exceptions: Vec<Exception>,
     /// What rules left out.
     pub exclusions: Exclusions,
+    /// What the source could not say, though its entries have it.
+    pub fidelity: Vec<Fidelity>,
+    /// What was negotiated with the source's server; empty where there is none.
+    pub connection: String,
     /// When the pass began and ended.
     pub time: (Timestamp, Timestamp),
+}
+
+/// A class of what entries have besides their content, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fidelity {
+    /// What it is.
+    pub class: &'static str,
+    /// Of how many entries it may be.
+    pub count: u64,
+    /// What became of it: `lost`.
+    pub outcome: &'static str,
 }
 
 /// Runs one pass over `source`.
@@ -219,6 +234,8 @@ pub fn sync(
         usage: since(session.objects.usage(), usage_before),
         exceptions: finished.exceptions,
         exclusions: exclusions.into_inner().unwrap_or_default(),
+        fidelity: fidelity(source, &finished.counts),
+        connection: description.connection,
         time: (started, ended),
     })
 }
@@ -226,7 +243,12 @@ pub fn sync(
 /// The source's name.
 fn name_of(description: &SourceDescription, options: &SyncOptions) -> Result<String, Error> {
     let name = options.name.clone().unwrap_or_else(|| {
-        format!("{}:{}", description.host, drover_types::path::escape(&description.root))
+        let root = drover_types::path::escape(&description.root);
+        match description.kind {
+            "local" => format!("{}:{root}", description.host),
+            // A URL says the host itself.
+            _ => root,
+        }
     });
     for (what, text) in [("source", &name), ("operator", &options.operator)] {
         if text.len() > limits::NAME {
@@ -258,6 +280,16 @@ fn begin(
         Some(last) if beginning.len() < 2 => Err(suspect(name, "is empty", last.entries)),
         _ => Ok(Walk::new(beginning.into_iter().chain(walk))),
     }
+}
+
+/// What `source` does not say of what the pass took.
+fn fidelity(source: &dyn Source, counts: &EntryCounts) -> Vec<Fidelity> {
+    let line = |loss: &Loss| Fidelity {
+        class: loss.class,
+        count: if loss.of_files { counts.files } else { counts.total() },
+        outcome: "lost",
+    };
+    source.losses().iter().map(line).collect()
 }
 
 /// What was used since `before`.
@@ -319,12 +351,15 @@ impl Pass<'_> {
 
         let ended = clock::now();
         let counts = finished.counts;
-        let outcome = format!(
+        let mut outcome = format!(
             "snapshot {} of {} entries, {} exceptions",
             head.sequence + 1,
             counts.total(),
             finished.exceptions.len()
         );
+        if !description.connection.is_empty() {
+            outcome.push_str(&format!(", over {}", description.connection));
+        }
         let operator = &self.options.operator;
         let event = Event { operator, verb: "sync", subject: self.name, outcome: &outcome };
         let record = session.next_record(&mut head, ended, &event);

@@ -31,6 +31,7 @@ fn the_documented_example_means_what_it_says() {
     let source = |name, url: &str, one_file_system| Source {
         name: SourceName::new(name).expect("a name"),
         url: Location::Directory(url.into()),
+        ssh: Ssh::default(),
         one_file_system,
         allow_empty: false,
         filter: Filter::default(),
@@ -165,7 +166,13 @@ fn values_are_checked() {
         ("[[source]]\nname = ''\nurl = '/b'", "7:8: a source's name has"),
         ("[[source]]\nname = 'b'", "6:1: the key \"url\" is missing in \"source\""),
         ("[[source]]\nname = 'b'\nurl = ''", "8:7: a path or URL is not empty"),
-        ("[[source]]\nname = 'b'\nurl = 'sftp://u@h/x'", "8:7: sftp is not supported"),
+        ("[[source]]\nname = 'b'\nurl = 'sftp:u@h/x'", "8:7: a server's directory is written"),
+        ("[target]\nurl = 'sftp://u@h/x'", "7:7: sftp serves as a source only"),
+        ("[[source]]\nname = 'b'\nurl = '/x'\nhost_key = 'x'", "9:12: \"host_key\" is for sources"),
+        (
+            "[[source]]\nname = 'b'\nurl = 'sftp://u@h/x'\nhost_key = 'x'",
+            "9:12: a host key is given as",
+        ),
         ("[[source]]\nname = 'b'\nurl = 's3://h/x'", "8:7: a source must be a directory"),
         ("rules = 'x'", "6:9: \"rules\" must be an array of strings, not a string"),
         ("rules = ['exclude a',\n1]", "7:1: \"rules\" must be an array of strings, not a whole"),

@@ -88,6 +88,18 @@ pub struct SyncRequests {
     pub list: u64,
 }
 
+/// What became of something that entries have besides their content.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FidelityItem {
+    /// What it is.
+    pub class: Text,
+    /// Of how many entries it may be.
+    pub count: u64,
+    /// `lost`: the source could not say it.
+    pub outcome: Text,
+}
+
 /// One source of a pass.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -112,6 +124,12 @@ pub struct SyncSource {
     /// What ran before and after the pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<SyncHook>,
+    /// What the source could not say, though its entries have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fidelity: Vec<FidelityItem>,
+    /// What was negotiated with the source's server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Text>,
     /// How long it took.
     pub seconds: f64,
     /// Why this source left no snapshot, while others did.
@@ -214,10 +232,14 @@ impl SyncReport {
             self.sent_facts(&mut page);
         }
         page.fact("Time", format::duration(sums.seconds));
+        if let Some(connection) = &sums.connection {
+            page.fact("Connection", connection.to_string());
+        }
         if self.sources.is_empty() {
             page.table(exclusions(&sums.exclusions, "Left out"));
             page.table(hooks(&sums.hooks, "Commands"));
             page.table(exception::table(&sums.exceptions, NOTE));
+            page.table(fidelity_table(&sums.fidelity, "Fidelity"));
         } else {
             page.table(self.sources_table());
             for source in &self.sources {
@@ -226,6 +248,8 @@ impl SyncReport {
                 let mut table = exception::table(&source.exceptions, NOTE);
                 table.title = format!("{}: {}", source.source, table.title);
                 page.table(table);
+                let title = format!("{}: fidelity", source.source);
+                page.table(fidelity_table(&source.fidelity, &title));
             }
         }
         page.table(page::warnings(&self.warnings));
@@ -326,6 +350,21 @@ fn exclusions(exclusions: &[SyncExclusion], title: &str) -> Table {
         columns: vec!["rule", "entries", "bytes", "directories not gone into"],
         rows: exclusions.iter().map(row).collect(),
         note: String::new(),
+        terminal_rows: usize::MAX,
+    }
+}
+
+fn fidelity_table(items: &[FidelityItem], title: &str) -> Table {
+    let row = |item: &FidelityItem| {
+        vec![item.class.to_string(), format::count(item.count), item.outcome.to_string()]
+    };
+    Table {
+        title: title.to_owned(),
+        columns: vec!["what", "entries", "outcome"],
+        rows: items.iter().map(row).collect(),
+        note: "What the way to the source cannot say is not in the snapshot, whether an entry has \
+               it or not."
+            .to_owned(),
         terminal_rows: usize::MAX,
     }
 }

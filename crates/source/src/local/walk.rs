@@ -34,7 +34,10 @@ use super::{
     names::{BUFFER, Incomplete, Names},
     stat::{Granularity, convert, device},
 };
-use crate::{Enter, ReadError, Scope, SourceError, Walk, WalkEvent, WalkOptions, ordered::Ordered};
+use crate::{
+    Enter, ReadError, Scope, SourceError, Walk, WalkEvent, WalkOptions,
+    ordered::{Ordered, emit, problem},
+};
 
 type Outcome = crate::ordered::Outcome<Work, WalkEvent>;
 
@@ -308,15 +311,4 @@ impl Scan {
         };
         if flags.contains(OFlags::PATH) { open(flags) } else { self.tree.quietly(flags, open) }
     }
-}
-
-fn problem(scope: Scope, error: ReadError) -> WalkEvent {
-    WalkEvent::Problem { path: error.path.clone(), scope, exception: error.into() }
-}
-
-/// A long path takes the room of several entries, so that the bound on what waits is one on
-/// memory.
-fn emit(outcome: &mut Outcome, event: WalkEvent) {
-    let weight = 1 + event.path().as_bytes().len() / 256;
-    outcome.event(event, weight);
 }

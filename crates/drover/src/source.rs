@@ -1,0 +1,208 @@
+//! Where a source is, and how it is opened: a directory, or another server's by SFTP.
+
+use std::{
+    env,
+    ffi::OsString,
+    fmt,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use clap::Args;
+use drover_plan::{Location, SftpUrl, Ssh, is_fingerprint};
+use drover_source::{LocalSource, SftpOptions, SftpSource, Source, SshSecrets};
+use drover_types::lock;
+use zeroize::Zeroizing;
+
+use crate::{
+    context::Context,
+    error::Error,
+    output::shown,
+    password::{Password, PasswordSources},
+};
+
+/// How a server of a source is recognised, and lets us in.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "SSH")]
+pub struct SshArgs {
+    /// A private key to offer, beside those of the agent
+    #[arg(long, value_name = "FILE")]
+    ssh_identity_file: Option<PathBuf>,
+    /// The file that holds the password of the account
+    #[arg(long, value_name = "FILE", conflicts_with = "ssh_password_command")]
+    ssh_password_file: Option<PathBuf>,
+    /// The command that prints the password of the account
+    #[arg(long, value_name = "COMMAND")]
+    ssh_password_command: Option<OsString>,
+    /// The fingerprint of the only host key that counts, as ssh-keygen -l prints it
+    #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
+    ssh_host_key: Option<String>,
+}
+
+fn fingerprint(text: &str) -> Result<String, String> {
+    match is_fingerprint(text) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("a fingerprint is SHA256: and 43 characters, as ssh-keygen -l prints it".into())
+        }
+    }
+}
+
+/// Where a source is.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// One of another server.
+    Server(SftpUrl, Ssh),
+}
+
+impl Origin {
+    /// What was given on the command line counts before what the plan says.
+    pub fn new(location: &Location, given: &SshArgs, planned: Option<&Ssh>) -> Result<Self, Error> {
+        match location {
+            Location::Directory(root) => Ok(Self::Directory(root.clone())),
+            Location::Sftp(url) => {
+                let mut ssh = planned.cloned().unwrap_or_default();
+                if let Some(file) = &given.ssh_identity_file {
+                    ssh.identity_file = Some(file.clone());
+                }
+                if given.ssh_password_file.is_some() || given.ssh_password_command.is_some() {
+                    ssh.password_file.clone_from(&given.ssh_password_file);
+                    let command = given.ssh_password_command.as_ref();
+                    ssh.password_command = command.map(|c| c.to_string_lossy().into_owned());
+                }
+                if let Some(key) = &given.ssh_host_key {
+                    ssh.host_key = Some(key.clone());
+                }
+                Ok(Self::Server(url.clone(), ssh))
+            }
+            Location::Cloud(url) => Err(Error::Usage(format!(
+                "{url}: a source is a directory, here or at sftp://, and no bucket"
+            ))),
+        }
+    }
+
+    /// The directory, where it is one of this machine.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(root) => Some(root),
+            Self::Server(..) => None,
+        }
+    }
+
+    /// Opens it; a server is asked for its key, and for what it takes.
+    pub fn open(&self, context: &Context) -> Result<Arc<dyn Source>, Error> {
+        match self {
+            Self::Directory(root) => {
+                let source = LocalSource::open(root).map_err(drover_ops::Error::from)?;
+                Ok(Arc::new(source))
+            }
+            Self::Server(url, ssh) => {
+                let options = options(url, ssh, context)?;
+                let source = context.progress.pause(|| SftpSource::open(options));
+                Ok(Arc::new(source.map_err(drover_ops::Error::from)?))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(root) => f.write_str(&shown(root)),
+            Self::Server(url, _) => url.fmt(f),
+        }
+    }
+}
+
+fn options(url: &SftpUrl, ssh: &Ssh, context: &Context) -> Result<SftpOptions, Error> {
+    let home = env::var_os("HOME").map(PathBuf::from);
+    let below_home = |name: &str| home.as_ref().map(|home| home.join(".ssh").join(name));
+    let user = url.user.clone().or_else(|| env::var("USER").ok()).ok_or_else(|| {
+        Error::Usage(format!("{url}: which account? Write sftp://user@host/path"))
+    })?;
+    let known_hosts =
+        below_home("known_hosts").into_iter().chain(["/etc/ssh/ssh_known_hosts".into()]).collect();
+    let identities = match &ssh.identity_file {
+        Some(file) => vec![file.clone()],
+        None => ["id_ed25519", "id_ecdsa", "id_rsa"].iter().filter_map(|n| below_home(n)).collect(),
+    };
+    // Asked for before there are threads that would wait for the answer.
+    let source = PasswordSources {
+        file: ssh.password_file.clone(),
+        command: ssh.password_command.clone().map(OsString::from),
+        ..PasswordSources::default()
+    };
+    let may_ask = io::stdin().is_terminal();
+    let given = source.file.is_some() || source.command.is_some();
+    let password = match given {
+        true => Some(source.password("", false, &|line| context.progress.warn(line))?),
+        false => None,
+    };
+    Ok(SftpOptions {
+        url: url.to_string(),
+        host: url.host.clone(),
+        port: url.port.unwrap_or(22),
+        user,
+        root: url.path.clone().into_os_string().into_encoded_bytes(),
+        host_key: ssh.host_key.clone(),
+        known_hosts,
+        identities,
+        identities_are_defaults: ssh.identity_file.is_none(),
+        secrets: Arc::new(Person { password: Mutex::new(password), may_ask }),
+    })
+}
+
+/// Who is asked for what only a person knows. What was said is remembered for the connections
+/// that follow.
+struct Person {
+    password: Mutex<Option<Password>>,
+    may_ask: bool,
+}
+
+impl Person {
+    fn ask(&self, question: &str) -> Result<Option<Password>, String> {
+        let mut known = lock(&self.password);
+        if known.is_none() && self.may_ask {
+            let answer = PasswordSources::default().password(question, false, &|_| {});
+            *known = Some(answer.map_err(|error| error.to_string())?);
+        }
+        Ok(known.clone())
+    }
+}
+
+fn text(secret: Option<Password>) -> Result<Option<Zeroizing<String>>, String> {
+    let text = |bytes: Password| match str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err("the password is no UTF-8 text".to_owned()),
+    };
+    secret.map(text).transpose()
+}
+
+impl SshSecrets for Person {
+    fn password(&self, user: &str, host: &str) -> Result<Option<Zeroizing<String>>, String> {
+        text(self.ask(&format!("Password of {user} on {host}"))?)
+    }
+
+    fn passphrase(&self, file: &Path) -> Result<Option<Zeroizing<String>>, String> {
+        text(self.ask(&format!("Passphrase of {}", shown(file)))?)
+    }
+
+    fn trust(&self, host: &str, algorithm: &str, fingerprint: &str) -> bool {
+        if !self.may_ask {
+            return false;
+        }
+        let mut terminal = io::stderr();
+        let asked = writeln!(
+            terminal,
+            "{host} is not known. Its key ({algorithm}) is {fingerprint}\n\
+             Compare it with what the server's administrator says. Is it the same? (yes/no)"
+        );
+        let mut answer = String::new();
+        asked.is_ok()
+            && io::stdin().read_line(&mut answer).is_ok()
+            && answer.trim().eq_ignore_ascii_case("yes")
+    }
+}
