@@ -1,6 +1,12 @@
 //! How two entries at the same path differ.
 
-use drover_types::{Attributes, Entry, FileHash, Kind, Timestamp, path::escape};
+use drover_repo::{
+    record,
+    state::{LinkMap, StateError, StateFolder},
+};
+use drover_types::{Attributes, Entry, FileHash, Kind, RelativePath, Timestamp, path::escape};
+
+use crate::Error;
 
 /// Which attributes count.
 #[derive(Clone, Copy, Debug)]
@@ -94,28 +100,31 @@ fn xattrs(attributes: &Attributes) -> String {
 }
 
 /// Tells the further names of a file by device and inode, as they come in order.
-#[derive(Default)]
-pub struct FirstNames(std::collections::HashMap<(u64, u64), (drover_types::RelativePath, u32)>);
+pub struct FirstNames(LinkMap);
 
 impl FirstNames {
+    /// None yet. What must be remembered lies in `folder` for a while, else among the temporary
+    /// files.
+    pub fn new(folder: Option<&StateFolder>) -> Self {
+        let temporary = std::env::temp_dir();
+        Self(LinkMap::new(folder.map_or(&temporary, |folder| folder.path())))
+    }
+
     /// The first name of `entry`'s file, where this is a further one.
-    pub fn first_of(&mut self, entry: &Entry) -> Option<drover_types::RelativePath> {
+    pub fn first_of(&mut self, entry: &Entry) -> Result<Option<RelativePath>, Error> {
         let v = &entry.evidence;
         if v.links < 2 || v.inode == 0 || entry.kind == Kind::Directory {
-            return None;
+            return Ok(None);
         }
-        match self.0.get_mut(&(v.device, v.inode)) {
+        let key = (v.device, v.inode);
+        match self.0.get(key)? {
             None => {
-                self.0.insert((v.device, v.inode), (entry.path.clone(), v.links - 1));
-                None
+                self.0.insert(key, v.links - 1, entry.path.as_bytes())?;
+                Ok(None)
             }
-            Some((first, left)) => {
-                let first = first.clone();
-                *left = left.saturating_sub(1);
-                if *left == 0 {
-                    self.0.remove(&(v.device, v.inode));
-                }
-                Some(first)
+            Some(first) => {
+                self.0.count(key)?;
+                Ok(Some(record::decode_path(&first).map_err(StateError::from)?))
             }
         }
     }

@@ -4,7 +4,7 @@ use drover_crypt::hierarchy::{
     Grant, HierarchyError, KdfParameters, Keyring, Object, Role, SlotInfo, UnlockSecret,
     WriterCredential,
 };
-use drover_repo::{Repository, objects::Objects};
+use drover_repo::{Claim, Repository, objects::Objects};
 use drover_types::{Timestamp, WriterId, clock};
 
 use crate::Error;
@@ -153,12 +153,34 @@ impl KeySession {
     }
 
     /// Begins a new epoch for every slot, and for every writer that was not revoked: each takes it
-    /// when it next opens the repository. Returns its number.
+    /// when it next opens the repository. Returns its number. Of two rotations at once, whatever
+    /// the store does with create-only puts, one at most succeeds.
     pub fn rotate(&self) -> Result<u32, Error> {
         if self.keyring.role() != Role::Owner {
             return Err(not_owner(HierarchyError::NotOwner));
         }
-        let rotated = self.keyring.rotate(&self.keys, clock::now());
+        let objects = self.repository.objects();
+        objects.wait(objects.store().probe())?;
+        let claim = Claim::raise(objects, drover_crypt::random::array())?;
+        let rotated = claim.check().map_err(Error::from).and_then(|()| self.rotate_alone());
+        if let Err(Error::Store(error)) = &rotated
+            && error.is_transient()
+        {
+            // Something may arrive yet: the claim stays to keep others away.
+            return rotated;
+        }
+        claim.lower();
+        rotated
+    }
+
+    fn rotate_alone(&self) -> Result<u32, Error> {
+        let keys = self.repository.keys()?;
+        if keys.iter().any(|now| !self.keys.iter().any(|before| before.name == now.name)) {
+            return Err(Error::NotAllowed(
+                "somebody changed the repository's keys at the same time: run it again",
+            ));
+        }
+        let rotated = self.keyring.rotate(&keys, clock::now());
         let (epoch, objects) = rotated.map_err(drover_repo::RepositoryError::from)?;
         self.put(&objects)?;
         Ok(epoch)

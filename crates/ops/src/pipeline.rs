@@ -34,7 +34,7 @@ use drover_crypt::domain::DomainKeys;
 use drover_pack::{Sealer, Session};
 use drover_repo::{
     objects::Objects,
-    state::{Database, TapeWriter},
+    state::{Database, StateFolder, TapeWriter},
 };
 use drover_source::Source;
 use drover_types::{Observer, RepositoryId, SourceId, WriterId, lock};
@@ -77,6 +77,7 @@ pub(crate) struct Stages<'s> {
     pub repository: RepositoryId,
     pub writer: WriterId,
     pub epoch: u32,
+    pub folder: &'s StateFolder,
     pub tape: TapeWriter,
     pub workers: usize,
     pub level: i32,
@@ -145,7 +146,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         reread: stages.reread,
     };
     let sink = MetaSink::new(&packer, Compressor::new(stages.level));
-    let mut collector = Collector::new(keys, observer, sink, stages.tape);
+    let mut collector = Collector::new(keys, observer, sink, stages.tape, stages.folder);
 
     let (batches, for_workers) = bounded::<(Vec<Step>, Sender<Vec<Done>>)>(2 * stages.workers);
     let (order, in_order) = bounded::<Reply>(ORDERED_BATCHES);

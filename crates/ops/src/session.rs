@@ -11,7 +11,7 @@ use drover_repo::{
     snapshot::StoredSnapshot,
     state::{Database, Head, StateFolder},
 };
-use drover_store::{StoreError, StoreKind};
+use drover_store::{Capabilities, CreateOnly, StoreError, StoreKind};
 use drover_types::{Observer, RepositoryId, WriterId, clock, limits};
 
 use crate::{Error, rebuild::Readable};
@@ -57,6 +57,7 @@ impl WriterSession {
             }
             None => StateFolder::find(state_root, url).pop().ok_or(Error::NoCredential)?,
         };
+        know_store(&objects, url, &folder)?;
         let stored = folder.credential()?;
         let credential = match (&repository, stored) {
             (_, Some(bytes)) => {
@@ -261,6 +262,28 @@ fn open_database(
     drop(database);
     folder.set_aside()?;
     Ok(folder.open_database()?.0)
+}
+
+/// Finds out what the store does with create-only puts, once on each machine. One that may not be
+/// tried is trusted with nothing.
+fn know_store(objects: &Objects, url: &str, folder: &StateFolder) -> Result<(), Error> {
+    let store = objects.store();
+    let assume = |create_only| {
+        let believed = store.capabilities().unwrap_or_default();
+        store.assume(Capabilities { create_only, ..believed });
+    };
+    if let Some(known) = folder.create_only(url) {
+        assume(known);
+        return Ok(());
+    }
+    match objects.wait(store.probe()) {
+        Ok(found) => Ok(folder.remember_create_only(url, found.create_only)?),
+        Err(StoreError::Denied { .. }) => {
+            assume(CreateOnly::Ignored);
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The credential with the newest grant that the store has for its writer. A machine that may not

@@ -16,7 +16,7 @@ use std::{
 };
 
 use drover_crypt::hierarchy::{self, KdfParameters, Object, UnlockSecret};
-use drover_ops::{Error, init};
+use drover_ops::{Error, init, keys::KeySession};
 use drover_repo::{RepositoryError, objects::Objects};
 use drover_store::{Store, StoreOptions};
 use zeroize::Zeroizing;
@@ -78,19 +78,41 @@ impl Server {
 
     /// Runs an init for each client, on an empty store, in this order.
     fn race(&self, honours_conditions: bool, turns: &[(usize, usize)]) -> [Result<(), Error>; 2] {
+        self.race_from(State { honours_conditions, ..State::default() }, turns, Self::init)
+    }
+
+    /// Runs something for each client, in this order of their requests.
+    fn race_from<T: Send>(
+        &self,
+        begin: State,
+        turns: &[(usize, usize)],
+        run: fn(&Self, usize) -> T,
+    ) -> [T; 2] {
         let turns = turns.iter().copied().chain([(0, REST), (1, REST)]).collect();
-        *self.shared.0.lock().unwrap() = State { honours_conditions, turns, ..State::default() };
+        *self.shared.0.lock().unwrap() = State { turns, ..begin };
         thread::scope(|scope| {
-            [0, 1].map(|client| scope.spawn(move || self.init(client))).map(|t| t.join().unwrap())
+            [0, 1].map(|client| scope.spawn(move || run(self, client))).map(|t| t.join().unwrap())
         })
     }
 
     fn init(&self, client: usize) -> Result<(), Error> {
         let made = init(self.objects(client), &secret(client), KdfParameters::minimum());
+        self.ended(client);
+        made.map(drop)
+    }
+
+    /// Begins a new epoch of the repository that client 0 made.
+    fn rotate(&self, client: usize) -> Result<u32, Error> {
+        let open = KeySession::open(self.objects(client), &secret(0));
+        let rotated = open.and_then(|keys| keys.rotate());
+        self.ended(client);
+        rotated
+    }
+
+    fn ended(&self, client: usize) {
         let (state, changed) = &*self.shared;
         state.lock().unwrap().turns.retain(|(whose, _)| *whose != client);
         changed.notify_all();
-        made.map(drop)
     }
 
     /// What is stored.
@@ -283,6 +305,39 @@ fn nor_do_both_in_any_other_order() {
             let results = server.race(honours_conditions, &turns);
             check(&server, &results, honours_conditions, &turns);
         }
+    }
+}
+
+/// Of two rotations at once each has an epoch of its own, or fails and says why.
+#[test]
+fn two_rotations_never_take_one_epoch() {
+    let server = Server::start();
+    for honours_conditions in [false, true] {
+        server.steps(honours_conditions);
+        let made = server.shared.0.lock().unwrap().objects.clone();
+        let begin = || State { honours_conditions, objects: made.clone(), ..State::default() };
+        *server.shared.0.lock().unwrap() = State { turns: [(0, REST)].into(), ..begin() };
+        assert_eq!(server.rotate(0).unwrap(), 2);
+        let steps = server.shared.0.lock().unwrap().requests;
+        let (mut both, mut fewer) = (0, 0);
+        for first in 0..=steps {
+            for second in (0..=steps).step_by(3) {
+                let turns = [(0, first), (1, second)];
+                let results = server.race_from(begin(), &turns, Server::rotate);
+                let mut epochs: Vec<u32> =
+                    results.iter().filter_map(|result| result.as_ref().ok().copied()).collect();
+                epochs.sort_unstable();
+                let told = if epochs.len() == 2 { &mut both } else { &mut fewer };
+                *told += 1;
+                assert!(epochs.windows(2).all(|pair| pair[0] < pair[1]), "{turns:?}: {results:?}");
+                assert!(!honours_conditions || !epochs.is_empty(), "{turns:?}: {results:?}");
+                server.shared.0.lock().unwrap().turns = [(0, REST)].into();
+                let keys = KeySession::open(server.objects(0), &secret(0)).unwrap();
+                let newest = keys.keyring.newest_epoch();
+                assert!(epochs.last().is_none_or(|&last| newest == last), "{turns:?}: {newest}");
+            }
+        }
+        assert!(both > 0 && fewer > 0, "{both} times both, {fewer} times one or none");
     }
 }
 

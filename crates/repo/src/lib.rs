@@ -17,6 +17,7 @@ pub mod snapshot;
 pub mod state;
 pub mod tree;
 
+pub use claim::Claim;
 pub use chunks::{ChunkError, ChunkReader};
 pub use fetch::PackPart;
 pub use history::{CheckedSnapshot, History, Problem};

@@ -4,7 +4,7 @@ use drover_types::{PackId, RepositoryId, SnapshotId, WriterId};
 
 /// The signed description of the repository.
 pub const CONFIG: &str = "config";
-/// Claims of those who are making a repository.
+/// Claims of those who have to be alone: who makes a repository, or begins a new epoch.
 pub const CLAIMS: &str = "init/";
 /// All packs.
 pub const PACKS: &str = "packs/";
@@ -15,9 +15,9 @@ pub const SNAPSHOTS: &str = "snapshots/";
 /// The audit log.
 pub const LOG: &str = "log/";
 
-/// The claim of whoever is making this repository.
-pub fn claim(repository: &RepositoryId) -> String {
-    format!("{CLAIMS}{repository}")
+/// A claim: of the id of the repository that is being made, or of a rotation's own.
+pub fn claim(id: &[u8; 16]) -> String {
+    format!("{CLAIMS}{}", RepositoryId(*id))
 }
 
 /// A pack, spread over 256 folders by the first byte of its name.

@@ -29,8 +29,8 @@ pub enum RepositoryError {
     /// One is there already.
     #[error("there is a repository here already")]
     AlreadyThere,
-    /// Somebody else is making one, or was interrupted.
-    #[error("{0}: another init is at work here, or was interrupted")]
+    /// Somebody else is making one, or its keys anew, or was interrupted.
+    #[error("{0}: another init or rotation of keys is at work here, or was interrupted")]
     BeingMade(String),
     /// What was just written is not what is read.
     #[error("{0}: the store does not give back what was written")]
@@ -73,7 +73,7 @@ impl Repository {
         // The config comes last: a repository that has one has its keys.
         let (config, keys): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|object| object.name == names::CONFIG);
-        let claim = Claim::raise(&objects, keyring.repository())?;
+        let claim = Claim::raise(&objects, *keyring.repository().as_bytes())?;
         let prepared = claim.check().and_then(|()| match objects.head(names::CONFIG)? {
             Some(_) => Err(RepositoryError::AlreadyThere),
             None => put_all(&objects, &keys),

@@ -18,6 +18,17 @@ pub enum CreateOnly {
     Refused,
 }
 
+impl CreateOnly {
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CreateOnly::Honoured => "honoured",
+            CreateOnly::Ignored => "ignored",
+            CreateOnly::Refused => "refused",
+        }
+    }
+}
+
 /// What a store and the credentials allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {

@@ -9,7 +9,8 @@ use drover_types::{Counter, ExceptionKind, Kind};
 use super::{
     Restore,
     land::Landing,
-    plan::{Found, Job, Later},
+    later::Later,
+    plan::{Found, Job},
     size,
 };
 use crate::Error;
@@ -36,19 +37,20 @@ impl Restore<'_> {
             }
         }
         let mut frames = FrameReader::new(Decompressor::new());
-        let (mut links, mut others) = (later.links, later.symlinks);
+        let Later { mut links, symlinks: mut others, .. } = later;
         for entry in later.after_removals {
             match entry.kind {
-                _ if entry.hard_link.is_some() => links.push(entry),
+                _ if entry.hard_link.is_some() => links.push(&entry)?,
                 Kind::File => {
                     landing.plan(Job { entry, found: Found::Nothing }, &mut frames)?;
                 }
-                _ => others.push(entry),
+                _ => others.push(&entry)?,
             }
         }
         landing.land()?;
-        for entry in &others {
-            match target.create_other(entry) {
+        for entry in others.iter() {
+            let entry = entry?;
+            match target.create_other(&entry) {
                 Ok(losses) => {
                     self.lost(&entry.path, losses);
                     self.done();
@@ -56,8 +58,8 @@ impl Restore<'_> {
                 Err(error) => self.failed(error)?,
             }
         }
-        links.sort_by(|a, b| a.path.cmp(&b.path));
-        for entry in links {
+        for entry in links.iter() {
+            let entry = entry?;
             let first = entry.hard_link.as_ref().expect("it is a link");
             match target.hard_link(first, &entry) {
                 Ok(()) => {
@@ -84,7 +86,8 @@ impl Restore<'_> {
         // directories get theirs.
         target.write_marker(complete)?;
         for entry in later.directories.iter().rev() {
-            match target.set_attributes(entry) {
+            let entry = entry?;
+            match target.set_attributes(&entry) {
                 Ok(losses) => self.lost(&entry.path, losses),
                 Err(error) => self.failed(error)?,
             }

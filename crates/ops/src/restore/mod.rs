@@ -2,7 +2,7 @@
 //!
 //! `plan.rs` merges, makes directories, and gives files out; `land.rs` fetches what they need,
 //! every pack once, and writes it (`placements.rs` sorts); `finish.rs` does the rest, in this
-//! order: what replaces something takes its place, what the snapshot lacks is removed, symlinks
+//! order, from what waited (`later.rs`): what replaces something takes its place, what the snapshot lacks is removed, symlinks
 //! and hard links are made, and directories get their attributes.
 
 use std::{
@@ -30,11 +30,13 @@ use crate::{Cancel, Error, reading::ReaderSession};
 
 mod finish;
 mod land;
+mod later;
 mod placements;
 mod plan;
 
 use land::Landing;
-use plan::{Job, Later};
+use later::Later;
+use plan::Job;
 
 /// How a restore is run.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +164,7 @@ impl Restore<'_> {
         let keys = session.history.keys(snapshot);
         let landing =
             self.target.map(|target| Landing::new(self, target, keys.clone())).transpose()?;
-        let mut later = Later::default();
+        let mut later = Later::new(self.target, keys)?;
         self.plan_all(session, snapshot, below, landing.as_ref(), &mut later)?;
         self.reader.forget_packs();
         let mut outcome = RestoreOutcome {

@@ -12,7 +12,7 @@ use drover_source::{
 };
 use drover_types::{Counter, Entry, ExceptionKind, Kind, RelativePath};
 
-use super::{Restore, size};
+use super::{Restore, later::Later, size};
 use crate::{
     Error,
     compare::{Comparison, FirstNames, differences},
@@ -24,19 +24,6 @@ use crate::{
 const BATCH_FILES: usize = 128;
 /// Bytes of a batch, about.
 const BATCH_BYTES: u64 = 8 << 20;
-
-/// What waits until all files are there.
-#[derive(Default)]
-pub(super) struct Later {
-    pub symlinks: Vec<Entry>,
-    pub links: Vec<Entry>,
-    pub directories: Vec<Entry>,
-    pub removals: Vec<RelativePath>,
-    pub after_removals: Vec<Entry>,
-    /// Entries made already, and entries that were as they should be.
-    pub written: u64,
-    pub unchanged: u64,
-}
 
 /// A file whose content is to be put there.
 pub(super) struct Job {
@@ -96,7 +83,7 @@ impl Restore<'_> {
         let there: Box<dyn Iterator<Item = Result<Entry, Error>>> = match self.there {
             None => Box::new(std::iter::empty()),
             Some(source) => {
-                let mut first_names = FirstNames::default();
+                let mut first_names = FirstNames::new(session.folder());
                 Box::new(source.walk(&WalkOptions::default())?.filter_map(
                     move |event| match event {
                         WalkEvent::Entry(entry) if self.is_leftover(&entry) => None,
@@ -108,7 +95,10 @@ impl Restore<'_> {
                             None
                         }
                         WalkEvent::Entry(mut entry) => {
-                            entry.hard_link = first_names.first_of(&entry);
+                            match first_names.first_of(&entry) {
+                                Ok(first) => entry.hard_link = first,
+                                Err(error) => return Some(Err(error)),
+                            }
                             Some(Ok(entry))
                         }
                         // Writing there meets the same problem, and reports it.
@@ -199,7 +189,7 @@ impl Restore<'_> {
                 target.vouch(&entry.path)?;
             }
             if is_directory {
-                later.directories.push(entry);
+                later.directories.push(&entry)?;
                 if !found.path.is_root() {
                     later.unchanged += 1;
                     self.observer.add(Counter::EntriesDone, 1);
@@ -223,11 +213,11 @@ impl Restore<'_> {
                     later.written += 1;
                     self.observer.add(Counter::EntriesDone, 1);
                 }
-                later.directories.push(entry);
+                later.directories.push(&entry)?;
                 Ok(None)
             }
             _ if entry.hard_link.is_some() => {
-                later.links.push(entry);
+                later.links.push(&entry)?;
                 Ok(None)
             }
             Kind::File => {
@@ -249,7 +239,7 @@ impl Restore<'_> {
                 Ok(Some(Job { entry, found }))
             }
             _ => {
-                later.symlinks.push(entry);
+                later.symlinks.push(&entry)?;
                 Ok(None)
             }
         }

@@ -1,16 +1,15 @@
 //! The ordered end of the pipeline: finished entries become the new manifest.
 
-use std::collections::HashMap;
-
 use drover_crypt::domain::DomainKeys;
 use drover_repo::{
     manifest::{ChunkSink, ManifestRoot, ManifestWriter},
     snapshot::{self, EXCEPTION_CHUNK_BYTES, INLINE_EXCEPTION_BYTES},
-    state::{TapeRecord, TapeWriter},
+    record,
+    state::{LinkMap, StateError, StateFolder, TapeRecord, TapeWriter},
 };
 use drover_types::{
-    Attributes, ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Kind,
-    Observer,
+    ChunkKind, ChunkRef, Counter, Entry, Exception, ExceptionKind, Kind, Observer,
+    codec::{Decoder, Encoder},
 };
 
 use super::{
@@ -47,14 +46,6 @@ impl EntryCounts {
     }
 }
 
-/// What the further names of a file take from its first.
-struct FirstName {
-    kind: Kind,
-    attributes: Attributes,
-    content: Option<Content>,
-    left: u32,
-}
-
 /// Takes finished entries in their order.
 pub(crate) struct Collector<'s> {
     keys: &'s DomainKeys,
@@ -62,7 +53,8 @@ pub(crate) struct Collector<'s> {
     manifest: ManifestWriter<'s>,
     sink: MetaSink<'s, 's>,
     tape: TapeWriter,
-    first_names: HashMap<(u64, u64), FirstName>,
+    /// Leaf and side of files that have further names.
+    first_names: LinkMap,
     pub(crate) counts: EntryCounts,
     pub(crate) exceptions: Vec<Exception>,
 }
@@ -73,6 +65,7 @@ impl<'s> Collector<'s> {
         observer: &'s dyn Observer,
         sink: MetaSink<'s, 's>,
         tape: TapeWriter,
+        folder: &StateFolder,
     ) -> Self {
         Self {
             keys,
@@ -80,7 +73,7 @@ impl<'s> Collector<'s> {
             manifest: ManifestWriter::new(keys),
             sink,
             tape,
-            first_names: HashMap::new(),
+            first_names: LinkMap::new(folder.path()),
             counts: EntryCounts::default(),
             exceptions: Vec::new(),
         }
@@ -103,7 +96,7 @@ impl<'s> Collector<'s> {
                 self.entry(*record, class)
             }
             Done::Link { entry, parent } => {
-                let done = self.link(*entry, parent);
+                let done = self.link(*entry, parent)?;
                 self.one(done)
             }
             Done::Excluded => {
@@ -142,50 +135,44 @@ impl<'s> Collector<'s> {
         }
         self.manifest.push(&entry.path, &leaf, &side, &mut self.sink)?;
         self.tape.push(&leaf, &side)?;
-        self.remember(entry);
-        Ok(())
+        self.remember(&entry, &leaf, &side)
     }
 
     /// Keeps what further names of this file will need.
-    fn remember(&mut self, entry: Entry) {
-        let v = entry.evidence;
+    fn remember(&mut self, entry: &Entry, leaf: &[u8], side: &[u8]) -> Result<(), Error> {
+        let v = &entry.evidence;
         if v.links < 2 || entry.kind == Kind::Directory || entry.stale {
-            return;
+            return Ok(());
         }
         let key = (v.device, v.inode);
-        match self.first_names.get_mut(&key) {
-            Some(first) => {
-                first.left -= 1;
-                if first.left == 0 {
-                    self.first_names.remove(&key);
-                }
-            }
-            None => {
-                let Entry { kind, attributes, content, .. } = entry;
-                let left = v.links - 1;
-                self.first_names.insert(key, FirstName { kind, attributes, content, left });
-            }
+        if !self.first_names.count(key)? {
+            let mut value = Encoder::new();
+            value.bytes(leaf);
+            value.raw(side);
+            self.first_names.insert(key, v.links - 1, &value.finish())?;
         }
+        Ok(())
     }
 
-    fn link(&mut self, mut entry: Entry, parent: Option<Box<TapeRecord>>) -> Done {
+    fn link(&self, mut entry: Entry, parent: Option<Box<TapeRecord>>) -> Result<Done, Error> {
         let v = &entry.evidence;
-        match self.first_names.get(&(v.device, v.inode)) {
-            Some(first) => {
-                entry.kind = first.kind.clone();
-                entry.attributes = first.attributes.clone();
-                entry.content = first.content.clone();
-                entry_done(entry, parent.as_deref(), self.keys)
-            }
-            None => {
-                let exception = Exception {
-                    path: entry.path,
-                    kind: ExceptionKind::Error,
-                    message: "another name of a file whose first name could not be taken".into(),
-                };
-                failed(exception, parent, self.keys)
-            }
-        }
+        let Some(value) = self.first_names.get((v.device, v.inode))? else {
+            let exception = Exception {
+                path: entry.path,
+                kind: ExceptionKind::Error,
+                message: "another name of a file whose first name could not be taken".into(),
+            };
+            return Ok(failed(exception, parent, self.keys));
+        };
+        let mut d = Decoder::new(&value);
+        let first = d
+            .bytes(value.len())
+            .and_then(|leaf| record::decode(leaf, d.rest(), self.keys))
+            .map_err(StateError::from)?;
+        entry.kind = first.kind;
+        entry.attributes = first.attributes;
+        entry.content = first.content;
+        Ok(entry_done(entry, parent.as_deref(), self.keys))
     }
 
     /// Ends the manifest.

@@ -175,6 +175,7 @@ pub fn sync(
         Some(&dedup),
         &exclusions,
         &reading,
+        Some(&session.folder),
         options.reread,
     );
     let credential = &session.credential;
@@ -197,6 +198,7 @@ pub fn sync(
         repository: session.repository,
         writer: credential.writer_id(),
         epoch: credential.epoch(),
+        folder: &session.folder,
         tape: TapeWriter::create(session.folder.next_checkpoint(source_id))?,
         workers,
         level: options.compression_level,

@@ -107,6 +107,7 @@ pub fn preview(
         dedup.as_ref(),
         &exclusions,
         observer,
+        last_pass.map(|known| &known.folder),
         options.reread,
     );
     let mut preview = Preview { source: name, ..Preview::default() };

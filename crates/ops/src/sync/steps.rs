@@ -11,7 +11,7 @@ use std::{
 };
 
 use drover_crypt::domain::DomainKeys;
-use drover_repo::state::{StateError, TapeReader, TapeRecord};
+use drover_repo::state::{StateError, StateFolder, TapeReader, TapeRecord};
 use drover_source::{Scope, Share, Walk, WalkEvent};
 use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Kind, Observer, RelativePath, Total, lock,
@@ -179,6 +179,7 @@ impl<'s> Steps<'s> {
         dedup: Option<&'s Dedup<'s>>,
         exclusions: &'s Mutex<Exclusions>,
         observer: &'s dyn Observer,
+        folder: Option<&StateFolder>,
         reread: bool,
     ) -> Self {
         let events: Events = walk.map(Ok as fn(WalkEvent) -> Result<WalkEvent, Error>);
@@ -189,7 +190,7 @@ impl<'s> Steps<'s> {
             exclusions,
             observer,
             found: Total { entries: 0, bytes: 0, basis: Basis::Counted },
-            first_names: FirstNames::default(),
+            first_names: FirstNames::new(folder),
             unknown: Vec::new(),
             excluded: Vec::new(),
             reread,
@@ -219,7 +220,7 @@ impl<'s> Steps<'s> {
             self.observer.add(Counter::Bytes, entry.evidence.size);
             self.found.bytes = self.found.bytes.saturating_add(entry.evidence.size);
         }
-        entry.hard_link = self.first_names.first_of(&entry);
+        entry.hard_link = self.first_names.first_of(&entry)?;
         let parent = parent.map(Box::new);
         if let Some(record) = parent.as_ref().filter(|_| !self.reread)
             && holds(&record.entry, &entry)

@@ -140,7 +140,7 @@ impl Check<'_> {
         cancel: &Cancel,
     ) -> Result<(u64, u64), Error> {
         let (mut entries, mut files) = (0, 0);
-        let mut first_names = FirstNames::default();
+        let mut first_names = FirstNames::new(session.folder());
         let expected = session
             .tree(reader, self.snapshot, RelativePath::root())?
             .map(|entry| entry.map_err(Error::from));
@@ -165,7 +165,7 @@ impl Check<'_> {
             }
             match step? {
                 Merged::Both(expected, WalkEvent::Entry(mut found)) => {
-                    found.hard_link = first_names.first_of(&found);
+                    found.hard_link = first_names.first_of(&found)?;
                     if !expected.path.is_root() {
                         entries += 1;
                     }
@@ -190,7 +190,7 @@ impl Check<'_> {
                     }
                 }
                 Merged::Right(WalkEvent::Entry(mut found)) => {
-                    found.hard_link = first_names.first_of(&found);
+                    found.hard_link = first_names.first_of(&found)?;
                     self.extra(&found);
                 }
                 Merged::Both(expected, WalkEvent::Excluded { path, rule, .. }) => {

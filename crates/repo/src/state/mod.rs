@@ -10,6 +10,7 @@
 
 mod database;
 mod filter;
+mod links;
 mod tape;
 
 use std::{
@@ -19,10 +20,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use drover_store::CreateOnly;
 use drover_types::{PackId, RepositoryId, SnapshotId, SourceId, WriterId, codec::DecodeError};
 
 pub use database::{Commit, Database, Head, Partial, SourceRecord};
 pub use filter::Filter;
+pub use links::{FileKey, LinkMap};
 pub use tape::{EndedTape, TapeReader, TapeRecord, TapeWriter};
 
 /// Why the state cannot be used.
@@ -137,6 +140,19 @@ impl StateFolder {
 
     fn set_locations(&self, known: &[Vec<u8>]) -> Result<(), StateError> {
         write_durably(&self.0.join("location"), &known.join(&0))
+    }
+
+    /// What the store at `url` was found to do with create-only puts; `None` where nobody tried.
+    pub fn create_only(&self, url: &str) -> Option<CreateOnly> {
+        let known = fs::read_to_string(self.0.join("store")).ok()?;
+        let (word, of) = known.split_once(' ')?;
+        let found = [CreateOnly::Honoured, CreateOnly::Ignored, CreateOnly::Refused];
+        found.into_iter().find(|found| found.as_str() == word && of == url)
+    }
+
+    /// Remembers what the store at `url` does with create-only puts.
+    pub fn remember_create_only(&self, url: &str, found: CreateOnly) -> Result<(), StateError> {
+        write_durably(&self.0.join("store"), format!("{} {url}", found.as_str()).as_bytes())
     }
 
     /// The writer's credential, as it was stored.
