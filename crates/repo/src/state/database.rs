@@ -122,6 +122,16 @@ pub struct Database {
 impl Database {
     /// Opens or makes the database at `path`.
     pub fn open(path: &Path) -> Result<Self, StateError> {
+        let is_new = !path.exists();
+        Self::open_or_make(path).inspect_err(|error| {
+            // Half of a new one, on a full disk say, is nothing yet, and no damage the next time.
+            if is_new && matches!(error, StateError::Io { .. }) {
+                let _ = std::fs::remove_file(path);
+            }
+        })
+    }
+
+    fn open_or_make(path: &Path) -> Result<Self, StateError> {
         let damaged = |message: String| StateError::Damaged { path: path.to_owned(), message };
         let db = redb::Builder::new().set_cache_size(CACHE).create(path).map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => StateError::InUse(path.to_owned()),
