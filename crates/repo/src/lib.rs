@@ -17,8 +17,8 @@ pub mod snapshot;
 pub mod state;
 pub mod tree;
 
-pub use claim::Claim;
 pub use chunks::{ChunkError, ChunkReader};
+pub use claim::Claim;
 pub use fetch::PackPart;
 pub use history::{CheckedSnapshot, History, Problem};
 pub use places::ChunkIndex;

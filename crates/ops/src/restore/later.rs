@@ -87,8 +87,6 @@ impl EntryList {
             None => 0,
         };
         let mut d = Decoder::new(&bytes[..read]);
-        d.bytes(read)
-            .and_then(|leaf| record::decode(leaf, d.rest(), &self.keys))
-            .map_err(damaged)
+        d.bytes(read).and_then(|leaf| record::decode(leaf, d.rest(), &self.keys)).map_err(damaged)
     }
 }

@@ -3,8 +3,8 @@
 use drover_crypt::domain::DomainKeys;
 use drover_repo::{
     manifest::{ChunkSink, ManifestRoot, ManifestWriter},
-    snapshot::{self, EXCEPTION_CHUNK_BYTES, INLINE_EXCEPTION_BYTES},
     record,
+    snapshot::{self, EXCEPTION_CHUNK_BYTES, INLINE_EXCEPTION_BYTES},
     state::{LinkMap, StateError, StateFolder, TapeRecord, TapeWriter},
 };
 use drover_types::{

@@ -176,8 +176,8 @@ pub fn sync(
         &exclusions,
         &reading,
         Some(&session.folder),
-        options.reread,
-    );
+    )
+    .rereading(options.reread);
     let credential = &session.credential;
     let identity = PackIdentity {
         repository: session.repository,

@@ -108,8 +108,8 @@ pub fn preview(
         &exclusions,
         observer,
         last_pass.map(|known| &known.folder),
-        options.reread,
-    );
+    )
+    .rereading(options.reread);
     let mut preview = Preview { source: name, ..Preview::default() };
     for step in steps {
         if cancel.is_set() {

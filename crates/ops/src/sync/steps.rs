@@ -180,7 +180,6 @@ impl<'s> Steps<'s> {
         exclusions: &'s Mutex<Exclusions>,
         observer: &'s dyn Observer,
         folder: Option<&StateFolder>,
-        reread: bool,
     ) -> Self {
         let events: Events = walk.map(Ok as fn(WalkEvent) -> Result<WalkEvent, Error>);
         Self {
@@ -193,8 +192,13 @@ impl<'s> Steps<'s> {
             first_names: FirstNames::new(folder),
             unknown: Vec::new(),
             excluded: Vec::new(),
-            reread,
+            reread: false,
         }
+    }
+
+    /// Whether to trust no evidence, and read every file again.
+    pub(crate) fn rereading(self, reread: bool) -> Self {
+        Self { reread, ..self }
     }
 
     fn is_unknown(&mut self, path: &RelativePath) -> bool {

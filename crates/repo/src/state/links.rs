@@ -106,8 +106,7 @@ impl LinkMap {
 impl Open {
     fn create(folder: &Path) -> Result<Self, redb::Error> {
         let storage = Nameless::create(folder).map_err(redb::Error::Io)?;
-        let database =
-            redb::Builder::new().set_cache_size(CACHE).create_with_backend(storage)?;
+        let database = redb::Builder::new().set_cache_size(CACHE).create_with_backend(storage)?;
         let changes = database.begin_write()?;
         Ok(Self { changes, _database: database })
     }
