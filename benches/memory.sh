@@ -5,12 +5,14 @@
 #
 #   benches/memory.sh                a million files, a directory of a million, a file of 1 TiB
 #   benches/memory.sh 100000         with a hundred thousand instead of the millions
+#   benches/memory.sh 1000000 linked one of the corpora alone
 #
 # Wants GNU time, python3, about 5 GB below ${TMPDIR:-/tmp}, and target/release/drover (or $DROVER).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 count=${1:-1000000}
+corpora=${2:-many wide sparse linked}
 drover=${DROVER:-$PWD/target/release/drover}
 work=$(mktemp -d "${TMPDIR:-/tmp}/drover-memory.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -70,7 +72,7 @@ empty files, \`sparse\` a file of 1 TiB with 32 MiB of data, \`linked\` $count f
 | corpus | verb | peak MiB | wall s | CPU s |
 | --- | --- | --- | --- | --- |
 END
-for corpus in many wide sparse linked; do
+for corpus in $corpora; do
     repository=$work/repository-$corpus
     verb() { "$drover" "$1" --repo "$repository" --progress none "${@:2}"; }
     verb init >/dev/null 2>&1

@@ -9,7 +9,7 @@ use drover_repo::{
     names,
     objects::Objects,
     snapshot::StoredSnapshot,
-    state::{Database, Head, StateFolder},
+    state::{Database, Head, StateError, StateFolder},
 };
 use drover_store::{Capabilities, CreateOnly, StoreError, StoreKind};
 use drover_types::{Observer, RepositoryId, WriterId, clock, limits};
@@ -71,7 +71,13 @@ impl WriterSession {
             (None, None) => return Err(Error::NoCredential),
             (Some(repository), None) => {
                 let secret = ask()?.ok_or(Error::NoCredential)?;
-                Self::first_credential(&Readable::open(repository, &secret)?, &folder, observer)?
+                let readable = Readable::open(repository, &secret)?;
+                Self::first_credential(&readable, &folder, observer).inspect_err(|error| {
+                    // What a full disk left of it is no damage the next time.
+                    if matches!(error, Error::State(StateError::Io { .. })) {
+                        folder.forget_database();
+                    }
+                })?
             }
         };
         folder.remember_location(url)?;

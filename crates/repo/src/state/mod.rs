@@ -196,6 +196,11 @@ impl StateFolder {
         }
     }
 
+    /// Removes the database of a machine that is no writer yet.
+    pub fn forget_database(&self) {
+        let _ = fs::remove_file(self.0.join("state.redb"));
+    }
+
     /// Moves database, manifests and checkpoints out of the way; the credential stays.
     pub fn set_aside(&self) -> Result<(), StateError> {
         let stamp = drover_types::clock::now().as_nanos();
