@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs drover beside other tools on the same data, and writes a dated table of medians.
 #
-#   benches/compare.sh [-s SCALE] [-n RUNS] [-c CORPORA] [-t TOOLS] [-w DIR]
+#   benches/compare.sh [-s SCALE] [-n RUNS] [-c CORPORA] [-t TOOLS] [-w DIR] [-u s3://BUCKET]
 #   benches/compare.sh table RAW.tsv             the table of a run's raw figures once more
 #
 #   -s SCALE    part of the full corpora (default 0.25: 1 GiB, 25,000 and 5,000 files)
@@ -9,21 +9,25 @@
 #   -c CORPORA  of large,small,mixed (default all)
 #   -t TOOLS    of drover,restic,rustic,borg,rclone,pipe,rsync,cp (default all that are installed)
 #   -w DIR      where corpora, repositories and restored trees lie (default benches/work)
+#   -u URL      backups to a bucket of the S3 server that AWS_ENDPOINT_URL and the AWS_* keys name,
+#               by drover, restic, rclone and s5cmd; each under a prefix of its own, which stays
 #
 # drover is $DROVER, else target/release/drover. benches/README.md says how the tools are installed
 # and what the figures are worth.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 scale=0.25 runs=3 corpora=large,small,mixed work=$here/work
-tools=drover,restic,rustic,borg,rclone,pipe,rsync,cp
+tools= url=
 
 if [ "${1:-}" = table ]; then exec python3 "$here/table.py" "$2"; fi
-while getopts s:n:c:t:w:h option; do
+while getopts s:n:c:t:w:u:h option; do
   case $option in
     s) scale=$OPTARG ;; n) runs=$OPTARG ;; c) corpora=$OPTARG ;; t) tools=$OPTARG ;;
-    w) work=$OPTARG ;; *) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    w) work=$OPTARG ;; u) url=${OPTARG%/} ;; *) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 2 ;;
   esac
 done
+if [ -n "$url" ]; then tools=${tools:-drover,restic,rclone,s5cmd}
+else tools=${tools:-drover,restic,rustic,borg,rclone,pipe,rsync,cp}; fi
 mkdir -p "$work" && work=$(cd "$work" && pwd)
 drover=$(realpath "${DROVER:-$here/../target/release/drover}")
 
@@ -33,6 +37,9 @@ export HOME=$own XDG_CACHE_HOME=$own/cache XDG_CONFIG_HOME=$own/config XDG_STATE
 export DROVER_PASSWORD=benchmark RESTIC_PASSWORD=benchmark RUSTIC_PASSWORD=benchmark
 export BORG_PASSPHRASE=benchmark BORG_RELOCATED_REPO_ACCESS_IS_OK=yes
 export RCLONE_CONFIG=/dev/null RCLONE_CONFIG_SAFE_TYPE=crypt RCLONE_CONFIG_SAFE_REMOTE=$repository
+export RCLONE_CONFIG_BUCKET_TYPE=s3 RCLONE_CONFIG_BUCKET_PROVIDER=Other
+export RCLONE_CONFIG_BUCKET_ENV_AUTH=true RCLONE_CONFIG_BUCKET_ENDPOINT=${AWS_ENDPOINT_URL:-}
+export S3_ENDPOINT_URL=${AWS_ENDPOINT_URL:-}
 export PASSWORD=benchmark
 
 version_of() {
@@ -42,6 +49,7 @@ version_of() {
     rustic) rustic --version ;;
     borg) borg --version ;;
     rclone) rclone version | head -1 ;;
+    s5cmd) echo "s5cmd $(s5cmd version)" ;;
     pipe) echo "$(tar --version | head -1), $(zstd --version | grep -o 'v[0-9.]*'), $(openssl version | cut -d' ' -f1,2)" ;;
     rsync) rsync --version | head -1 | cut -d' ' -f1-4 ;;
     cp) cp --version | head -1 ;;
@@ -70,7 +78,7 @@ command_for() {
     borg:backup) run=(borg create -C zstd,1 "$repository::{now:%s%f}" .) ;;
     borg:verify) run=(borg check --verify-data "$repository") ;;
     borg:restore) run=(sh -c "borg extract '$repository::'\$(borg list --short --last 1 '$repository')") ;;
-    rclone:backup) run=(rclone sync . safe:) ;;
+    rclone:backup) run=(rclone sync ${url:+--transfers=16} . safe:) ;;
     rclone:verify) run=(rclone check --download "$source" safe:) ;;
     rclone:restore) run=(rclone copy safe: "$target") ;;
     pipe:backup) run=(bash -o pipefail -c "tar c . | zstd -q -1 -T0 | $seal -out '$repository/all'") ;;
@@ -79,9 +87,17 @@ command_for() {
     rsync:backup) run=(rsync -a --delete ./ "$repository/") ;;
     rsync:verify) run=(rsync -anc --delete ./ "$repository/") ;;
     rsync:restore) run=(rsync -a "$repository/" ./) ;;
+    s5cmd:backup) run=(s5cmd sync . "$repository/") ;;
     cp:backup) run=(cp -a . "$repository") ;;
     cp:restore) run=(cp -a "$repository/." .) ;;
   esac
+}
+
+# Where TOOL finds the bucket, under a prefix that nothing else has.
+in_bucket() {
+  repository=$url/$(date +%s)-$1-$corpus-$round
+  RCLONE_CONFIG_SAFE_REMOTE=bucket:${repository#s3://}
+  [ "$1" != restic ] || repository=s3:$AWS_ENDPOINT_URL/${repository#s3://}
 }
 
 # Trees are moved aside and emptied: a file system that has just deleted many files creates new ones
@@ -105,7 +121,7 @@ measure() { # TOOL STEP LABEL DIRECTORY: one row of the raw figures
   (cd "$4" && exec /usr/bin/time -q -o "$figures" -f '%e\t%U\t%S\t%M' "${run[@]}") \
     >"$work/last.log" 2>&1 </dev/null || status=$?
   [ "$status" = 0 ] || { echo "$1 $3 of $corpus ended with $status:"; tail -3 "$work/last.log"; } >&2
-  [ "$2" = backup ] && stored=$(du -sb "$repository" | cut -f1)
+  [ "$2" = backup ] && [ -z "$url" ] && stored=$(du -sb "$repository" | cut -f1)
   printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$corpus" "$3" "$1" "$round" "$status" "$(cat "$figures")" "$stored" \
     | tee -a "$raw"
 }
@@ -131,6 +147,7 @@ done
 {
   echo "# scale: $scale"
   echo "# left out: ${absent[*]:-none}"
+  [ -z "$url" ] || echo "# to: $url of an S3 server on the same machine"
   echo "# load average before and after: $(cut -d' ' -f1-3 /proc/loadavg), @load@"
   echo "# machine: $(nproc) processors, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(df --output=fstype "$work" | tail -1)"
   printf '%s%s' "$versions" "$sizes"
@@ -142,12 +159,14 @@ for ((round = 1; round <= runs; round++)); do
     for tool in "${present[@]}"; do
       aside "$repository" "$target" "$own"
       mkdir -p "$own"
+      [ -z "$url" ] || in_bucket "$tool"
       command_for "$tool" setup
       if [ ${#run[@]} -gt 0 ]; then "${run[@]}" >"$work/last.log" 2>&1 </dev/null
-      else mkdir -p "$repository"; fi
+      elif [ -z "$url" ]; then mkdir -p "$repository"; fi
       find "$source" -type f -exec cat {} + >/dev/null # all are measured with a warm cache
       measure "$tool" backup baseline "$source"
       [[ $tool = pipe || $tool = cp ]] || measure "$tool" backup 'no change' "$source"
+      [ -z "$url" ] || continue
       if [[ $corpus = mixed && $tool != pipe && $tool != cp ]]; then
         python3 "$here/corpus.py" churn "$source"
         measure "$tool" backup '1 % changed' "$source"

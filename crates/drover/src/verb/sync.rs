@@ -314,9 +314,9 @@ fn pass(
         options.parallel = WAITING_READERS;
     }
     let outcome = drover_ops::sync(session, &source, &options, &context.progress, &context.cancel)?;
-    let mut item = item(&outcome, started.elapsed().as_secs_f64());
-    item.exclusions = exclusions(source.filter(), &outcome.exclusions);
-    Ok(item)
+    let exclusions = exclusions(source.filter(), &outcome.exclusions);
+    let item = item(outcome, started.elapsed().as_secs_f64());
+    Ok(SyncSource { exclusions, ..item })
 }
 
 /// What a pass would take.
@@ -357,8 +357,8 @@ fn exclusions(filter: &Filter, shares: &Exclusions) -> Vec<SyncExclusion> {
 }
 
 /// A pass as reports have it.
-pub fn item(outcome: &SyncOutcome, seconds: f64) -> SyncSource {
-    let counts = &outcome.counts;
+pub fn item(outcome: SyncOutcome, seconds: f64) -> SyncSource {
+    let counts = outcome.counts;
     SyncSource {
         source: Text::from(outcome.source.as_str()),
         snapshot: Some(Text::from(outcome.snapshot.to_string())),
@@ -385,7 +385,7 @@ pub fn item(outcome: &SyncOutcome, seconds: f64) -> SyncSource {
             head: outcome.usage.head,
             list: outcome.usage.list,
         },
-        exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
+        exceptions: outcome.exceptions.into_iter().map(|e| ExceptionItem::from(&e)).collect(),
         fidelity: outcome
             .fidelity
             .iter()

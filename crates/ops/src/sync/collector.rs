@@ -196,8 +196,12 @@ pub(crate) struct Collected<'s> {
 impl Collected<'_> {
     /// Stores exceptions as chunks where they are too many for the snapshot itself.
     pub(crate) fn store_exceptions(&mut self) -> Result<(), Error> {
-        let whole = snapshot::encode_exceptions(&self.exceptions);
-        if whole.len() <= INLINE_EXCEPTION_BYTES {
+        let mut bytes = 0;
+        let fits = |exception: &Exception| {
+            bytes += snapshot::encode_exceptions(std::slice::from_ref(exception)).len();
+            bytes <= INLINE_EXCEPTION_BYTES
+        };
+        if self.exceptions.iter().all(fits) {
             return Ok(());
         }
         let mut from = 0;
