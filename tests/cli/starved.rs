@@ -34,7 +34,8 @@ fn done(answer: &Answer, limit: &str) -> bool {
             assert!(document["error"]["remedy"].as_str().unwrap().len() > 10, "{document}");
         }
     }
-    assert!(String::from_utf8_lossy(&answer.stdout).contains("Too many open files"), "{limit}");
+    let said = String::from_utf8_lossy(&answer.stdout);
+    assert!(said.contains("Too many open files"), "{limit}: {said}");
     false
 }
 

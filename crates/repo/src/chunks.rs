@@ -28,7 +28,7 @@ const CACHE: usize = 96 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ChunkError {
     /// The store.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(Arc<StoreError>),
     /// No listed pack holds it.
     #[error("no pack holds chunk {0}")]
