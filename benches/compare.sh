@@ -9,7 +9,7 @@
 #   -c CORPORA  of large,small,mixed (default all)
 #   -t TOOLS    of drover,restic,rustic,borg,rclone,pipe,rsync,cp (default all that are installed)
 #   -w DIR      where corpora, repositories and restored trees lie (default benches/work)
-#   -u URL      backups to a bucket of the S3 server that AWS_ENDPOINT_URL and the AWS_* keys name,
+#   -u URL      baselines to a bucket of the S3 server that AWS_ENDPOINT_URL and the AWS_* keys name,
 #               by drover, restic, rclone and s5cmd; each under a prefix of its own, which stays
 #
 # drover is $DROVER, else target/release/drover. benches/README.md says how the tools are installed
@@ -165,8 +165,8 @@ for ((round = 1; round <= runs; round++)); do
       elif [ -z "$url" ]; then mkdir -p "$repository"; fi
       find "$source" -type f -exec cat {} + >/dev/null # all are measured with a warm cache
       measure "$tool" backup baseline "$source"
-      [[ $tool = pipe || $tool = cp ]] || measure "$tool" backup 'no change' "$source"
       [ -z "$url" ] || continue
+      [[ $tool = pipe || $tool = cp ]] || measure "$tool" backup 'no change' "$source"
       if [[ $corpus = mixed && $tool != pipe && $tool != cp ]]; then
         python3 "$here/corpus.py" churn "$source"
         measure "$tool" backup '1 % changed' "$source"
