@@ -74,6 +74,44 @@ fn a_repository_twice() {
     assert_eq!(listing(&lab), before);
 }
 
+/// A config that is lost makes no empty place of a repository.
+#[test]
+fn a_repository_over_what_is_left_of_one() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    let config = Path::new(&lab.repository).join("config");
+    let kept = fs::read(&config).unwrap();
+    fs::remove_file(&config).unwrap();
+    let before = listing(&lab);
+    lab.sync(&source).refused(10, "no-repository", &lab.repository);
+    lab.verb("init", NONE).refused(1, "repository-exists", "of a repository whose config is gone");
+    assert_eq!(listing(&lab), before);
+    fs::write(&config, kept).unwrap();
+    lab.verb("verify", &["--read-data"]).expect(0);
+}
+
+#[test]
+fn a_page_that_cannot_be_written() {
+    let (lab, source) = Lab::with_source();
+    let page = lab.path("no such directory/page.html");
+    let arguments = ["--source", source.to_str().unwrap(), "--html", page.to_str().unwrap()];
+    let answer = lab.verb("sync", &arguments).expect(1);
+    // The pass was done; its document says that, and what failed.
+    let document = answer.json();
+    assert!(document["snapshot"].is_string(), "{document}");
+    assert_eq!(document["error"]["exit"], 1, "{document}");
+}
+
+#[test]
+fn a_key_slot_that_is_not_there() {
+    let lab = Lab::with_repository();
+    lab.run(&["key", "remove", "--repo", &lab.repository, "ffff", "--json"]).refused(
+        1,
+        "no-such-key",
+        "key slot ffff",
+    );
+}
+
 #[test]
 fn a_plan_with_a_typing_error() {
     let lab = Lab::new();

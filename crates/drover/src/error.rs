@@ -292,6 +292,7 @@ fn ops(error: &drover_ops::Error) -> Advice {
         Error::NoSuchSnapshot(_) => {
             ("no-such-snapshot", "drover snapshots lists what there is.", FAILED)
         }
+        Error::NoSuchSlot(_) => ("no-such-key", "drover key list lists what there is.", FAILED),
         Error::NoSuchPath(_) => ("no-such-path", "drover ls lists what there is.", FAILED),
         Error::TargetNotEmpty(_) => (
             "target-not-empty",
@@ -365,6 +366,12 @@ fn repository(error: &RepositoryError) -> Advice {
             NO_REPOSITORY,
         ),
         RepositoryError::AlreadyThere => ("repository-exists", "Choose another place.", FAILED),
+        RepositoryError::WithoutConfig(_) => (
+            "repository-exists",
+            "Put its config back from a copy: with it everything else is of use. Or choose another \
+             place.",
+            FAILED,
+        ),
         RepositoryError::BeingMade(_) => (
             "init-under-way",
             "Wait until it has ended. If none is running, delete this object, and run it again.",

@@ -55,7 +55,7 @@ pub fn finish(global: &Global, verb: &'static str, result: Result<Answer, Error>
             (Document::failed(verb, failure), exit)
         }
     };
-    match print(global, &document) {
+    match print(global, document) {
         Ok(()) | Err(Error::OutputClosed) => exit,
         Err(error) => {
             let failure = error.failure();
@@ -65,12 +65,15 @@ pub fn finish(global: &Global, verb: &'static str, result: Result<Answer, Error>
     }
 }
 
-fn print(global: &Global, document: &Document) -> Result<(), Error> {
+fn print(global: &Global, mut document: Document) -> Result<(), Error> {
     // The page is written first: stdout tells of success only when all is done.
     let page_written = match &global.html {
-        Some(path) => write_html(path, document),
+        Some(path) => write_html(path, &document),
         None => Ok(()),
     };
+    if let Err(error) = &page_written {
+        document.error.get_or_insert_with(|| error.failure());
+    }
     if global.json {
         let json = document.to_json().map_err(|error| Error::Output(error.into()))?;
         to_stdout(json.as_bytes())?;

@@ -80,6 +80,9 @@ pub enum Error {
     /// There is no such snapshot, or more than one.
     #[error("{0}")]
     NoSuchSnapshot(String),
+    /// There is no such key slot, or more than one.
+    #[error("the repository has no {0}")]
+    NoSuchSlot(String),
     /// There is no such path in the snapshot.
     #[error("the snapshot has no {0}")]
     NoSuchPath(String),

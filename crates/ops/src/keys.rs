@@ -125,9 +125,9 @@ impl KeySession {
             slots.iter().filter(|s| !wanted.is_empty() && s.info.hex().starts_with(wanted));
         let slot = match (fitting.next(), fitting.next()) {
             (Some(slot), None) => slot.info.clone(),
-            (None, _) => return Err(Error::NoSuchPath(format!("key slot {wanted}"))),
+            (None, _) => return Err(Error::NoSuchSlot(format!("key slot {wanted}"))),
             _ => {
-                return Err(Error::NoSuchPath(format!(
+                return Err(Error::NoSuchSlot(format!(
                     "single key slot {wanted}: several begin so"
                 )));
             }

@@ -209,6 +209,8 @@ impl WriterSession {
                 }
                 result => result?,
             };
+            let pack = names::pack(&receipt.id);
+            self.objects.wait(self.objects.store().remove_unfinished(&pack))?;
             if arrived {
                 self.database.acknowledge(&receipt)?;
             } else {

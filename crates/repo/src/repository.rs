@@ -29,6 +29,9 @@ pub enum RepositoryError {
     /// One is there already.
     #[error("there is a repository here already")]
     AlreadyThere,
+    /// What is left of one.
+    #[error("{0} is there, of a repository whose config is gone")]
+    WithoutConfig(String),
     /// Somebody else is making one, or its keys anew, or was interrupted.
     #[error("{0}: another init or rotation of keys is at work here, or was interrupted")]
     BeingMade(String),

@@ -292,7 +292,7 @@ impl StoreError {
                 "Use https, or allow plain http where the network is trusted."
             }
             Self::Protocol { .. } => {
-                "Check that the endpoint is the store and no proxy or portal answers in its place, and that the region is right."
+                "Check that the endpoint is the store and no proxy or portal answers in its place, that the region is right, and that credentials are set (AWS_*, AZURE_*, GOOGLE_*): without them a metadata server is asked."
             }
         }
     }

@@ -141,6 +141,24 @@ impl Store {
         *self.0.capabilities.lock().unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
     }
 
+    /// Removes what a killed process left of putting an object into a local directory, beside its
+    /// place. Only for objects that nobody else puts. Does nothing for the clouds.
+    pub async fn remove_unfinished(&self, name: &str) -> Result<(), StoreError> {
+        name::check(name)?;
+        let Some(path) = self.0.url.local_path().map(|root| root.join(name)) else { return Ok(()) };
+        blocking(name, move || {
+            // object_store writes `name#1`, or the next number that is free, and renames it.
+            let unfinished = |number: u32| {
+                let mut unfinished = path.clone().into_os_string();
+                unfinished.push(format!("#{number}"));
+                unfinished
+            };
+            (1..).take_while(|&number| std::fs::remove_file(unfinished(number)).is_ok()).count();
+            Ok(())
+        })
+        .await
+    }
+
     /// Makes a local object durable that an earlier process may have left undurable: after a
     /// power loss it could be empty or gone. Does nothing for the clouds.
     pub async fn sync(&self, name: &str) -> Result<(), StoreError> {

@@ -119,7 +119,9 @@ impl RestoreArgs {
         let received = session.objects().usage().bytes_received;
         let report = RestoreReport {
             repository: place.text(),
+            dry_run: self.dry_run,
             snapshot: Text::from(snapshot.to_string()),
+            path: Text::from_bytes(wanted.path.as_bytes()),
             source: Text::from(details.source),
             time,
             target: Text::from(output::shown(&target)),

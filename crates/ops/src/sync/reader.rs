@@ -5,7 +5,7 @@
 //! taken beside them. Holes are never read. A file whose size or times changed while it was read
 //! is read again, three times at most.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, ops::Range, sync::Arc};
 
 use drover_chunk::{Chunker, Compressor, FileHasher, HasherState};
 use drover_repo::{
@@ -22,6 +22,8 @@ use rayon::prelude::*;
 use super::{dedup::Dedup, packer::Packer};
 use crate::{Cancel, Error};
 
+/// Zeros of a hole that are hashed at a time, in bytes: a fraction of a second.
+pub(crate) const ZEROS: u64 = 1 << 30;
 /// How many times a file is read before it counts as torn.
 const TRIES: usize = 3;
 /// Bytes of a window. At least twice the largest chunk, so that every window cuts one.
@@ -189,8 +191,7 @@ impl ReadContext<'_> {
         {
             let data = data.start.min(size)..data.end.min(size);
             if data.start > at {
-                push_hole(&mut progress.extents, data.start - at);
-                progress.hasher.update_zeros(data.start - at);
+                self.hole(entry, &mut progress, at..data.start, &mut buffers.told)?;
                 at = data.start;
             }
             // `window[..filled]` holds the file's bytes from `at` on.
@@ -246,8 +247,7 @@ impl ReadContext<'_> {
             }
         }
         if at < size && file.next_data(at).map_err(exception)?.is_none() {
-            push_hole(&mut progress.extents, size - at);
-            progress.hasher.update_zeros(size - at);
+            self.hole(entry, &mut progress, at..size, &mut buffers.told)?;
             at = size;
         }
         if at >= NOTE_EVERY {
@@ -263,6 +263,29 @@ impl ReadContext<'_> {
         }
         let extents = self.extents(progress.extents)?;
         Ok(Some(Content { size: at, hash, extents }))
+    }
+
+    /// A hole, hashed as the zeros that it reads as: a stretch at a time, so that the pass can be
+    /// stopped and tells how far it is.
+    fn hole(
+        &self,
+        entry: &Entry,
+        progress: &mut Progress,
+        hole: Range<u64>,
+        told: &mut u64,
+    ) -> Result<(), ReadFailure> {
+        push_hole(&mut progress.extents, hole.end - hole.start);
+        let mut at = hole.start;
+        while at < hole.end {
+            if self.cancel.is_set() {
+                return Err(Error::Stopped.into());
+            }
+            let len = (hole.end - at).min(ZEROS);
+            progress.hasher.update_zeros(len);
+            at += len;
+            self.reached(entry, at, told);
+        }
+        Ok(())
     }
 
     /// Tells how far into a large file the work has come. What was told stays told when the file

@@ -23,6 +23,7 @@ use crate::{
     compare::{Comparison, FirstNames, differences},
     merge::{Merged, Ordered, merge},
     reading::ReaderSession,
+    sync::reader::ZEROS,
 };
 
 /// What a snapshot is compared with.
@@ -338,6 +339,16 @@ impl Check<'_> {
         });
     }
 
+    /// Hashes the zeros of a hole, as long as nobody wants to stop: what was hashed by then is of
+    /// no interest.
+    fn hole(&self, hasher: &mut FileHasher, hole: std::ops::Range<u64>, cancel: &Cancel) {
+        let mut left = hole.end - hole.start;
+        while left > 0 && !cancel.is_set() {
+            hasher.update_zeros(left.min(ZEROS));
+            left -= left.min(ZEROS);
+        }
+    }
+
     fn hash(
         &self,
         file: &mut dyn drover_source::SourceFile,
@@ -350,7 +361,7 @@ impl Check<'_> {
         let size = file.stat()?.evidence.size;
         let mut at = 0;
         while let Some(data) = file.next_data(at)? {
-            hasher.update_zeros(data.start - at);
+            self.hole(&mut hasher, at..data.start, cancel);
             at = data.start;
             while at < data.end && !cancel.is_set() {
                 let want = buffer.len().min((data.end - at) as usize);
@@ -370,7 +381,7 @@ impl Check<'_> {
             }
         }
         if at < size && file.next_data(at)?.is_none() {
-            hasher.update_zeros(size - at);
+            self.hole(&mut hasher, at..size, cancel);
             at = size;
         }
         self.bytes.fetch_add(at, Ordering::Relaxed);

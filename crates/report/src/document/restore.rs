@@ -33,8 +33,14 @@ pub struct RestoreBytes {
 pub struct RestoreReport {
     /// The repository's URL, without credentials.
     pub repository: Text,
+    /// Nothing was written: this is what a restore would do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// The snapshot.
     pub snapshot: Text,
+    /// The path that was restored; empty for all of it.
+    #[serde(skip_serializing_if = "Text::is_empty")]
+    pub path: Text,
     /// The snapshot's source.
     pub source: Text,
     /// When the snapshot's pass ended.
@@ -63,18 +69,24 @@ impl RestoreReport {
     pub(super) fn page(&self) -> Page {
         let e = &self.entries;
         let there = format::counted(e.written + e.unchanged, "entry", "entries");
+        let (name, did) = match self.dry_run {
+            true => ("Dry run", "a restore would leave"),
+            false => ("Restore", "complete"),
+        };
         let mut page = if self.exceptions.is_empty() {
-            Page::new("Restore", Tone::Good, format!("complete: {there}"))
+            Page::new(name, Tone::Good, format!("{did}: {there}"))
         } else {
             let n = self.exceptions.len() as u64;
             let exceptions = format::counted(n, "exception", "exceptions");
-            Page::new("Restore", Tone::Caution, format!("complete, with {exceptions}: {there}"))
+            Page::new(name, Tone::Caution, format!("{did}, with {exceptions}: {there}"))
         };
         page.explanation = format!(
-            "{} written, {} there already, {} removed.",
+            "{} {}, {} there already, {} {}.",
             format::count(e.written),
+            if self.dry_run { "to be written" } else { "written" },
             format::count(e.unchanged),
             format::count(e.removed),
+            if self.dry_run { "to be removed" } else { "removed" },
         );
         page.fact("Target", self.target.to_string());
         page.fact("Snapshot", self.snapshot.to_string());
@@ -89,6 +101,10 @@ impl RestoreReport {
             "The target lacks what is listed here, or has it without what is named.",
         ));
         page.table(page::warnings(&self.warnings));
+        // Only a whole restore can be compared with its snapshot.
+        if self.dry_run || !self.path.is_empty() {
+            return page;
+        }
         page.next.push(format!(
             "Prove it: drover verify --repo {} --target {} --snapshot {}",
             self.repository,
