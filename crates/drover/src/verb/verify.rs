@@ -236,7 +236,7 @@ impl VerifyArgs {
     }
 }
 
-const DIFFERENCE: &str = "Keep the repository as it is, and read the list of problems.";
+const DIFFERENCE: &str = "Read the list of problems, and what is to be done below it.";
 const INCOMPLETE: &str = "Give the permissions that are missing, and verify again.";
 const EXPECTED: &str = "it was expected";
 

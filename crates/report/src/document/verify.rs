@@ -168,6 +168,14 @@ impl VerifyReport {
                         .to_owned(),
                 ]
             }
+            Verdict::Failed if self.method.as_str() == "landed and hashed" => vec![
+                "Restore the snapshot onto the target again: what differs is written again, and \
+                 with --delete what it lacks is removed."
+                    .to_owned(),
+            ],
+            Verdict::Failed if self.method.as_str() == "source against snapshot" => vec![
+                "Take another pass with --reread, and verify again.".to_owned(),
+            ],
             Verdict::Failed => vec![
                 "Keep the repository as it is, and this report with it.".to_owned(),
                 "If the source still stands, take it into a new repository: this version does not mend \
