@@ -85,7 +85,16 @@ fn a_config_of_another_repository() {
     lab.sync(&source).refused(12, "other-repository", "not the one");
     // Who has never been here sees that the keys are missing, and not a wrong password.
     fs::remove_dir_all(lab.path("state")).unwrap();
-    lab.verb("verify", &[""; 0]).refused(1, "damaged", "keys/");
+    let document = lab.verb("verify", &[""; 0]).expect(4).json();
+    let object = document["problems"][0]["object"].as_str().unwrap();
+    assert!(object.starts_with("keys/"), "{document}");
+    // Nor is a damaged one anything but a finding.
+    let config = Path::new(&lab.repository).join("config");
+    let mut bytes = fs::read(&config).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&config, bytes).unwrap();
+    let document = lab.verb("verify", &[""; 0]).expect(4).json();
+    assert_eq!(document["problems"][0]["object"], "config", "{document}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 
 use drover_crypt::hierarchy::{HierarchyError, UnlockError};
 use drover_plan::PlanError;
-use drover_repo::{ChunkError, RepositoryError, TreeError, state::StateError};
+use drover_repo::{ChunkError, RepositoryError, TreeError, names, state::StateError};
 use drover_report::{Failure, ParseError, Text};
 use drover_source::{SourceError, SshError, target::TargetErrorKind};
 use drover_store::StoreError;
@@ -174,6 +174,23 @@ impl Error {
     /// Whether the store denies access.
     pub fn is_denied(&self) -> bool {
         self.advice().0 == "denied"
+    }
+
+    /// The damaged object without which the repository does not open, and what is wrong with it.
+    pub fn damage(&self) -> Option<(&str, String)> {
+        let Self::Ops(drover_ops::Error::Repository(error)) = self else { return None };
+        match error {
+            RepositoryError::Config(error) => Some((names::CONFIG, error.to_string())),
+            RepositoryError::Unlock(UnlockError::Damaged { object, error })
+                if !matches!(error, HierarchyError::Memory(_)) =>
+            {
+                Some((object, error.to_string()))
+            }
+            RepositoryError::Unlock(UnlockError::Missing(object)) => {
+                Some((object, "it is missing".to_owned()))
+            }
+            _ => None,
+        }
     }
 
     fn advice(&self) -> Advice {

@@ -90,7 +90,9 @@ impl VerifyArgs {
         let mut report = match self.verified(&place, context) {
             // Nothing was found to be wrong, and nothing to be right.
             Err(error) if error.is_denied() => denied(&error),
-            report => report?,
+            // Without it nothing else can be looked at, and that is a finding of its own.
+            Err(error) => unopened(&error).ok_or(error)?,
+            Ok(report) => report,
         };
         report.repository = place.text();
         report.seconds = started.elapsed().as_secs_f64();
@@ -309,6 +311,22 @@ fn denied(error: &Error) -> VerifyReport {
         }],
         ..VerifyReport::default()
     }
+}
+
+/// The report of a verification that ended at a damaged config or key; `None` for other errors.
+fn unopened(error: &Error) -> Option<VerifyReport> {
+    let (object, message) = error.damage()?;
+    Some(VerifyReport {
+        verdict: Verdict::Failed,
+        method: Text::from("none"),
+        problems: vec![Problem {
+            kind: Text::from("damaged"),
+            object: Some(Text::from(object)),
+            message: Text::from(format!("{message}; what depends on it was not looked at")),
+            ..Problem::default()
+        }],
+        ..VerifyReport::default()
+    })
 }
 
 fn answer(report: VerifyReport) -> Answer {
