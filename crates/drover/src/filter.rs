@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use drover_plan::{Age, Rule, Size};
+use drover_plan::{Age, Rule, Size, ignore_file};
 use drover_source::{Filter, FilterOptions, filter};
 use drover_types::{RelativePath, clock};
 
@@ -24,7 +24,7 @@ pub struct FilterArgs {
     #[command(flatten)]
     rules: RuleArgs,
     /// Follow the rules in files of this name, such as .gitignore; may be given several times
-    #[arg(long = "ignore-file", value_name = "NAME", value_parser = name)]
+    #[arg(long = "ignore-file", value_name = "NAME", value_parser = ignore_file)]
     ignore_files: Vec<String>,
     /// Of directories marked by a CACHEDIR.TAG take the tag only
     #[arg(long)]
@@ -44,14 +44,6 @@ pub struct FilterArgs {
     /// Leave out files not changed for longer, such as "3650 days"
     #[arg(long, value_name = "AGE")]
     max_age: Option<Age>,
-}
-
-/// The name of an ignore file.
-fn name(text: &str) -> Result<String, String> {
-    match text.contains('/') || matches!(text, "" | "." | "..") {
-        true => Err("give a name, such as .gitignore, and no path".to_owned()),
-        false => Ok(text.to_owned()),
-    }
 }
 
 /// `--exclude` and `--include` in the order in which they were given.

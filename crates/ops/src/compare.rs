@@ -117,15 +117,12 @@ impl FirstNames {
             return Ok(None);
         }
         let key = (v.device, v.inode);
-        match self.0.get(key)? {
+        match self.0.count(key)? {
             None => {
                 self.0.insert(key, v.links - 1, entry.path.as_bytes())?;
                 Ok(None)
             }
-            Some(first) => {
-                self.0.count(key)?;
-                Ok(Some(record::decode_path(&first).map_err(StateError::from)?))
-            }
+            Some(first) => Ok(Some(record::decode_path(&first).map_err(StateError::from)?)),
         }
     }
 }

@@ -154,7 +154,7 @@ impl KeySession {
 
     /// Begins a new epoch for every slot, and for every writer that was not revoked: each takes it
     /// when it next opens the repository. Returns its number. Of two rotations at once, whatever
-    /// the store does with create-only puts, one at most succeeds.
+    /// the store does with create-only puts, each has an epoch of its own or fails.
     pub fn rotate(&self) -> Result<u32, Error> {
         if self.keyring.role() != Role::Owner {
             return Err(not_owner(HierarchyError::NotOwner));

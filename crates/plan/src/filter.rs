@@ -68,6 +68,14 @@ pub enum FilterError {
     Age,
 }
 
+/// The name of an ignore file.
+pub fn ignore_file(name: &str) -> Result<String, FilterError> {
+    match matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
+        true => Err(FilterError::IgnoreFile),
+        false => Ok(name.to_owned()),
+    }
+}
+
 impl Rule {
     /// Leaves out what `glob` matches, or takes it where `include` is set.
     pub fn new(include: bool, glob: &str) -> Result<Self, FilterError> {

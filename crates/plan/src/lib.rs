@@ -15,7 +15,7 @@ mod rate;
 mod table;
 
 pub use error::{PlanError, Problem};
-pub use filter::{Age, Filter, FilterError, Rule, Size};
+pub use filter::{Age, Filter, FilterError, Rule, Size, ignore_file};
 pub use location::{Location, LocationError, SftpUrl};
 pub use plan::{Hooks, Limits, Plan, Repository, Source, SourceName, Ssh, Target, is_fingerprint};
 pub use rate::{Rate, RateError};

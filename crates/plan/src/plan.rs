@@ -11,7 +11,8 @@ use std::{
 use toml::de::DeTable;
 
 use crate::{
-    Age, Filter, FilterError, Location, LocationError, PlanError, Problem, Rate,
+    Age, Filter, Location, LocationError, PlanError, Problem, Rate,
+    filter::ignore_file,
     table::{At, Table, Text},
 };
 
@@ -327,10 +328,7 @@ fn filter(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<Filter, Plan
     }
     let mut ignore_files = Vec::new();
     for At { value, start } in table.strings("ignore_files")? {
-        if matches!(value, "" | "." | "..") || value.contains(['/', '\0']) {
-            return Err(wrong("ignore_files", start)(FilterError::IgnoreFile));
-        }
-        ignore_files.push(value.to_owned());
+        ignore_files.push(ignore_file(value).map_err(wrong("ignore_files", start))?);
     }
     Ok(Filter {
         rules,

@@ -288,6 +288,10 @@ impl Source for Filtered {
     }
 
     fn walk(&self, options: &WalkOptions) -> Result<Walk, SourceError> {
+        // Most passes leave nothing out, and nothing is to be asked about each entry then.
+        if self.filter.options == FilterOptions::default() && !options.one_file_system {
+            return self.inner.walk(options);
+        }
         let marks = Arc::new(Marks::new(self.inner.clone(), self.filter.clone()));
         let mut inner = options.clone();
         if !self.count {

@@ -27,7 +27,7 @@ impl Keyring {
         // Each slot has a box in each epoch.
         for slot in keys.iter().filter(|o| is_slot(&o.name)).filter_map(|o| self.slot_in(o).ok()) {
             for epoch in self.epochs() {
-                let name = box_name(self.repository(), epoch, &slot.info);
+                let name = box_name(self.repository(), epoch, &slot.info.id);
                 if !keys.iter().any(|object| object.name == name) {
                     wrong.push((name, HierarchyError::BoxMissing));
                 }

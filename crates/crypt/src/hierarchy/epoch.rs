@@ -30,9 +30,9 @@ pub(super) fn epoch_name(repository: RepositoryId, number: u32) -> String {
     format!("{}/epoch-{number}", keys_folder(repository))
 }
 
-/// The name of a slot's box of an epoch.
-pub(super) fn box_name(repository: RepositoryId, number: u32, slot: &SlotInfo) -> String {
-    format!("{}-{}", epoch_name(repository, number), slot.hex())
+/// The name of the box of an epoch for the slot of this id.
+pub(super) fn box_name(repository: RepositoryId, number: u32, slot: &[u8; 8]) -> String {
+    format!("{}-{}", epoch_name(repository, number), data_encoding::HEXLOWER.encode(slot))
 }
 
 /// The secrets of one epoch, as far as a role has them.
@@ -112,7 +112,7 @@ impl EpochKeys {
         let escrow = wrap::wrap(&escrow_key(owner, header), header, slot_key.as_bytes());
         e.bytes(&sealed);
         e.raw(&escrow);
-        let name = box_name(repository, self.number, slot);
+        let name = box_name(repository, self.number, &slot.id);
         Ok(Object { name, bytes: sign(e, BOX_CONTEXT, root) })
     }
 }
@@ -192,11 +192,7 @@ impl<'a> SlotBox<'a> {
 
     /// The name of its object.
     pub(super) fn object_name(&self, repository: RepositoryId) -> String {
-        format!(
-            "{}-{}",
-            epoch_name(repository, self.number),
-            data_encoding::HEXLOWER.encode(&self.slot)
-        )
+        box_name(repository, self.number, &self.slot)
     }
 
     /// The slot's key, by the owner's key of this epoch, where `root` signed the box.

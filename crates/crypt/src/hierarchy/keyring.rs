@@ -146,7 +146,7 @@ fn open_epochs(
             .and_then(|found| Ok((found.slot, found.open(slot_key)?)))
             .map_err(|error| damaged(object, error))?;
         let (id, epoch) = opened;
-        let name = box_name(repository, epoch.number, &slot.info);
+        let name = box_name(repository, epoch.number, &slot.info.id);
         if id != slot.info.id || object.name != name {
             return Err(damaged(object, HierarchyError::OtherName));
         }
@@ -162,7 +162,7 @@ fn open_epochs(
     for object in keys.iter().filter(|object| epoch_number(&object.name).is_some()) {
         let (number, data, meta) = decode_epoch(&object.bytes, repository, &config.root)
             .map_err(|error| damaged(object, error))?;
-        let missing = || UnlockError::Missing(box_name(repository, number, &slot.info));
+        let missing = || UnlockError::Missing(box_name(repository, number, &slot.info.id));
         let epoch = epochs.get(&number).ok_or_else(missing)?;
         let data_fits = epoch.data.as_ref().is_none_or(|s| *s.public().key() == data);
         if object.name != epoch_name(repository, number) {
@@ -406,7 +406,7 @@ impl Keyring {
     fn slot_key(&self, slot: &SlotInfo, keys: &[Object]) -> Result<Key, HierarchyError> {
         let epoch = self.newest();
         let owner = epoch.owner.as_ref().ok_or(HierarchyError::NotOwner)?;
-        let name = box_name(self.repository, epoch.number, slot);
+        let name = box_name(self.repository, epoch.number, &slot.id);
         let object = keys.iter().find(|object| object.name == name);
         let found = SlotBox::decode(&object.ok_or(HierarchyError::NoBox)?.bytes, self.repository)?;
         if (found.number, found.slot) != (epoch.number, slot.id) {

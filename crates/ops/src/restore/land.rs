@@ -36,6 +36,7 @@ use rayon::prelude::*;
 
 use super::{
     Restore,
+    later::damaged_note,
     placements::{Placement, Sorted, Sorter},
     plan::{Found, Job},
     size,
@@ -492,11 +493,10 @@ impl Note {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let damaged = |source| Error::Decode { what: "a note on the target's disk".into(), source };
         let mut d = Decoder::new(bytes);
         let mut head = || Ok((d.u32()?, d.u32()?, d.u32()?, d.u8()?));
-        let (_, left, links, flags) = head().map_err(damaged)?;
-        let mut entry = record::decode_leaf(d.rest()).map_err(damaged)?;
+        let (_, left, links, flags) = head().map_err(damaged_note)?;
+        let mut entry = record::decode_leaf(d.rest()).map_err(damaged_note)?;
         entry.evidence = Evidence { links, ..Evidence::default() };
         Ok(Self { entry, left, sole: flags & SOLE != 0, replaces: flags & REPLACES != 0 })
     }

@@ -6,10 +6,15 @@ use drover_repo::record;
 use drover_source::target::{Scratch, Target};
 use drover_types::{
     Entry, RelativePath,
-    codec::{Decoder, Encoder},
+    codec::{DecodeError, Decoder, Encoder},
 };
 
 use crate::Error;
+
+/// What was noted on the target's disk is not what is read there.
+pub(super) fn damaged_note(source: DecodeError) -> Error {
+    Error::Decode { what: "a note on the target's disk".into(), source }
+}
 
 /// What waits until all files are there.
 pub(super) struct Later {
@@ -79,7 +84,6 @@ impl EntryList {
     }
 
     fn get(&self, number: usize) -> Result<Entry, Error> {
-        let damaged = |source| Error::Decode { what: "a note on the target's disk".into(), source };
         let begin = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         let mut bytes = vec![0; (self.ends[number] - begin) as usize];
         let read = match &self.scratch {
@@ -87,6 +91,8 @@ impl EntryList {
             None => 0,
         };
         let mut d = Decoder::new(&bytes[..read]);
-        d.bytes(read).and_then(|leaf| record::decode(leaf, d.rest(), &self.keys)).map_err(damaged)
+        d.bytes(read)
+            .and_then(|leaf| record::decode(leaf, d.rest(), &self.keys))
+            .map_err(damaged_note)
     }
 }

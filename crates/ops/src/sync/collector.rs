@@ -145,7 +145,7 @@ impl<'s> Collector<'s> {
             return Ok(());
         }
         let key = (v.device, v.inode);
-        if !self.first_names.count(key)? {
+        if self.first_names.count(key)?.is_none() {
             let mut value = Encoder::new();
             value.bytes(leaf);
             value.raw(side);

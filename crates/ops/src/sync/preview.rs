@@ -73,28 +73,21 @@ pub fn preview(
 ) -> Result<Preview, Error> {
     let name = name_of(&source.description(), options)?;
     observer.phase(Phase::Syncing);
-    let known = match last_pass {
-        Some(known) => {
-            let id = known.keys.source_id(name.as_bytes());
-            known.database.source(id)?.map(|last| (known, id, last))
-        }
-        None => None,
-    };
+    let known = last_pass.map(|known| (known, known.keys.source_id(name.as_bytes())));
+    let last = known.map(|(known, id)| known.database.source(id)).transpose()?.flatten();
     let walk_options =
         WalkOptions { one_file_system: options.one_file_system, ..WalkOptions::default() };
-    let last = known.as_ref().map(|(_, _, last)| last);
-    let walk = begin(source, &name, last, options, &walk_options)?;
+    let walk = begin(source, &name, last.as_ref(), options, &walk_options)?;
     let dedup = last_pass.map(|known| Dedup::new(&known.database));
     let mut tapes = Vec::new();
-    if let Some(known) = last_pass {
-        let id = known.keys.source_id(name.as_bytes());
+    if let Some((known, id)) = known {
         for (_, path) in known.folder.checkpoints(id) {
             tapes.push(Tape::new(TapeReader::open(&path)?, &known.keys));
         }
     }
-    let parent = match &known {
-        Some((known, id, last)) => {
-            let tape = TapeReader::open(&known.folder.manifest(*id, last.snapshot))?;
+    let parent = match known.zip(last) {
+        Some(((known, id), last)) => {
+            let tape = TapeReader::open(&known.folder.manifest(id, last.snapshot))?;
             Some(Tape::parent(tape, &known.keys, observer))
         }
         None => None,

@@ -23,7 +23,7 @@ use super::{dedup::Dedup, packer::Packer};
 use crate::{Cancel, Error};
 
 /// Zeros of a hole that are hashed at a time, in bytes: a fraction of a second.
-pub(crate) const ZEROS: u64 = 1 << 30;
+const ZEROS: u64 = 1 << 30;
 /// How many times a file is read before it counts as torn.
 const TRIES: usize = 3;
 /// Bytes of a window. At least twice the largest chunk, so that every window cuts one.
@@ -275,15 +275,12 @@ impl ReadContext<'_> {
         told: &mut u64,
     ) -> Result<(), ReadFailure> {
         push_hole(&mut progress.extents, hole.end - hole.start);
-        let mut at = hole.start;
-        while at < hole.end {
+        for part in stretches(hole) {
             if self.cancel.is_set() {
                 return Err(Error::Stopped.into());
             }
-            let len = (hole.end - at).min(ZEROS);
-            progress.hasher.update_zeros(len);
-            at += len;
-            self.reached(entry, at, told);
+            progress.hasher.update_zeros(part.end - part.start);
+            self.reached(entry, part.end, told);
         }
         Ok(())
     }
@@ -430,6 +427,12 @@ struct Progress {
 
 fn extents_len(extents: &[Extent]) -> u64 {
     extents.iter().map(Extent::len).sum()
+}
+
+/// The parts of a hole that are hashed at a time.
+pub(crate) fn stretches(hole: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let starts = hole.clone().step_by(ZEROS as usize);
+    starts.map(move |start| start..hole.end.min(start.saturating_add(ZEROS)))
 }
 
 fn push_hole(extents: &mut Vec<Extent>, len: u64) {

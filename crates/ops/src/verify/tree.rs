@@ -23,7 +23,7 @@ use crate::{
     compare::{Comparison, FirstNames, differences},
     merge::{Merged, Ordered, merge},
     reading::ReaderSession,
-    sync::reader::ZEROS,
+    sync::reader::stretches,
 };
 
 /// What a snapshot is compared with.
@@ -342,10 +342,8 @@ impl Check<'_> {
     /// Hashes the zeros of a hole, as long as nobody wants to stop: what was hashed by then is of
     /// no interest.
     fn hole(&self, hasher: &mut FileHasher, hole: std::ops::Range<u64>, cancel: &Cancel) {
-        let mut left = hole.end - hole.start;
-        while left > 0 && !cancel.is_set() {
-            hasher.update_zeros(left.min(ZEROS));
-            left -= left.min(ZEROS);
+        for part in stretches(hole).take_while(|_| !cancel.is_set()) {
+            hasher.update_zeros(part.end - part.start);
         }
     }
 

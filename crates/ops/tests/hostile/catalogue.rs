@@ -121,6 +121,13 @@ fn like_guard(r: &mut Rogue, mode: u64) -> Vec<Raw> {
     tree([Raw { mode, links: 2, ..r.content("f", b"12345") }])
 }
 
+/// Another name of the file outside in place of `f`, with the time that `f` had.
+fn another_name_of_the_same_time(target: &Path, guard: &Path) {
+    let old = fs::metadata(target.join("f")).unwrap().modified().unwrap();
+    fs::File::open(guard.join("file")).unwrap().set_modified(old).unwrap();
+    replace_by(target, "f", |at| fs::hard_link(guard.join("file"), at).unwrap());
+}
+
 fn replace_by(target: &Path, name: &str, put: impl FnOnce(&Path)) {
     let path = target.join(name);
     match fs::symlink_metadata(&path) {
@@ -262,11 +269,7 @@ fn parents() -> Vec<Case> {
         case("another name of the file outside, other mode", Landed, |r, _| like_guard(r, 0o4777))
             .user(Excepted(&["f"]))
             .after(|r, _| like_guard(r, 0o600))
-            .planted(|target, guard| {
-                let old = fs::metadata(target.join("f")).unwrap().modified().unwrap();
-                fs::File::open(guard.join("file")).unwrap().set_modified(old).unwrap();
-                replace_by(target, "f", |at| fs::hard_link(guard.join("file"), at).unwrap());
-            })
+            .planted(another_name_of_the_same_time)
             .shared(),
         case("another name of a file outside, as it is, gets names", Landed, |r, _| {
             let mut entries = like_guard(r, 0o640);
@@ -276,11 +279,7 @@ fn parents() -> Vec<Case> {
             entries
         })
         .after(|r, _| like_guard(r, 0o600))
-        .planted(|target, guard| {
-            let old = fs::metadata(target.join("f")).unwrap().modified().unwrap();
-            fs::File::open(guard.join("file")).unwrap().set_modified(old).unwrap();
-            replace_by(target, "f", |at| fs::hard_link(guard.join("file"), at).unwrap());
-        })
+        .planted(another_name_of_the_same_time)
         .shared(),
         case("a FIFO in place of a file", Landed, |r, _| tree([r.content("f", b"new")]))
             .after(|r, _| tree([r.content("f", b"old")]))

@@ -53,25 +53,25 @@ impl LinkMap {
         get().map_err(|error| self.error(error))
     }
 
-    /// Notes that one more of the names of `key` came; `false` where nothing is remembered of it.
-    /// After the last name nothing is.
-    pub fn count(&mut self, key: FileKey) -> Result<bool, StateError> {
-        let Some(open) = &self.open else { return Ok(false) };
+    /// Notes that one more of the names of `key` came. Returns what is remembered of it; after the
+    /// last name nothing is any more.
+    pub fn count(&mut self, key: FileKey) -> Result<Option<Vec<u8>>, StateError> {
+        let Some(open) = &self.open else { return Ok(None) };
         let count = || {
             let mut table = open.changes.open_table(LINKS)?;
             let mut entry = match table.get_mut(key)? {
-                None => return Ok(false),
+                None => return Ok(None),
                 Some(entry) => entry,
             };
             let (left, value) = entry.value();
+            let value = value.to_vec();
             if left > 1 {
-                let value = value.to_vec();
                 entry.insert((left - 1, &value[..]))?;
             } else {
                 drop(entry);
                 table.remove(key)?;
             }
-            Ok(true)
+            Ok(Some(value))
         };
         count().map_err(|error| self.error(error))
     }
@@ -171,7 +171,7 @@ mod tests {
                 let key = (number % 3, number);
                 let known = model.get(&key).map(|(_, value)| value.clone());
                 prop_assert_eq!(map.get(key).unwrap(), known.clone());
-                prop_assert_eq!(map.count(key).unwrap(), known.is_some());
+                prop_assert_eq!(map.count(key).unwrap(), known);
                 match model.get_mut(&key) {
                     Some((1, _)) => drop(model.remove(&key)),
                     Some((left, _)) => *left -= 1,
@@ -190,7 +190,7 @@ mod tests {
     fn nothing_is_made_before_it_is_needed() {
         let mut map = LinkMap::new(Path::new("/there is no such folder"));
         assert_eq!(map.get((1, 2)).unwrap(), None);
-        assert!(!map.count((1, 2)).unwrap());
+        assert_eq!(map.count((1, 2)).unwrap(), None);
         map.insert((1, 2), 0, b"its only name").unwrap();
         let error = map.insert((1, 2), 1, b"its first name").unwrap_err();
         assert!(error.to_string().contains("no such folder"), "{error}");

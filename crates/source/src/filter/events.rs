@@ -98,12 +98,11 @@ impl Events {
                 }
             }
             None => {
-                let path = entry.path.clone();
+                let elsewhere = entry.evidence.device != device;
+                let left_out = is_directory && self.one_file_system && elsewhere;
+                let mount = left_out.then(|| entry.path.clone());
                 self.ready.push_back(WalkEvent::Entry(entry));
-                let elsewhere = self.ready.back().is_some_and(|event| {
-                    matches!(event, WalkEvent::Entry(entry) if entry.evidence.device != device)
-                });
-                if is_directory && self.one_file_system && elsewhere {
+                if let Some(path) = mount {
                     let rule = self.marks.filter.labels.one_file_system.clone();
                     self.unseen.push(path.clone());
                     let share = Share { unseen: 1, ..Share::default() };
