@@ -270,7 +270,9 @@ impl ParkedFile {
         let (parent, name) = self.target.place(&path, WHAT)?;
         let pointed =
             point_at(parent.fd(), self.temporary.as_deref().unwrap_or(name)).map_err(failed)?;
-        if Object::pointed(&pointed).status().map_err(failed)?.identity != self.identity {
+        let status = Object::pointed(&pointed).status().map_err(failed)?;
+        // File systems give the inode of what was removed to what is made next.
+        if status.kind != FileType::RegularFile || status.identity != self.identity {
             return Err(swapped(&path, WHAT));
         }
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
