@@ -10,6 +10,12 @@ pub trait Content {
     /// Reads from `offset` into `buffer`; how many bytes came. Fewer than asked for is allowed, and
     /// 0 is the end. The error is the source's.
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether what is in front has to be read, and paid for, to read what is behind: such a file is
+    /// not sampled.
+    fn is_sequential(&self) -> bool {
+        false
+    }
 }
 
 impl Content for &[u8] {
@@ -42,11 +48,15 @@ impl<'a> Reader<'a> {
         self.content.size()
     }
 
+    pub fn is_sequential(&self) -> bool {
+        self.content.is_sequential()
+    }
+
     /// Fills `buffer` from `offset` as far as the file goes; how many bytes came.
     pub fn fill(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < buffer.len() {
-            match self.content.read_at(offset + done as u64, &mut buffer[done..]) {
+            match self.content.read_at(offset.saturating_add(done as u64), &mut buffer[done..]) {
                 Ok(0) => break,
                 // A source that says more than it was asked for is not believed.
                 Ok(n) => done += n.min(buffer.len() - done),

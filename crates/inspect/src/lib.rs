@@ -10,10 +10,12 @@
 //! here panics on input; identifiers leave only as keyed hashes, and values of patients' data only as
 //! counts and as shapes that keep no character of them.
 
+pub mod archive;
 pub mod content;
 pub mod date;
 pub mod dicom;
 pub mod entropy;
+pub mod hl7;
 mod inspector;
 pub mod key;
 pub mod kind;
@@ -23,11 +25,12 @@ mod ransom;
 pub mod survey;
 pub mod text;
 
+pub use archive::ArchiveLimits;
 pub use content::Content;
 pub use date::Date;
-pub use dicom::{DicomHeader, Equipment, Oddity};
+pub use dicom::{DicomDirectory, DicomHeader, Equipment, Oddity};
 pub use entropy::Entropy;
-pub use inspector::{InspectOptions, Inspection, Inspector, Protection};
+pub use inspector::{ArchiveContents, InspectOptions, Inspection, Inspector, Protection};
 pub use key::HashKey;
 pub use kind::{Class, FileType};
 pub use phi::{PhiCounts, PhiKind};

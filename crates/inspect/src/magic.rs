@@ -319,3 +319,14 @@ pub(crate) fn by_name(name: &[u8], extension: &[u8]) -> Option<T> {
         _ => return None,
     })
 }
+
+/// Extensions of formats that are known here: bytes that look random are none of them.
+pub(crate) fn promises_format(extension: &[u8]) -> bool {
+    const KNOWN: [&[u8]; 38] = [
+        b"doc", b"docx", b"xls", b"xlsx", b"ppt", b"pptx", b"pdf", b"rtf", b"txt", b"csv", b"log",
+        b"xml", b"json", b"html", b"htm", b"sql", b"jpg", b"jpeg", b"png", b"gif", b"tif", b"tiff",
+        b"bmp", b"zip", b"gz", b"tar", b"dcm", b"hl7", b"mdb", b"accdb", b"sqlite", b"pst", b"mp4",
+        b"avi", b"wav", b"mdf", b"bak", b"vmdk",
+    ];
+    KNOWN.contains(&extension)
+}

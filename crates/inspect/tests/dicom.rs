@@ -1,5 +1,7 @@
 //! DICOM objects as archives hold them: in each syntax, and against the standard.
 
+#![allow(clippy::unwrap_used, reason = "what is not there is a failure")]
+
 mod support;
 
 use drover_inspect::{
@@ -82,7 +84,7 @@ fn what_the_standard_does_not_allow_is_read_and_named() {
 #[test]
 fn a_cut_anywhere_is_survived_and_noticed() {
     let file = Object::default().file(Writing::Explicit);
-    for end in 400..file.len() {
+    for end in (400..1100).chain((1100..file.len()).step_by(97)) {
         let cut = header(&file[..end]);
         assert!(
             cut.oddities.contains(&Oddity::Truncated) || cut.modality.is_empty() || !cut.has_pixels,

@@ -367,14 +367,14 @@ fn hashed(key: &HashKey, what: &[u8], value: &[u8]) -> Option<u64> {
 }
 
 /// Where the data set begins and how it is written.
-struct Start {
-    at: usize,
-    syntax: Syntax,
+pub(super) struct Start {
+    pub at: usize,
+    pub syntax: Syntax,
     deflated: bool,
 }
 
 /// The meta header at `at`, in explicit little endian whatever follows it.
-fn meta(data: &[u8], mut at: usize, header: &mut DicomHeader) -> Result<Start, Stop> {
+pub(super) fn meta(data: &[u8], mut at: usize, header: &mut DicomHeader) -> Result<Start, Stop> {
     loop {
         let found = match element(data, at, EXPLICIT_LITTLE) {
             Ok(found) if found.tag.0 == 0x0002 => found,
@@ -383,6 +383,9 @@ fn meta(data: &[u8], mut at: usize, header: &mut DicomHeader) -> Result<Start, S
         };
         let end = found.end(data, EXPLICIT_LITTLE)?;
         let value = found.value(data).ok_or(Stop::End)?;
+        if found.tag == (0x0002, 0x0002) {
+            header.sop_class = uid(value);
+        }
         if found.tag == (0x0002, 0x0010) {
             header.transfer_syntax = uid(value);
         }
@@ -479,7 +482,7 @@ pub(crate) fn read(
         Some(Stop::End) => gathered.header.oddities.push(Oddity::Truncated),
         None => {}
     }
-    if let Some((at, length)) = gathered.pixels {
+    if let Some((at, length)) = gathered.pixels.filter(|_| !reader.is_sequential()) {
         sample(reader, &mut gathered, at as u64, length, key)?;
     }
     Ok(gathered.finish(key))

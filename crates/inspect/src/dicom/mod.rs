@@ -9,8 +9,11 @@
 //! than announced, cut off. As much as can be read of them is, and [`Oddity`] says what was met.
 
 mod charset;
+mod directory;
 mod header;
 mod parse;
 
-pub use header::{DicomHeader, Equipment, Oddity};
+pub use directory::DicomDirectory;
+pub(crate) use directory::{is_directory, read_directory};
+pub use header::{DicomHeader, Equipment, Identifies, Oddity};
 pub(crate) use header::{looks_like, read};

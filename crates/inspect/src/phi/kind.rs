@@ -125,9 +125,19 @@ impl PhiCounts {
     }
 
     /// Counts one value.
-    pub fn add(&mut self, kind: PhiKind, value: &[u8]) {
+    pub(crate) fn add(&mut self, kind: PhiKind, value: &[u8]) {
         self.counts[kind as usize] = self.counts[kind as usize].saturating_add(1);
         self.shapes[kind as usize].get_or_insert_with(|| Shape::of(value));
+    }
+
+    /// Adds what was found elsewhere.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for kind in 0..KINDS {
+            self.counts[kind] = self.counts[kind].saturating_add(other.counts[kind]);
+            if self.shapes[kind].is_none() {
+                self.shapes[kind].clone_from(&other.shapes[kind]);
+            }
+        }
     }
 
     /// Counts one value whose form is known without it.

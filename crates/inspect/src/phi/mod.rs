@@ -1,8 +1,24 @@
-//! Patients' data in text.
+//! Patients' data in text: what is found, how it is judged, and what is never kept.
+//!
+//! ```text
+//! pieces → TextScanner → blocks of whole lines → fields of known meaning (tables, HL7 v2, X12)
+//!                                              → runs of digits and @ → labels → rules of each kind
+//! ```
+//!
+//! Digits and `@` are what is looked for, since every value of these kinds has one of them; words before
+//! are read only there. What a value has to be follows the rules of those who give such numbers out.
 
+mod digits;
+mod free;
 mod kind;
+mod label;
+mod lines;
+mod scan;
 mod table;
+mod values;
 
 pub(crate) use kind::KINDS;
 pub use kind::{PhiCounts, PhiKind, Shape};
+pub(crate) use scan::counting;
+pub use scan::{Span, TextScanner};
 pub(crate) use table::header_columns;

@@ -5,17 +5,26 @@ use super::PhiKind;
 /// Columns of a table that are looked at.
 const COLUMNS: usize = 256;
 
+/// What a column's name promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    /// Values of this kind.
+    Of(PhiKind),
+    /// Numbers of something else, whatever they look like.
+    Other,
+    /// Nothing.
+    Plain,
+}
+
 /// What the header of a table says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Between fields: comma, semicolon, tab or bar.
     pub separator: u8,
-    /// For each column the kind that its name promises.
-    pub kinds: Vec<Option<PhiKind>>,
+    /// For each column what its name promises.
+    pub columns: Vec<Column>,
     /// Whether a column's name is about patients at all, identifying by itself or not.
     pub patients: bool,
-    /// Bytes of the header with its line end.
-    pub length: usize,
 }
 
 /// The fields of one line, without their quotes; `None` where a quote does not close.
@@ -44,14 +53,10 @@ fn fields(line: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
     }
 }
 
-/// Reads the first line of `text` as the header of a table, where it is one: at least three columns
-/// with names, and a second line with as many fields.
-pub(crate) fn header(text: &[u8]) -> Option<Header> {
-    let text_start = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let skipped = text.len() - text_start.len();
-    let end = memchr::memchr(b'\n', text_start)?;
-    let line = text_start[..end].strip_suffix(b"\r").unwrap_or(&text_start[..end]);
-    let after = &text_start[end + 1..];
+/// Reads `line` as the header of a table, where it is one: at least three columns with names, and a
+/// line `after` it with as many fields.
+pub(super) fn header_of(line: &[u8], after: &[u8]) -> Option<Header> {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let second_end = memchr::memchr(b'\n', after).unwrap_or(after.len());
     let second = after[..second_end].strip_suffix(b"\r").unwrap_or(&after[..second_end]);
     if line.len() > 8192 {
@@ -65,7 +70,7 @@ pub(crate) fn header(text: &[u8]) -> Option<Header> {
                 && name.first().is_none_or(|b| !b.is_ascii_digit())
                 && !name.iter().any(|b| matches!(b, b'{' | b'}' | b'<' | b'>' | b'=' | b'(' | b'.'))
         };
-        if !names.iter().all(is_name) || names.iter().filter(|name| name.is_empty()).count() > 1 {
+        if !names.iter().all(is_name) || names.iter().filter(|name| name.is_empty()).count() > 2 {
             return None;
         }
         let known = names.iter().any(|name| column(name).is_some());
@@ -75,15 +80,22 @@ pub(crate) fn header(text: &[u8]) -> Option<Header> {
         if !same && !(known && (second.is_empty() || width.is_none())) {
             return None;
         }
-        let kinds = names.iter().map(|name| column(name)).collect();
+        let columns = names.iter().map(|name| match column(name) {
+            Some(kind) => Column::Of(kind),
+            None if is_other(name) => Column::Other,
+            None => Column::Plain,
+        });
+        let columns = columns.collect();
         let patients = names.iter().any(|name| is_about_patients(name)) || known;
-        Some(Header { separator, kinds, patients, length: skipped + end + 1 })
+        Some(Header { separator, columns, patients })
     })
 }
 
 /// Whether `text` begins with the header of a table, and then whether its columns are of patients.
 pub(crate) fn header_columns(text: &[u8]) -> Option<bool> {
-    header(text).map(|header| header.patients)
+    let end = memchr::memchr(b'\n', text)?;
+    let line = text[..end].strip_suffix(b"\r").unwrap_or(&text[..end]);
+    header_of(line, &text[end + 1..]).map(|header| header.patients)
 }
 
 /// A name in lower case, only its letters and digits.
@@ -180,6 +192,31 @@ fn column(name: &[u8]) -> Option<PhiKind> {
         | b"cardno" | b"pan" | b"paymentcard" => PhiKind::PaymentCard,
         _ => return None,
     })
+}
+
+/// Names of columns that hold numbers of other things.
+fn is_other(name: &[u8]) -> bool {
+    let name = squeezed(name);
+    const WORDS: [&[u8]; 17] = [
+        b"sku",
+        b"order",
+        b"orderno",
+        b"ordernumber",
+        b"orderid",
+        b"part",
+        b"partno",
+        b"partnumber",
+        b"item",
+        b"itemno",
+        b"invoice",
+        b"invoiceno",
+        b"serial",
+        b"serialno",
+        b"serialnumber",
+        b"tracking",
+        b"asset",
+    ];
+    WORDS.contains(&name.as_slice())
 }
 
 /// Names of columns that say that rows are patients.

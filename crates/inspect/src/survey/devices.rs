@@ -6,6 +6,7 @@ use super::distinct::{Count, Distinct};
 use crate::{
     date::Date,
     dicom::{DicomHeader, Equipment},
+    hl7::widen,
 };
 
 /// Machines that are told apart; what comes after is counted as one, `others`.
@@ -177,13 +178,6 @@ fn key(machine: &Equipment, modality: &str) -> Key {
         (Grouping::Nothing, [modality.to_owned(), institution, department, String::new()])
     };
     Key { grouping, parts }
-}
-
-pub(super) fn widen(seen: &mut Option<(Date, Date)>, other: Option<(Date, Date)>) {
-    *seen = match (*seen, other) {
-        (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-        (one, other) => one.or(other),
-    };
 }
 
 fn remember(set: &mut BTreeSet<String>, text: &str) {

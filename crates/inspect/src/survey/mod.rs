@@ -6,6 +6,7 @@
 
 mod devices;
 mod distinct;
+mod interfaces;
 mod paths;
 mod studies;
 mod types;
@@ -14,6 +15,7 @@ use drover_types::RelativePath;
 
 pub use devices::{Device, Grouping, Software};
 pub use distinct::Count;
+pub use interfaces::Interface;
 pub use studies::{Anomaly, AnomalyKind, Period, Reconciliation};
 pub use types::TypeRow;
 
@@ -50,6 +52,17 @@ pub struct PhiRow {
     pub bytes: u64,
     /// The five with the smallest paths.
     pub examples: Vec<PhiExample>,
+}
+
+/// Messages that no row of the interfaces counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessagesApart {
+    /// Of interfaces beyond the 4,096 that are told apart.
+    pub others: u64,
+    /// Headers that could not be read.
+    pub malformed: u64,
+    /// Control ids that came twice, in two surveys that were put together.
+    pub duplicate_ids: u64,
 }
 
 /// Files of one verdict, and a few of them.
@@ -92,10 +105,15 @@ pub struct Survey {
     types: types::Types,
     devices: devices::Devices,
     studies: studies::Studies,
+    interfaces: interfaces::Interfaces,
     phi: [PhiSum; KINDS],
     encrypted: Tally,
     ransomed: Tally,
     notes: Tally,
+    not_as_named: Tally,
+    archives: Tally,
+    members: u64,
+    scanned: u64,
     databases: Tally,
     disks: Tally,
     keys: Tally,
@@ -126,6 +144,9 @@ impl Survey {
             self.devices.add(header, size);
             self.studies.add(path, header);
         }
+        if let Some(messages) = &inspection.messages {
+            self.interfaces.add(messages);
+        }
         for kind in PhiKind::ALL {
             let values = inspection.phi.of(kind);
             let Some(shape) = inspection.phi.shape(kind).filter(|_| values > 0) else { continue };
@@ -139,6 +160,7 @@ impl Survey {
         match inspection.protection {
             Some(Protection::Encrypted) => self.encrypted.add(path, size),
             Some(Protection::Ransomed { .. }) => self.ransomed.add(path, size),
+            Some(Protection::NotAsNamed) => self.not_as_named.add(path, size),
             Some(Protection::RansomNote { .. }) => self.notes.add(path, size),
             None => {}
         }
@@ -149,6 +171,11 @@ impl Survey {
                 self.keys.add(path, size)
             }
             _ => {}
+        }
+        self.scanned = self.scanned.saturating_add(inspection.scanned);
+        if let Some(archive) = &inspection.archive {
+            self.archives.add(path, size);
+            self.members = self.members.saturating_add(archive.members);
         }
         if inspection.partly {
             self.partly.add(path, size);
@@ -167,6 +194,7 @@ impl Survey {
         self.types.merge(other.types);
         self.devices.merge(other.devices);
         self.studies.merge(other.studies);
+        self.interfaces.merge(other.interfaces);
         for (sum, more) in self.phi.iter_mut().zip(other.phi) {
             sum.files += more.files;
             sum.values = sum.values.saturating_add(more.values);
@@ -176,6 +204,10 @@ impl Survey {
         self.encrypted.merge(other.encrypted);
         self.ransomed.merge(other.ransomed);
         self.notes.merge(other.notes);
+        self.not_as_named.merge(other.not_as_named);
+        self.archives.merge(other.archives);
+        self.members = self.members.saturating_add(other.members);
+        self.scanned = self.scanned.saturating_add(other.scanned);
         self.databases.merge(other.databases);
         self.disks.merge(other.disks);
         self.keys.merge(other.keys);
@@ -196,6 +228,22 @@ impl Survey {
     /// Patients, studies, series and instances by modality and year, and what does not add up.
     pub fn reconciliation(&self) -> Reconciliation {
         self.studies.reconciliation()
+    }
+
+    /// Who sends what to whom by HL7 v2, most messages first.
+    pub fn interfaces(&self) -> Vec<Interface> {
+        self.interfaces.rows()
+    }
+
+    /// What of the messages is in no row: of too many interfaces, with headers that cannot be read, and
+    /// control ids that came twice by way of [`Survey::merge`].
+    pub fn messages_apart(&self) -> MessagesApart {
+        let interfaces = &self.interfaces;
+        MessagesApart {
+            others: interfaces.others,
+            malformed: interfaces.malformed,
+            duplicate_ids: interfaces.across,
+        }
     }
 
     /// What was found of each kind, those with values only, in the order of [`PhiKind::ALL`].
@@ -221,6 +269,27 @@ impl Survey {
     /// Files that look encrypted and have a name that ransomware gives.
     pub fn ransomed(&self) -> &Tally {
         &self.ransomed
+    }
+
+    /// Files that look encrypted under a name that promises a format which is not: by ransomware that is
+    /// not known, or by an encryption of files.
+    pub fn not_as_named(&self) -> &Tally {
+        &self.not_as_named
+    }
+
+    /// Archives and documents whose members were looked into.
+    pub fn archives(&self) -> &Tally {
+        &self.archives
+    }
+
+    /// Members of these that were looked into.
+    pub fn members(&self) -> u64 {
+        self.members
+    }
+
+    /// Bytes of text that were looked through for patients' data.
+    pub fn scanned(&self) -> u64 {
+        self.scanned
     }
 
     /// Files with the name of a ransom note.

@@ -1,5 +1,6 @@
 //! Files to inspect: DICOM objects made element by element, in every syntax, well and badly.
 
+#![allow(clippy::unwrap_used, reason = "what is not there is a failure")]
 #![allow(dead_code, reason = "each test uses some of it")]
 
 use drover_inspect::{HashKey, InspectOptions, Inspection, Inspector};
