@@ -118,6 +118,8 @@ verbs! {
     Key(verb::key::KeyArgs) = "key",
     /// Show or check the tamper-evident audit log
     Log(verb::log::LogArgs) = "log",
+    /// Look at a server itself: system, services, listeners, peers, accounts, and what is risky
+    Audit(verb::audit::AuditArgs) = "audit",
     /// Migrate a made-up clinic end to end on this machine
     Demo(verb::demo::DemoArgs) = "demo",
     /// Render a report again

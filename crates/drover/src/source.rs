@@ -92,6 +92,25 @@ impl Origin {
         }
     }
 
+    /// How its server is reached; `None` of this machine.
+    pub fn ssh_options(&self, context: &Context) -> Result<Option<SftpOptions>, Error> {
+        match self {
+            Self::Directory(_) => Ok(None),
+            Self::Server(url, ssh) => options(url, ssh, context).map(Some),
+        }
+    }
+
+    /// Whether both are of one server, as one account.
+    pub fn same_server(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Directory(_), Self::Directory(_)) => true,
+            (Self::Server(a, _), Self::Server(b, _)) => {
+                (&a.host, a.port, &a.user) == (&b.host, b.port, &b.user)
+            }
+            _ => false,
+        }
+    }
+
     /// Opens it; a server is asked for its key, and for what it takes.
     pub fn open(&self, context: &Context) -> Result<Arc<dyn Source>, Error> {
         match self {

@@ -17,6 +17,7 @@ mod pipeline;
 mod reading;
 mod rebuild;
 mod restore;
+pub mod server;
 pub mod session;
 pub mod sync;
 mod verify;

@@ -3,9 +3,11 @@
 //! `{"schema": "drover.<verb>/1", …the verb's fields…, "error": {…} where it failed}`. Fields are
 //! added within a version, never renamed or removed.
 
+pub mod audit;
 pub mod demo;
 pub mod diff;
 pub mod exception;
+pub mod finding;
 pub mod init;
 pub mod key;
 pub mod log;
@@ -116,6 +118,8 @@ bodies! {
     Key(key::KeyReport) = "key",
     /// The audit log.
     Log(log::LogReport) = "log",
+    /// What a server is, and what is risky about it.
+    Audit(audit::AuditReport) = "audit",
     /// The demo.
     Demo(demo::DemoReport) = "demo",
 }

@@ -17,9 +17,15 @@ mod text;
 
 pub use document::{
     Body, Document, Failure, ParseError,
+    audit::{
+        AuditAccount, AuditBackup, AuditCheck, AuditDisk, AuditJob, AuditListener, AuditMount,
+        AuditPeer, AuditReport, AuditServer, AuditService, AuditShare, AuditSystem, AuditTimer,
+        AuditTls, AuditUnanswered,
+    },
     demo::{DemoReport, DemoStep},
     diff::{ChangeItem, DiffReport, DiffTotals},
     exception::{ExceptionItem, PathText},
+    finding::FindingItem,
     init::InitReport,
     key::{KeyReport, SlotItem, WriterItem},
     log::{LogItem, LogReport},

@@ -11,6 +11,7 @@
 pub mod beneath;
 mod error;
 pub mod filter;
+pub mod host;
 pub mod local;
 mod ordered;
 pub mod sftp;

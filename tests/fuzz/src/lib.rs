@@ -22,6 +22,7 @@ pub mod names;
 pub mod pack;
 pub mod plan;
 pub mod report;
+pub mod server;
 mod shared;
 pub mod snapshot;
 pub mod tape;
@@ -46,5 +47,5 @@ macro_rules! targets {
 }
 
 targets! {
-    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names
+    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server
 }

@@ -1,5 +1,6 @@
 //! One file for each verb: its arguments, and what it does with them.
 
+pub mod audit;
 pub mod cat;
 pub mod completions;
 pub mod demo;

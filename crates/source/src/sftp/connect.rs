@@ -51,41 +51,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, checks the host's key, and lets the server check the user.
+    /// A session with a channel for SFTP.
     pub(super) fn open(options: &SftpOptions) -> Result<Self, SshError> {
-        let host = options.place();
-        let connect = |source| SshError::Connect { host: host.clone(), source };
-        let socket = tcp(&options.host, options.port).map_err(connect)?;
-        let other = socket.try_clone().map_err(connect)?;
-        let handshake = |source| SshError::Handshake { host: host.clone(), source };
-        let mut session = Session::new().map_err(handshake)?;
-        session.set_timeout(u32::try_from(ANSWER.as_millis()).unwrap_or(u32::MAX));
-        let known = KnownKeys::read(&session, &options.known_hosts, &options.host, options.port)?;
-        let host_keys = known.preference();
-        for (method, list) in [
-            (MethodType::Kex, KEX),
-            (MethodType::HostKey, &host_keys),
-            (MethodType::CryptCs, CIPHER),
-            (MethodType::CryptSc, CIPHER),
-            (MethodType::MacCs, MAC),
-            (MethodType::MacSc, MAC),
-        ] {
-            session.method_pref(method, list).map_err(handshake)?;
-        }
-        session.set_tcp_stream(socket);
-        session.handshake().map_err(handshake)?;
-        recognise(&session, options, &known)?;
-        log_in(&session, options)?;
-        let sftp = session.sftp().map_err(|source| SshError::NoSftp { host, source })?;
-        let method = |method| session.methods(method).unwrap_or("none");
-        let algorithms = format!(
-            "{}, {}, {}, {}",
-            method(MethodType::Kex),
-            method(MethodType::HostKey),
-            method(MethodType::CryptSc),
-            method(MethodType::MacSc)
-        );
-        Ok(Self { sftp, _session: session, socket: other, algorithms })
+        let (session, socket, algorithms) = session(options)?;
+        let sftp =
+            session.sftp().map_err(|source| SshError::NoSftp { host: options.place(), source })?;
+        Ok(Self { sftp, _session: session, socket, algorithms })
     }
 
     /// Cuts the connection, so that nothing that is still to be said waits for an answer.
@@ -93,6 +64,43 @@ impl Connection {
         // It may be cut already.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
+}
+
+/// Connects, checks the host's key, and lets the server check the user. With the session come
+/// another handle of its socket, and what both sides agreed on.
+pub(crate) fn session(options: &SftpOptions) -> Result<(Session, TcpStream, String), SshError> {
+    let host = options.place();
+    let connect = |source| SshError::Connect { host: host.clone(), source };
+    let socket = tcp(&options.host, options.port).map_err(connect)?;
+    let other = socket.try_clone().map_err(connect)?;
+    let handshake = |source| SshError::Handshake { host: host.clone(), source };
+    let mut session = Session::new().map_err(handshake)?;
+    session.set_timeout(u32::try_from(ANSWER.as_millis()).unwrap_or(u32::MAX));
+    let known = KnownKeys::read(&session, &options.known_hosts, &options.host, options.port)?;
+    let host_keys = known.preference();
+    for (method, list) in [
+        (MethodType::Kex, KEX),
+        (MethodType::HostKey, &host_keys),
+        (MethodType::CryptCs, CIPHER),
+        (MethodType::CryptSc, CIPHER),
+        (MethodType::MacCs, MAC),
+        (MethodType::MacSc, MAC),
+    ] {
+        session.method_pref(method, list).map_err(handshake)?;
+    }
+    session.set_tcp_stream(socket);
+    session.handshake().map_err(handshake)?;
+    recognise(&session, options, &known)?;
+    log_in(&session, options)?;
+    let method = |method| session.methods(method).unwrap_or("none");
+    let algorithms = format!(
+        "{}, {}, {}, {}",
+        method(MethodType::Kex),
+        method(MethodType::HostKey),
+        method(MethodType::CryptSc),
+        method(MethodType::MacSc)
+    );
+    Ok((session, other, algorithms))
 }
 
 fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {

@@ -30,6 +30,7 @@ use rustix::io::Errno;
 use ssh2::{ErrorCode, FileStat, Sftp};
 
 pub use connect::SshSecrets;
+pub(crate) use connect::session;
 pub use error::SshError;
 use pool::{Lease, Pool};
 
@@ -70,7 +71,7 @@ pub struct SftpOptions {
 }
 
 impl SftpOptions {
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 }
