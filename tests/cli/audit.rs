@@ -5,7 +5,7 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
 };
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    lab::{Answer, Lab},
+    lab::{Answer, Lab, is_long},
     sshd::Sshd,
 };
 
@@ -303,4 +303,68 @@ fn each_server_of_a_plan_is_looked_at_once() {
     assert!(hosts[0]["checks"].as_array().unwrap().len() > 30);
     assert_eq!(hosts[1]["error"]["kind"], "ssh-connection");
     assert_eq!(answer["error"]["kind"], "ssh-connection");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_no_audit() {
+    let Some(sshd) = Sshd::start("ForceCommand /bin/false") else { return };
+    let lab = Lab::new();
+    over(&lab, &sshd, &["--sample-peers", "0"]).refused(1, "unanswered", "no command");
+}
+
+/// Systems that `tests/chroots` made, each in a directory with its name.
+fn systems() -> Vec<PathBuf> {
+    let Some(place) = std::env::var_os("DROVER_TEST_CHROOTS") else { return Vec::new() };
+    fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Real systems, with their own programs and a password that their own tools set.
+#[test]
+#[allow(clippy::print_stderr)]
+fn systems_of_several_years() {
+    let systems = systems();
+    if systems.is_empty() {
+        assert!(!is_long(), "tests/chroots made no systems");
+        eprintln!("skipped: DROVER_TEST_CHROOTS names no directory of systems");
+    }
+    for root in systems {
+        let name = root.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(sshd) = Sshd::start(&format!("ChrootDirectory {}", root.display())) else {
+            return;
+        };
+        let lab = Lab::new();
+        let answer = over(&lab, &sshd, &["--sample-peers", "0"]).expect(3);
+        let shadow = fs::read_to_string(root.join("etc/shadow")).unwrap();
+        let hashes = shadow.lines().filter_map(|line| line.split(':').nth(1));
+        let hashes: Vec<_> = hashes.filter(|hash| hash.len() > 12).collect();
+        assert!(!hashes.is_empty(), "{name}: tests/chroots sets passwords");
+        let everything = String::from_utf8_lossy(&answer.stdout).into_owned();
+        assert!(hashes.iter().all(|hash| !everything.contains(hash)), "{name} shows a hash");
+        let document = answer.json();
+        let release = fs::read_to_string(root.join("etc/os-release")).unwrap();
+        assert!(release.contains(document["system"]["os"].as_str().unwrap()), "{name}");
+        // Of the two accounts with a password, the one with a bad one.
+        let weak = check(&document, "well-known-password");
+        assert_eq!(weak["result"], "finding", "{name}: {weak}");
+        let evidence = weak["evidence"].as_str().unwrap();
+        assert!(evidence.contains("scanner") && !evidence.contains("root"), "{name}: {evidence}");
+        for (id, result) in [
+            ("packages-pending", "pass"),
+            ("package-lists", "pass"),
+            ("empty-password", "pass"),
+            ("second-root", "pass"),
+            ("shadow-readable", "pass"),
+            ("ssh-empty-passwords", "pass"),
+            // There is no /proc, and so nothing that could be said.
+            ("raid", "could-not-check"),
+            ("disk-space", "could-not-check"),
+            ("dependency-map", "could-not-check"),
+        ] {
+            let made = check(&document, id);
+            assert_eq!(made["result"], result, "{name}: {made}");
+        }
+        let account = document["accounts"].as_array().unwrap();
+        let account = account.iter().find(|account| account["name"] == "scanner").unwrap();
+        eprintln!("{name}: {}, {}", document["system"]["os"], account["scheme"]);
+    }
 }

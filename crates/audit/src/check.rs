@@ -124,8 +124,7 @@ fn of_one(what: &str) -> String {
         ("take", "takes"),
         ("wait", "waits"),
     ];
-    const NAMES: [&str; 7] =
-        ["updates", "services", "arrays", "disks", "shares", "versions", "accounts"];
+    const NAMES: [&str; 6] = ["updates", "services", "arrays", "disks", "shares", "accounts"];
     let word = |word: &str| match WORDS.iter().find(|(several, _)| *several == word) {
         Some((_, one)) => (*one).to_owned(),
         None if NAMES.contains(&word) => word.trim_end_matches('s').to_owned(),
@@ -172,6 +171,11 @@ impl<'a> Facts<'a> {
     /// could not be asked.
     pub fn is_missing(&self, id: ProbeId) -> bool {
         matches!(self.answers.one(id), Err(Absent::Missing))
+    }
+
+    /// Whether `/proc` is there, so that what is missing in it says something.
+    pub fn has_proc(&self) -> bool {
+        self.answers.one(ProbeId::Mounts).is_ok()
     }
 
     /// Days from a time to now.

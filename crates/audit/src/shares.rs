@@ -271,7 +271,7 @@ fn nfs_versions(facts: &Facts<'_>) -> Outcome {
             let found = old.map(|v| format!("NFSv{}", &v[1..])).collect();
             Outcome::of(found, text.trim().to_owned(), "old versions are served")
         }
-        Err(_) if facts.is_missing(P::NfsVersions) => {
+        Err(_) if facts.is_missing(P::NfsVersions) && facts.has_proc() => {
             Outcome::Pass("the kernel serves no NFS".to_owned())
         }
         Err(why) => Outcome::CouldNotCheck(why),

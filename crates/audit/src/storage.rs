@@ -205,6 +205,9 @@ pub(crate) const CHECKS: &[Spec] = &[
 
 fn disk_space(facts: &Facts<'_>) -> Outcome {
     let spaces = known!(room(facts, P::Df));
+    if spaces.is_empty() {
+        return Outcome::CouldNotCheck("df names no file system".to_owned());
+    }
     let mut low = Vec::new();
     let mut severity = Severity::Medium;
     for space in spaces.iter().filter(|space| space.size > 0) {
@@ -235,7 +238,7 @@ fn disk_space(facts: &Facts<'_>) -> Outcome {
 fn raid(facts: &Facts<'_>) -> Outcome {
     let text = match facts.text(P::Mdstat) {
         Ok(text) => text,
-        Err(_) if facts.is_missing(P::Mdstat) => {
+        Err(_) if facts.is_missing(P::Mdstat) && facts.has_proc() => {
             return Outcome::Pass("there is no software RAID".to_owned());
         }
         Err(why) => return Outcome::CouldNotCheck(why),
@@ -287,7 +290,7 @@ fn disk_health(facts: &Facts<'_>) -> Outcome {
                 );
             }
             Err(absent) => {
-                unknown.push(format!("{disk}: smartctl {}", absent.why()));
+                unknown.push(format!("smartctl {disk} {}", absent.why()).replace("  ", " "));
                 continue;
             }
         };

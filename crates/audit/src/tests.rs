@@ -59,12 +59,10 @@ fn without_any_answer_nothing_is_in_order_by_itself() {
     for check in checks(&facts).iter().filter(|check| matches!(check.outcome, Outcome::Pass(_))) {
         let may = [
             "package-lists",
-            "raid",
             "smb-guests",
             "smb1",
             "nfs-world",
             "nfs-root",
-            "nfs-versions",
             "ssh-root",
             "ssh-passwords",
             "ssh-empty-passwords",

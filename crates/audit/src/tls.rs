@@ -304,7 +304,7 @@ fn validity(facts: &Facts<'_>) -> Outcome {
 fn protocols(facts: &Facts<'_>) -> Outcome {
     let old = facts.tls.iter().filter(|port| port.old != 0);
     let found = old.map(|port| format!("port {} ({})", port.port, version_name(port.old)));
-    judged(facts, found.collect(), "are old protocols that are spoken")
+    judged(facts, found.collect(), "take older versions")
 }
 
 fn keys(facts: &Facts<'_>) -> Outcome {

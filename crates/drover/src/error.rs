@@ -111,6 +111,9 @@ pub enum Error {
         /// Why.
         source: ParseError,
     },
+    /// A server that was reached, and then said nothing.
+    #[error("the server runs no command for this account and shows it no file")]
+    Unanswered,
     /// The demo turned out otherwise than told.
     #[error(transparent)]
     Demo(PlayError),
@@ -238,6 +241,12 @@ impl Error {
             Self::Report { .. } => {
                 ("not-a-report", "Give a file that a verb wrote with --json.", FAILED)
             }
+            Self::Unanswered => (
+                "unanswered",
+                "Look at the server's log. The account needs SFTP (Subsystem sftp internal-sftp), and \
+                 for all checks a shell.",
+                FAILED,
+            ),
             Self::Demo(PlayError::Exit { got: interrupt::EXIT, .. }) => {
                 ("interrupted", "Run it again in another directory.", interrupt::EXIT)
             }

@@ -118,6 +118,7 @@ impl AuditArgs {
         let incomplete = report.is_incomplete();
         Ok(match failed {
             Some(failure) => Answer::failed(report, failure),
+            None if report.is_unanswered() => Answer::failed(report, Error::Unanswered.failure()),
             None => Answer::with_exceptions(report, incomplete),
         })
     }

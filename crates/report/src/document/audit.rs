@@ -340,6 +340,15 @@ impl AuditReport {
         checks.any(|check| check.result.as_str() == "could-not-check")
     }
 
+    /// Whether a server was reached and answered nothing that a check could go by.
+    pub fn is_unanswered(&self) -> bool {
+        let nothing = |server: &AuditServer| {
+            let mut checks = server.checks.iter();
+            !server.checks.is_empty() && checks.all(|c| c.result.as_str() == "could-not-check")
+        };
+        self.servers().iter().any(nothing)
+    }
+
     pub(super) fn page(&self) -> Page {
         let findings: Vec<_> = self.servers().iter().flat_map(|server| &server.findings).collect();
         let high = findings.iter().filter(|finding| finding.severity.as_str() == "high").count();
