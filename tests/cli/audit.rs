@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     thread,
 };
@@ -94,6 +95,69 @@ fn commands_are_listed_for_whoever_has_to_allow_them() {
     let secret = lab.run(&["audit", "--host", "ssh://u:secret-in-url@h", "--json"]);
     assert!(!secret.stderr.contains("secret-in-url"));
     secret.refused(2, "command-line", "password");
+}
+
+/// The programs of the table write nothing either: apt-get, when it simulates, has a log of its own.
+#[test]
+#[allow(clippy::print_stderr)]
+fn nothing_is_written_and_nothing_else_is_run() {
+    let lab = Lab::new();
+    let log = lab.path("calls");
+    let calls = "trace=execve,openat,open,creat,rename,renameat,renameat2,unlink,unlinkat,mkdir,\
+                 mkdirat,chmod,fchmodat,chown,fchownat,truncate,link,linkat,symlink,symlinkat";
+    let program = env!("CARGO_BIN_EXE_drover");
+    let ran = Command::new("strace")
+        .args(["-f", "--seccomp-bpf", "-qq", "-s", "4000", "-e", calls, "-o"])
+        .args([log.as_os_str(), program.as_ref()])
+        .args(["audit", "--sample-peers", "0", "--json"])
+        .env("HOME", lab.path("home"))
+        .output();
+    if ran.is_err() {
+        let required = std::env::var("DROVER_TEST_SERVICES").is_ok_and(|v| v == "required");
+        assert!(!required, "strace is not installed");
+        eprintln!("skipped: there is no strace");
+        return;
+    }
+    let shown = String::from_utf8(lab.run(&["audit", "--show-commands"]).stdout).unwrap();
+    let text = fs::read_to_string(&log).unwrap();
+    let own = text.split_whitespace().next().unwrap();
+    let mut run = 0;
+    for call in text.lines().filter(|line| line.contains(" = ") && !line.contains(" = -1")) {
+        let name = call.split_whitespace().nth(1).and_then(|call| call.split('(').next()).unwrap();
+        let file = call.split('"').nth(1).unwrap_or_default();
+        let harmless = file.starts_with("/dev/") || call.contains("O_TMPFILE");
+        match name {
+            // Of what drover starts; what those start is theirs.
+            "execve" if !call.starts_with(own) => {
+                let words: Vec<&str> = call
+                    .split_once('[')
+                    .and_then(|(_, rest)| rest.split_once("], "))
+                    .map(|(words, _)| {
+                        words.split(", ").map(|word| word.trim_matches('"')).collect()
+                    })
+                    .unwrap();
+                let name = words[0].rsplit('/').next().unwrap();
+                let words: Vec<&str> = [&[name][..], &words[1..]]
+                    .concat()
+                    .into_iter()
+                    .map(|word| if word.starts_with("/dev/") { "/dev/DISK" } else { word })
+                    .collect();
+                let known = shown.contains(&format!("run   {}\n", words.join(" ")));
+                // dpkg and the ways to mirrors are apt-get's.
+                let of_apt = file == "/usr/bin/dpkg" || file.starts_with("/usr/lib/apt/");
+                assert!(known || of_apt, "{call}");
+                run += 1;
+            }
+            "execve" => {}
+            "open" | "openat" => {
+                let writes =
+                    ["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| call.contains(flag));
+                assert!(!writes || harmless, "{call}");
+            }
+            _ => panic!("{call}"),
+        }
+    }
+    assert!(run > 5, "{text}");
 }
 
 /// A directory that sshd takes as another server's root: its parents are root's own.

@@ -229,7 +229,9 @@ fn backup(facts: &Facts<'_>) -> Outcome {
             found.iter().map(|backup| backup.seen_in.clone()).collect(),
         ),
         None if found.is_empty() => {
-            let unseen = facts.text(P::Timers).is_err() && facts.text(P::Crontab).is_err();
+            let unseen = [P::Timers, P::Crontab, P::CronDaily, P::CronTabs, P::CronSpool]
+                .iter()
+                .all(|id| facts.answers.all(*id).iter().all(|(_, answer)| answer.is_err()));
             match unseen {
                 true => Outcome::CouldNotCheck(
                     "neither timers nor cron can be seen, and no backup's log is there".to_owned(),

@@ -134,7 +134,7 @@ probes! {
     CpuInfo File("/proc/cpuinfo") Any SHORT OUTPUT "processors"
     Boot Listing("/boot") Any SHORT FILE "whether a newer kernel waits for a reboot"
     Run Listing("/var/run") Any SHORT FILE "whether the system asks for a reboot"
-    AptPending Command(&["apt-get", "-s", "-qq", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "dist-upgrade"]) Any LONG OUTPUT "packages pending (Debian, Ubuntu); simulated, from the lists that are there"
+    AptPending Command(&["apt-get", "-s", "-qq", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-o", "Dir::Log::Planner=/dev/null", "-o", "Dir::Log::Solver=/dev/null", "dist-upgrade"]) Any LONG OUTPUT "packages pending (Debian, Ubuntu); simulated, from the lists that are there"
     AptLists Listing("/var/lib/apt/lists") Any SHORT FILE "how old the package lists are"
     DnfPending Command(&["dnf", "-q", "-C", "check-update"]) Any LONG OUTPUT "packages pending (RHEL and kin); from the cache"
     YumPending Command(&["yum", "-q", "-C", "check-update"]) Any LONG OUTPUT "packages pending (older RHEL and kin); from the cache"

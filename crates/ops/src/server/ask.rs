@@ -4,6 +4,7 @@ use drover_audit::{Absent, Answer, Answers, Ask, Content, PROBES, Probe, ProbeId
 use drover_source::host::{Host, HostCommand, HostError, Listed, ListedKind, Part};
 use drover_types::path::escape;
 
+use super::Pace;
 use crate::{Cancel, Error};
 
 /// At most this many files of a directory are read.
@@ -11,8 +12,13 @@ const MOST_FILES: usize = 200;
 /// At most this many disks are asked.
 const MOST_DISKS: usize = 64;
 
+/// After so many seconds nothing more is asked: a server that lets each question wait is not to keep an
+/// audit for hours.
+const LONGEST: i64 = 20 * 60;
+
 /// Asks everything.
-pub(super) fn all(host: &dyn Host, cancel: &Cancel) -> Result<Answers, Error> {
+pub(super) fn all(host: &dyn Host, pace: &dyn Pace, cancel: &Cancel) -> Result<Answers, Error> {
+    let started = pace.now().seconds;
     let mut answers = Answers::default();
     // The first question tells whether commands are run at all: an account for SFTP alone answers
     // each with silence.
@@ -20,6 +26,11 @@ pub(super) fn all(host: &dyn Host, cancel: &Cancel) -> Result<Answers, Error> {
     for probe in PROBES {
         if cancel.is_set() {
             return Err(Error::Interrupted);
+        }
+        if pace.now().seconds - started > LONGEST {
+            let why = "the server let the questions before it wait for too long".to_owned();
+            answers.add(probe.id, "", Err(Absent::Failed(why)));
+            continue;
         }
         if probe.ask.is_command() && !runs {
             answers.add(probe.id, "", Err(Absent::NoCommands));

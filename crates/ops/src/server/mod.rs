@@ -105,7 +105,7 @@ pub fn audit_server(
     pace: &dyn Pace,
     cancel: &Cancel,
 ) -> Result<ServerAudit, Error> {
-    let answers = ask::all(host, cancel)?;
+    let answers = ask::all(host, pace, cancel)?;
     let peers = sample(host, options, pace, cancel)?;
     let facts = Facts { answers: &answers, peers: &peers, tls: &[], now: pace.now() };
     let listeners = listeners(&facts).unwrap_or_default();

@@ -1,6 +1,9 @@
 //! Hosts that only say what they are asked, and those that answer.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
 
 use drover_audit::{Ask, Outcome, PROBES};
 use drover_source::host::{
@@ -134,6 +137,31 @@ fn an_account_without_a_shell_is_asked_for_files_only() {
             matches!(of("disk-space"), Outcome::CouldNotCheck(why) if why.contains("no commands"))
         );
     }
+}
+
+/// Each look at the clock is a minute later.
+struct Slow(Cell<i64>);
+
+impl Pace for Slow {
+    fn wait(&self, _: Duration) -> bool {
+        true
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.set(self.0.get() + 60);
+        Timestamp { seconds: self.0.get(), nanos: 0 }
+    }
+}
+
+#[test]
+fn a_server_that_lets_everything_wait_is_given_up() {
+    let host = Told { uname: "Linux 6 x\n", ..Told::default() };
+    let options = ServerOptions { sample: Duration::ZERO, ..ServerOptions::default() };
+    let found = audit_server(&host, &options, &Slow(Cell::new(0)), &Cancel::new()).unwrap();
+    assert!(host.asked.borrow().len() < PROBES.len() / 2);
+    let late = found.checks.iter().find(|check| check.spec.id == "backup").unwrap();
+    assert!(matches!(&late.outcome, Outcome::CouldNotCheck(_)), "{:?}", late.outcome);
+    assert!(found.unanswered.iter().any(|(_, why)| why.contains("wait for too long")));
 }
 
 #[test]
