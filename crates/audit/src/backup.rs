@@ -1,7 +1,7 @@
 //! Whether anything is backed up, and when that last went well.
 
 use crate::{
-    Facts, Outcome, ProbeId as P, Severity, Spec,
+    Absent, Facts, Outcome, ProbeId as P, Severity, Spec,
     services::{cron_jobs, timers, units},
     system::listed,
     words::{blocks, day, systemd_time, value},
@@ -229,14 +229,20 @@ fn backup(facts: &Facts<'_>) -> Outcome {
             found.iter().map(|backup| backup.seen_in.clone()).collect(),
         ),
         None if found.is_empty() => {
-            let unseen = [P::Timers, P::Crontab, P::CronDaily, P::CronTabs, P::CronSpool]
-                .iter()
-                .all(|id| facts.answers.all(*id).iter().all(|(_, answer)| answer.is_err()));
-            match unseen {
-                true => Outcome::CouldNotCheck(
+            let ids = [P::Timers, P::Crontab, P::CronD, P::CronDaily, P::CronTabs, P::CronSpool];
+            let answers =
+                || ids.iter().flat_map(|id| facts.answers.all(*id).iter().map(|a| (*id, &a.1)));
+            // What is not there is no backup; what may not be seen can be one.
+            let hidden = answers().find_map(|(id, answer)| match answer {
+                Err(Absent::Missing) | Ok(_) => None,
+                Err(absent) => Some(facts.why(id, absent)),
+            });
+            match hidden {
+                Some(why) => Outcome::CouldNotCheck(format!("{why}, and no other sign is there")),
+                None if answers().all(|(_, answer)| answer.is_err()) => Outcome::CouldNotCheck(
                     "neither timers nor cron can be seen, and no backup's log is there".to_owned(),
                 ),
-                false => Outcome::finding("there is no sign of a backup", Vec::new()),
+                None => Outcome::finding("there is no sign of a backup", Vec::new()),
             }
         }
         None => Outcome::finding(
