@@ -291,8 +291,7 @@ fn phone(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
         }
         _ => {
             // Other countries' forms: behind a label only, 8 to 15 digits.
-            let found = place.label()?;
-            if found.label != Label::Of(PhiKind::Phone) || text[0] != b'0' {
+            if text[0] != b'0' || place.label()?.label != Label::Of(PhiKind::Phone) {
                 return None;
             }
             loose(text).map(|len| (0, len)).filter(|&(_, len)| place.ends(len))

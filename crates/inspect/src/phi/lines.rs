@@ -184,6 +184,11 @@ impl Lines {
                 self.table = None;
             }
         }
+        // Names of columns do not begin with a digit, and fit into a few kilobytes.
+        if line[0].is_ascii_digit() || line.len() > 4096 {
+            return;
+        }
+        let after = &after[..after.len().min(4096)];
         if memchr::memchr3(b',', b'|', b';', &line[..line.len().min(512)]).is_some()
             || memchr::memchr(b'\t', &line[..line.len().min(512)]).is_some()
         {

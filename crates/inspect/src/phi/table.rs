@@ -57,7 +57,7 @@ fn fields(line: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
 /// line `after` it with as many fields.
 pub(super) fn header_of(line: &[u8], after: &[u8]) -> Option<Header> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let second_end = memchr::memchr(b'\n', after).unwrap_or(after.len());
+    let second_end = memchr::memchr2(b'\n', b'\r', after).unwrap_or(after.len());
     let second = after[..second_end].strip_suffix(b"\r").unwrap_or(&after[..second_end]);
     if line.len() > 8192 {
         return None;
