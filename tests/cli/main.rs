@@ -24,6 +24,7 @@ mod roundtrip;
 mod secrets;
 mod services;
 mod sftp;
+mod ssh;
 mod sshd;
 mod starved;
 mod tamper;

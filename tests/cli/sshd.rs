@@ -28,8 +28,27 @@ pub struct Sshd {
 
 impl Sshd {
     /// `None` where there is no such server on this machine, which `tests/run` does not allow.
-    #[allow(clippy::print_stderr)]
     pub fn start(more: &str) -> Option<Self> {
+        Self::start_with("Subsystem sftp internal-sftp", more)
+    }
+
+    /// With this for SFTP.
+    pub fn start_with(subsystem: &str, more: &str) -> Option<Self> {
+        Self::launch(subsystem, more, "ed25519", "")
+    }
+
+    /// With a host key of this type.
+    pub fn with_host_key(key: &str, more: &str) -> Option<Self> {
+        Self::launch("Subsystem sftp internal-sftp", more, key, "")
+    }
+
+    /// In a mount namespace of its own, after `before`.
+    pub fn start_within(before: &str, more: &str) -> Option<Self> {
+        Self::launch("Subsystem sftp internal-sftp", more, "ed25519", before)
+    }
+
+    #[allow(clippy::print_stderr)]
+    fn launch(subsystem: &str, more: &str, key: &str, before: &str) -> Option<Self> {
         if !Path::new(SERVER).exists() {
             let required = std::env::var("DROVER_TEST_SERVICES").is_ok_and(|v| v == "required");
             assert!(!required, "openssh-server is not installed");
@@ -40,21 +59,34 @@ impl Sshd {
         let _ = fs::create_dir_all("/run/sshd");
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        make_key(&at("host_key"), "");
+        make_key_of(key, &at("host_key"), "");
         make_key(&at("user_key"), "");
         fs::copy(at("user_key.pub"), at("authorized_keys")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Of an option that is given twice, the first counts.
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
+            "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
              PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-             PermitRootLogin yes\nSubsystem sftp internal-sftp\nMaxStartups 100\n{more}\n",
+             PermitRootLogin yes\n{subsystem}\nMaxStartups 100\n",
             at("host_key").display(),
             at("authorized_keys").display(),
         );
         fs::write(at("config"), config).unwrap();
-        let mut child = Command::new(SERVER)
-            .args(["-D", "-e", "-f"])
-            .arg(at("config"))
+        let run = format!("{SERVER} -D -e -f '{}'", at("config").display());
+        let mut command = match before {
+            "" => Command::new("sh"),
+            _ => Command::new("unshare"),
+        };
+        let script = match before {
+            "" => format!("exec {run}"),
+            before => {
+                command.args(["-m", "sh"]);
+                format!("{before} && exec {run}")
+            }
+        };
+        let mut child = command
+            .arg("-c")
+            .arg(script)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -110,8 +142,12 @@ impl Drop for Sshd {
 }
 
 pub fn make_key(file: &Path, passphrase: &str) {
+    make_key_of("ed25519", file, passphrase);
+}
+
+fn make_key_of(key: &str, file: &Path, passphrase: &str) {
     let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f"])
+        .args(["-q", "-t", key, "-N", passphrase, "-C", "test", "-f"])
         .arg(file)
         .status()
         .unwrap();

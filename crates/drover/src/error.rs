@@ -346,8 +346,8 @@ fn ssh(error: &SshError) -> Advice {
         }
         SshError::Handshake { .. } => (
             "ssh-connection",
-            "Look at the server's log. A server that knows only algorithms with SHA-1 or CBC is not \
-             talked to.",
+            "Look at the server's log. A server that knows only algorithms with SHA-1 or CBC is talked \
+             to where the plan has legacy_algorithms = true for its source.",
             FAILED,
         ),
         SshError::HostKeyChanged { .. } | SshError::HostKeyRevoked { .. } => (

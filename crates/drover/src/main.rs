@@ -18,6 +18,7 @@ mod place;
 mod progress;
 mod reading;
 mod source;
+mod ssh_config;
 mod verb;
 
 use std::{

@@ -11,7 +11,9 @@ use std::{
 
 use clap::Args;
 use drover_plan::{Location, SftpUrl, Ssh, is_fingerprint};
-use drover_source::{LocalSource, SftpOptions, SftpSource, Source, SshSecrets};
+use drover_source::{
+    LocalSource, Proxy, SftpOptions, SftpSource, Source, SshSecrets, legacy_algorithms_in,
+};
 use drover_types::lock;
 use zeroize::Zeroizing;
 
@@ -20,6 +22,7 @@ use crate::{
     error::Error,
     output::shown,
     password::{Password, PasswordSources},
+    ssh_config::{Asked, environment},
 };
 
 /// How a server of a source is recognised, and lets us in.
@@ -38,6 +41,15 @@ pub struct SshArgs {
     /// The fingerprint of the only host key that counts, as ssh-keygen -l prints it
     #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
     ssh_host_key: Option<String>,
+    /// A file of settings that OpenSSH is asked for, in place of ~/.ssh/config and the system's
+    #[arg(long, value_name = "FILE")]
+    ssh_config: Option<PathBuf>,
+    /// Let a server that knows nothing better use algorithms that are broken or weak (SHA-1, CBC)
+    #[arg(long)]
+    ssh_legacy_algorithms: bool,
+    /// Do not ask a shell of the account what SFTP does not say
+    #[arg(long)]
+    ssh_no_shell: bool,
 }
 
 fn fingerprint(text: &str) -> Result<String, String> {
@@ -76,6 +88,11 @@ impl Origin {
                 if let Some(key) = &given.ssh_host_key {
                     ssh.host_key = Some(key.clone());
                 }
+                if let Some(file) = &given.ssh_config {
+                    ssh.config = Some(file.clone());
+                }
+                ssh.legacy_algorithms |= given.ssh_legacy_algorithms;
+                ssh.shell &= !given.ssh_no_shell;
                 Ok(Self::Server(url.clone(), ssh))
             }
             Location::Cloud(url) => Err(Error::Usage(format!(
@@ -121,7 +138,18 @@ impl Origin {
             Self::Server(url, ssh) => {
                 let options = options(url, ssh, context)?;
                 let source = context.progress.pause(|| SftpSource::open(options));
-                Ok(Arc::new(source.map_err(drover_ops::Error::from)?))
+                let source = source.map_err(drover_ops::Error::from)?;
+                let connection = source.description().connection;
+                let legacy = legacy_algorithms_in(&connection);
+                if !legacy.is_empty() {
+                    context.progress.warn(&format!(
+                        "the connection to {} uses algorithms that are broken or weak, as was allowed \
+                         for it: {}. Whoever can listen in may come to read or change what is sent",
+                        url.host,
+                        legacy.join(", ")
+                    ));
+                }
+                Ok(Arc::new(source))
             }
         }
     }
@@ -139,13 +167,28 @@ impl fmt::Display for Origin {
 fn options(url: &SftpUrl, ssh: &Ssh, context: &Context) -> Result<SftpOptions, Error> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let below_home = |name: &str| home.as_ref().map(|home| home.join(".ssh").join(name));
-    let user = url.user.clone().or_else(|| env::var("USER").ok()).ok_or_else(|| {
+    let config = Asked {
+        host: &url.host,
+        user: url.user.as_deref(),
+        port: url.port,
+        file: ssh.config.as_deref(),
+        home: home.as_deref(),
+    }
+    .ask()?;
+    let user = url.user.clone().or(config.user).or_else(|| env::var("USER").ok());
+    let user = user.ok_or_else(|| {
         Error::Usage(format!("{url}: which account? Write sftp://user@host/path"))
     })?;
-    let known_hosts =
-        below_home("known_hosts").into_iter().chain(["/etc/ssh/ssh_known_hosts".into()]).collect();
+    let known_hosts = match config.known_hosts.is_empty() {
+        true => below_home("known_hosts")
+            .into_iter()
+            .chain(["/etc/ssh/ssh_known_hosts".into()])
+            .collect(),
+        false => config.known_hosts,
+    };
     let identities = match &ssh.identity_file {
         Some(file) => vec![file.clone()],
+        None if !config.identities.is_empty() => config.identities,
         None => ["id_ed25519", "id_ecdsa", "id_rsa"].iter().filter_map(|n| below_home(n)).collect(),
     };
     // Asked for before there are threads that would wait for the answer.
@@ -160,17 +203,23 @@ fn options(url: &SftpUrl, ssh: &Ssh, context: &Context) -> Result<SftpOptions, E
         true => Some(source.password("", false, &|line| context.progress.warn(line))?),
         false => None,
     };
+    let host = config.host.unwrap_or_else(|| url.host.clone());
+    let port = url.port.or(config.port).unwrap_or(22);
+    let secrets = Arc::new(Person { password: Mutex::new(password), may_ask });
     Ok(SftpOptions {
-        url: url.to_string(),
-        host: url.host.clone(),
-        port: url.port.unwrap_or(22),
         user,
         root: url.path.clone().into_os_string().into_encoded_bytes(),
+        proxy: config.proxy.map(|command| Proxy { command, environment: environment().collect() }),
         host_key: ssh.host_key.clone(),
+        host_key_alias: config.host_key_alias,
         known_hosts,
         identities,
         identities_are_defaults: ssh.identity_file.is_none(),
-        secrets: Arc::new(Person { password: Mutex::new(password), may_ask }),
+        agent: config.agent,
+        identities_only: config.identities_only && ssh.identity_file.is_none(),
+        legacy_algorithms: ssh.legacy_algorithms,
+        shell: ssh.shell,
+        ..SftpOptions::new(url.to_string(), &host, port, secrets)
     })
 }
 

@@ -23,7 +23,7 @@ const LONGEST: usize = 1 << 20;
 const MOST_PARALLEL: usize = 256;
 
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 19] = [
+const SOURCE_KEYS: [&str; 22] = [
     "name",
     "url",
     "one_file_system",
@@ -43,6 +43,9 @@ const SOURCE_KEYS: [&str; 19] = [
     "password_file",
     "password_command",
     "host_key",
+    "ssh_config",
+    "legacy_algorithms",
+    "shell",
 ];
 
 /// What is moved, where to, within which limits.
@@ -110,7 +113,7 @@ impl Default for Hooks {
 }
 
 /// How a server recognises us, and we it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {
     /// The private key to offer.
     pub identity_file: Option<PathBuf>,
@@ -120,6 +123,27 @@ pub struct Ssh {
     pub password_command: Option<String>,
     /// The fingerprint of the only host key that counts, as `SHA256:…`.
     pub host_key: Option<String>,
+    /// The file of settings that OpenSSH is asked for, in place of the account's and the system's.
+    pub config: Option<PathBuf>,
+    /// Whether algorithms that are broken or weak may be used: the server knows no others.
+    pub legacy_algorithms: bool,
+    /// Whether a shell of the account may be asked what SFTP does not say.
+    pub shell: bool,
+}
+
+impl Default for Ssh {
+    /// What the account and the system have set; a shell is asked.
+    fn default() -> Self {
+        Self {
+            identity_file: None,
+            password_file: None,
+            password_command: None,
+            host_key: None,
+            config: None,
+            legacy_algorithms: false,
+            shell: true,
+        }
+    }
 }
 
 /// Where a restore lands.
@@ -357,11 +381,20 @@ fn ssh(text: Text<'_>, table: &Table<'_>, base: &Path, url: &Location) -> Result
     {
         return Err(text.error(at.start, Problem::Fingerprint));
     }
+    let boolean = |key| match table.boolean(key)? {
+        Some(at) if !matches!(url, Location::Sftp(_)) => {
+            Err(text.error(at.start, Problem::OnlySftp(key)))
+        }
+        at => Ok(at.map(|at| at.value)),
+    };
     Ok(Ssh {
         identity_file: path("identity_file")?,
         password_file: path("password_file")?,
         password_command: string("password_command")?.map(|at| at.value.to_owned()),
         host_key: host_key.map(|at| at.value.to_owned()),
+        config: path("ssh_config")?,
+        legacy_algorithms: boolean("legacy_algorithms")?.unwrap_or(false),
+        shell: boolean("shell")?.unwrap_or(true),
     })
 }
 

@@ -25,7 +25,7 @@ use drover_types::{Attributes, Entry, Evidence, Exception, Kind, RelativePath};
 pub use error::{ReadError, SourceError};
 pub use filter::{Filter, FilterOptions, Filtered};
 pub use local::{LocalSource, SETTABLE_FLAGS};
-pub use sftp::{SftpOptions, SftpSource, SshError, SshSecrets};
+pub use sftp::{Agent, Proxy, SftpOptions, SftpSource, SshError, SshSecrets, legacy_algorithms_in};
 pub use walk::{Enter, Walk, WalkOptions};
 
 /// Where a migration reads from.

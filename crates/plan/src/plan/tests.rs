@@ -170,6 +170,10 @@ fn values_are_checked() {
         ("[target]\nurl = 'sftp://u@h/x'", "7:7: sftp serves as a source only"),
         ("[[source]]\nname = 'b'\nurl = '/x'\nhost_key = 'x'", "9:12: \"host_key\" is for sources"),
         (
+            "[[source]]\nname = 'b'\nurl = '/x'\nlegacy_algorithms = true",
+            "9:21: \"legacy_algorithms\" is for sources",
+        ),
+        (
             "[[source]]\nname = 'b'\nurl = 'sftp://u@h/x'\nhost_key = 'x'",
             "9:12: a host key is given as",
         ),

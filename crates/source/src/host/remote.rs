@@ -19,7 +19,7 @@ use super::{
     CommandOutput, FileContent, Host, HostCommand, HostError, HostStream, LONGEST_LISTING, Listed,
     ListedKind, Part, SEARCH_PATH,
 };
-use crate::sftp::{SftpOptions, SshError, session};
+use crate::sftp::{SftpOptions, SshError, Wire, session};
 
 /// How long a server may take to answer a question about a file or a channel.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ pub struct SshHost {
     place: String,
     user: String,
     session: Session,
-    socket: TcpStream,
+    wire: Wire,
     algorithms: String,
     sftp: OnceCell<Option<Sftp>>,
     /// Whether `timeout` is there to be put before commands.
@@ -43,12 +43,12 @@ pub struct SshHost {
 impl SshHost {
     /// Connects, checks the host's key, and lets the host check the account.
     pub fn open(options: &SftpOptions) -> Result<Self, SshError> {
-        let (session, socket, algorithms) = session(options)?;
+        let (session, wire, algorithms) = session(options)?;
         Ok(Self {
             place: options.place(),
             user: options.user.clone(),
             session,
-            socket,
+            wire,
             algorithms,
             sftp: OnceCell::new(),
             has_timeout: OnceCell::new(),
@@ -134,7 +134,7 @@ impl SshHost {
 
     /// Waits until the server has said something, at most for `left`.
     fn wait(&self, left: Duration) -> Result<(), HostError> {
-        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        let mut fds = [PollFd::new(&self.wire, PollFlags::IN)];
         let left = Timespec::try_from(left).ok();
         match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -144,7 +144,7 @@ impl SshHost {
 
     /// Connects from here, to the address that the server was reached at.
     fn connect_to(&self, port: u16, timeout: Duration) -> Result<Box<dyn HostStream>, HostError> {
-        let mut address = self.socket.peer_addr()?;
+        let mut address = self.wire.peer()?;
         address.set_port(port);
         let stream = TcpStream::connect_timeout(&address, timeout).map_err(HostError::of)?;
         stream.set_read_timeout(Some(timeout))?;

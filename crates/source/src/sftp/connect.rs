@@ -1,34 +1,19 @@
 //! A connection: reached, recognised, let in.
 
-use std::{
-    io,
-    net::{Shutdown, TcpStream, ToSocketAddrs},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path};
 
-use ssh2::{KeyboardInteractivePrompt, MethodType, Prompt, Session, Sftp};
+use data_encoding::BASE64;
+use ssh2::{KeyboardInteractivePrompt, Prompt, Session, Sftp};
 use zeroize::Zeroizing;
 
 use super::{
-    SftpOptions,
+    Agent, SftpOptions,
+    algorithms::{self, LEGACY_HOST_KEYS},
     error::SshError,
     known_hosts::{self, Known, KnownKeys},
+    shell::Shell,
+    wire::Wire,
 };
-
-/// How long a server may take to answer anything before it counts as gone.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// Key exchange and message authentication without SHA-1, best first. libssh2 leaves out what it
-/// was built without.
-const KEX: &str = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,\
-                   ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,\
-                   diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,\
-                   diffie-hellman-group14-sha256";
-const MAC: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,\
-                   hmac-sha2-512";
-const CIPHER: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,\
-                      aes128-ctr,aes256-ctr,aes192-ctr";
 
 /// What only a person, or who stands for one, can say.
 pub trait SshSecrets: Send + Sync {
@@ -40,12 +25,14 @@ pub trait SshSecrets: Send + Sync {
     fn trust(&self, host: &str, algorithm: &str, fingerprint: &str) -> bool;
 }
 
-/// A session with its one SFTP channel. The fields are dropped in this order.
+/// A session with its SFTP channel, and one for a shell. The fields are dropped in this order.
 pub(super) struct Connection {
     pub(super) sftp: Sftp,
+    /// Beside it, where the account has one that is of use.
+    pub(super) shell: Option<Shell>,
     _session: Session,
-    /// Another handle of the session's socket: what hangs is cut off by it.
-    socket: TcpStream,
+    /// Another handle of what the session speaks through: what hangs is cut off by it.
+    wire: Wire,
     /// What both sides agreed on.
     pub(super) algorithms: String,
 }
@@ -53,68 +40,43 @@ pub(super) struct Connection {
 impl Connection {
     /// A session with a channel for SFTP.
     pub(super) fn open(options: &SftpOptions) -> Result<Self, SshError> {
-        let (session, socket, algorithms) = session(options)?;
+        let (session, wire, algorithms) = session(options)?;
         let sftp =
             session.sftp().map_err(|source| SshError::NoSftp { host: options.place(), source })?;
-        Ok(Self { sftp, _session: session, socket, algorithms })
+        let shell = if options.shell { Shell::open(&session) } else { None };
+        Ok(Self { sftp, shell, _session: session, wire, algorithms })
     }
 
     /// Cuts the connection, so that nothing that is still to be said waits for an answer.
     pub(super) fn cut(&self) {
-        // It may be cut already.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.wire.cut();
     }
 }
 
 /// Connects, checks the host's key, and lets the server check the user. With the session come
-/// another handle of its socket, and what both sides agreed on.
-pub(crate) fn session(options: &SftpOptions) -> Result<(Session, TcpStream, String), SshError> {
+/// another handle of what it speaks through, and what both sides agreed on.
+pub(crate) fn session(options: &SftpOptions) -> Result<(Session, Wire, String), SshError> {
     let host = options.place();
     let connect = |source| SshError::Connect { host: host.clone(), source };
-    let socket = tcp(&options.host, options.port).map_err(connect)?;
-    let other = socket.try_clone().map_err(connect)?;
     let handshake = |source| SshError::Handshake { host: host.clone(), source };
     let mut session = Session::new().map_err(handshake)?;
-    session.set_timeout(u32::try_from(ANSWER.as_millis()).unwrap_or(u32::MAX));
-    let known = KnownKeys::read(&session, &options.known_hosts, &options.host, options.port)?;
-    let host_keys = known.preference();
-    for (method, list) in [
-        (MethodType::Kex, KEX),
-        (MethodType::HostKey, &host_keys),
-        (MethodType::CryptCs, CIPHER),
-        (MethodType::CryptSc, CIPHER),
-        (MethodType::MacCs, MAC),
-        (MethodType::MacSc, MAC),
-    ] {
-        session.method_pref(method, list).map_err(handshake)?;
-    }
-    session.set_tcp_stream(socket);
-    session.handshake().map_err(handshake)?;
+    session.set_timeout(u32::try_from(options.answer.as_millis()).unwrap_or(u32::MAX));
+    let (name, port) = options.known_as();
+    let known = KnownKeys::read(&session, &options.known_hosts, name, port)?;
+    let legacy: &[_] = if options.legacy_algorithms { &LEGACY_HOST_KEYS } else { &[] };
+    algorithms::allow(&session, &known.preference(legacy), options.legacy_algorithms)
+        .map_err(handshake)?;
+    let wire = Wire::open(options).map_err(connect)?;
+    wire.give_to(&mut session).map_err(connect)?;
+    // What a program on the way has to say is more than that the connection ended.
+    session.handshake().map_err(|source| match wire.complaint() {
+        Some(complaint) => connect(complaint),
+        None => handshake(source),
+    })?;
     recognise(&session, options, &known)?;
     log_in(&session, options)?;
-    let method = |method| session.methods(method).unwrap_or("none");
-    let algorithms = format!(
-        "{}, {}, {}, {}",
-        method(MethodType::Kex),
-        method(MethodType::HostKey),
-        method(MethodType::CryptSc),
-        method(MethodType::MacSc)
-    );
-    Ok((session, other, algorithms))
-}
-
-fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host's name has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, ANSWER) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                return Ok(socket);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    let algorithms = algorithms::agreed(&session);
+    Ok((session, wire, algorithms))
 }
 
 /// Refuses a host whose key is not the known one.
@@ -144,7 +106,8 @@ fn recognise(session: &Session, options: &SftpOptions, known: &KnownKeys) -> Res
         Known::Other { fingerprints, place } => Err(changed(fingerprints, place)),
         Known::Not if options.secrets.trust(&host, &algorithm, &found) => {
             let path = options.known_hosts.first().cloned().unwrap_or_default();
-            known_hosts::remember(&options.known_hosts, &options.host, options.port, blob)
+            let (name, port) = options.known_as();
+            known_hosts::remember(&options.known_hosts, name, port, blob)
                 .map_err(|source| SshError::File { path, source })
         }
         Known::Not => Err(SshError::HostKeyUnknown { host, algorithm, found }),
@@ -173,7 +136,7 @@ fn log_in(session: &Session, options: &SftpOptions) -> Result<(), SshError> {
                 Err(why) => secret_missing = secret_missing.or(why),
             }
         }
-        if let Some(count) = with_agent(session, user) {
+        if let Some(count) = with_agent(session, options) {
             if session.authenticated() {
                 return Ok(());
             }
@@ -235,17 +198,36 @@ fn with_key(
 const AUTHENTICATION_FAILED: i32 = -18;
 
 /// Offers the agent's keys; how many there were, where there is an agent.
-fn with_agent(session: &Session, user: &str) -> Option<usize> {
+fn with_agent(session: &Session, options: &SftpOptions) -> Option<usize> {
     let mut agent = session.agent().ok()?;
+    match &options.agent {
+        Agent::Default => {}
+        Agent::At(socket) => agent.set_identity_path(socket).ok()?,
+        Agent::No => return None,
+    }
     agent.connect().ok()?;
     agent.list_identities().ok()?;
-    let identities = agent.identities().ok()?;
+    let mut identities = agent.identities().ok()?;
+    if options.identities_only {
+        let wanted: Vec<_> = options.identities.iter().filter_map(|file| public(file)).collect();
+        identities.retain(|identity| wanted.iter().any(|blob| blob == identity.blob()));
+    }
     for identity in &identities {
-        if agent.userauth(user, identity).is_ok() {
+        if agent.userauth(&options.user, identity).is_ok() {
             break;
         }
     }
     Some(identities.len())
+}
+
+/// The public key that stands beside a private one, in the form that agents know it by.
+fn public(identity: &Path) -> Option<Vec<u8>> {
+    let mut name = identity.to_owned();
+    if identity.extension().is_none_or(|extension| extension != "pub") {
+        name.as_mut_os_string().push(".pub");
+    }
+    let text = fs::read_to_string(name).ok()?;
+    BASE64.decode(text.split_whitespace().nth(1)?.as_bytes()).ok()
 }
 
 /// Answers each hidden question with the password.

@@ -16,8 +16,7 @@ use ssh2::{CheckResult, KnownHostFileKind, Session};
 
 use super::error::SshError;
 
-/// Types of keys, and the algorithms that are asked for to get them; best first. SHA-1 (`ssh-rsa`
-/// as an algorithm) is not among them.
+/// Types of keys, and the algorithms that are asked for to get them; best first.
 const TYPES: [(&str, &str); 5] = [
     ("ssh-ed25519", "ssh-ed25519"),
     ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
@@ -90,11 +89,13 @@ impl KnownKeys {
         Ok(Self(keys))
     }
 
-    /// The algorithms of host keys to ask for: those first whose keys are known.
-    pub(super) fn preference(&self) -> String {
+    /// The algorithms of host keys to ask for: those first whose keys are known, and at the end
+    /// what is only for servers that know nothing better.
+    pub(super) fn preference(&self, legacy: &[&'static str]) -> String {
         let known = |name: &str| self.0.iter().any(|key| !key.revoked && key.key_type == name);
         let (first, then): (Vec<_>, Vec<_>) = TYPES.into_iter().partition(|(name, _)| known(name));
-        first.into_iter().chain(then).map(|(_, names)| names).collect::<Vec<_>>().join(",")
+        let names = first.into_iter().chain(then).map(|(_, names)| names);
+        names.chain(legacy.iter().copied()).collect::<Vec<_>>().join(",")
     }
 
     /// What the key `blob` is to us.

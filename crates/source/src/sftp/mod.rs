@@ -1,26 +1,34 @@
 //! A tree on another server, read over SFTP: no agent, nothing written there.
 //!
-//! What the protocol says of an entry is what there is: sort, mode, numeric owners, size, and a
-//! time of whole seconds. The rest is [`Source::losses`], so that a pass can say what it lacks.
-//! Evidence is weak for the same reason: without ctime and inode, size, time, mode and owners have
-//! to do, and whatever changed shortly before it was scanned is read again.
+//! The protocol says of an entry its sort, mode, numeric owners, size, and a time of whole seconds.
+//! The rest comes from a [shell] of the account where it has one, and else is [`Source::losses`], so
+//! that a pass can say what it lacks. Evidence is weak for the same reason: without ctime and inode,
+//! size, time, mode and owners have to do, and whatever changed shortly before it was scanned is
+//! read again.
 //!
 //! Every path is resolved by the server, which may be led by a link that takes the place of a
 //! directory while it is read: the account's rights are what bounds a pass there.
 
+mod algorithms;
 mod connect;
 mod error;
 mod known_hosts;
 mod pool;
+mod shell;
 mod walk;
+mod wire;
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use drover_types::{
@@ -29,10 +37,13 @@ use drover_types::{
 use rustix::io::Errno;
 use ssh2::{ErrorCode, FileStat, Sftp};
 
+pub use algorithms::legacy_in as legacy_algorithms_in;
 pub use connect::SshSecrets;
 pub(crate) use connect::session;
 pub use error::SshError;
 use pool::{Lease, Pool};
+use shell::{Shell, Tells};
+pub(crate) use wire::Wire;
 
 use crate::{
     Loss, ReadError, Source, SourceDescription, SourceError, SourceFile, Stat, Walk, WalkOptions,
@@ -58,25 +69,95 @@ pub struct SftpOptions {
     pub user: String,
     /// The tree's root on the server: an absolute path, or one below the account's home.
     pub root: Vec<u8>,
+    /// The way over a jump host, in place of a connection to `host` and `port`.
+    pub proxy: Option<Proxy>,
     /// The only host key that counts, as `SHA256:…`; without it, known hosts count.
     pub host_key: Option<String>,
+    /// The name that known hosts have the server under, where it is another than `host` and `port`.
+    pub host_key_alias: Option<String>,
     /// Files of known hosts; what someone comes to trust is added to the first.
     pub known_hosts: Vec<PathBuf>,
     /// Private keys to offer.
     pub identities: Vec<PathBuf>,
     /// Nobody asked for these keys: one that is not there is none.
     pub identities_are_defaults: bool,
+    /// Where the agent is asked for keys.
+    pub agent: Agent,
+    /// Of the agent's keys, offer only those whose public parts stand beside `identities`.
+    pub identities_only: bool,
+    /// Whether algorithms that are broken or weak may be used, for a server that knows no others.
+    pub legacy_algorithms: bool,
+    /// Whether a shell of the account may be asked what SFTP does not say.
+    pub shell: bool,
+    /// How long the server may take to answer anything before it counts as gone.
+    pub answer: Duration,
+    /// More names in one directory are no directory of files, but a server that makes them up.
+    pub names: usize,
     /// Whom to ask.
     pub secrets: Arc<dyn SshSecrets>,
 }
 
+/// A program whose standard streams are a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// All that it finds in its environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// Whether keys of an agent are offered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Agent {
+    /// Those of the agent that `SSH_AUTH_SOCK` names.
+    #[default]
+    Default,
+    /// Those of the agent at this socket.
+    At(PathBuf),
+    /// None.
+    No,
+}
+
 impl SftpOptions {
+    /// The server's root as an account without a name or a key; 30 seconds for an answer, four
+    /// million names in a directory.
+    pub fn new(url: String, host: &str, port: u16, secrets: Arc<dyn SshSecrets>) -> Self {
+        Self {
+            url,
+            host: host.to_owned(),
+            port,
+            user: String::new(),
+            root: b"/".to_vec(),
+            proxy: None,
+            host_key: None,
+            host_key_alias: None,
+            known_hosts: Vec::new(),
+            identities: Vec::new(),
+            identities_are_defaults: false,
+            agent: Agent::Default,
+            identities_only: false,
+            legacy_algorithms: false,
+            shell: true,
+            answer: Duration::from_secs(30),
+            names: 4_000_000,
+            secrets,
+        }
+    }
+
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
+
+    /// Name and port that known hosts have the server under.
+    fn known_as(&self) -> (&str, u16) {
+        match &self.host_key_alias {
+            Some(alias) => (alias, 22),
+            None => (&self.host, self.port),
+        }
+    }
 }
 
-/// What SFTP does not say. Of which entries is in the second part.
+/// What SFTP does not say.
 const LOSSES: [Loss; 8] = [
     Loss { class: "times finer than a second", of_files: false },
     Loss { class: "times before 1970 and after 2106", of_files: false },
@@ -88,10 +169,23 @@ const LOSSES: [Loss; 8] = [
     Loss { class: "holes", of_files: true },
 ];
 
+/// Which of [`LOSSES`] remain where a shell tells this much.
+fn losses(tells: Tells) -> Vec<Loss> {
+    let remains = |loss: &Loss| match loss.class {
+        "times finer than a second" => !tells.fine_times,
+        "extended attributes and ACLs" => !tells.xattrs,
+        "file flags" | "holes" => true,
+        _ => false,
+    };
+    LOSSES.into_iter().filter(remains).collect()
+}
+
 /// A directory of another server as a source.
 pub struct SftpSource {
     tree: Arc<Tree>,
     algorithms: String,
+    /// What the shell does not say either; empty where there is none.
+    losses: Vec<Loss>,
 }
 
 /// What a source, its walks and its open files share.
@@ -99,6 +193,8 @@ struct Tree {
     pool: Arc<Pool>,
     /// The root as the server resolved it.
     root: Vec<u8>,
+    /// Directories of which the shell did not tell all, so that SFTP had to do.
+    by_sftp: AtomicU64,
 }
 
 impl SftpSource {
@@ -109,7 +205,8 @@ impl SftpSource {
         let failed = |source| SourceError::Ssh { url: url.clone(), source: Box::new(source) };
         let (host, root) = (options.place(), options.root.clone());
         let (pool, algorithms) = Pool::open(options).map_err(failed)?;
-        let tree = Tree { pool, root };
+        let losses = pool.tells().map(losses).unwrap_or_default();
+        let tree = Tree { pool, root, by_sftp: AtomicU64::new(0) };
         let answered = |source| failed(SshError::Server { host: host.clone(), source });
         let real =
             tree.ask(|sftp| sftp.realpath(&tree.at(&RelativePath::root()))).map_err(answered)?;
@@ -120,7 +217,7 @@ impl SftpSource {
             Ok(_) => return Err(SourceError::NotADirectory(shown())),
             Err(error) => return Err(SourceError::new(shown(), error)),
         }
-        Ok(Self { tree: Arc::new(tree), algorithms })
+        Ok(Self { tree: Arc::new(tree), algorithms, losses })
     }
 }
 
@@ -135,6 +232,34 @@ impl Tree {
             bytes.extend_from_slice(path.as_bytes());
         }
         PathBuf::from(OsStr::from_bytes(&bytes))
+    }
+
+    /// Asks the shell, on a new connection where one broke. `None` where there is no shell.
+    fn ask_shell<T>(
+        &self,
+        mut question: impl FnMut(&mut Shell) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        if self.pool.tells().is_none() {
+            return Ok(None);
+        }
+        let mut tries = 0;
+        loop {
+            let mut lease = self.pool.take().map_err(io::Error::other)?;
+            let answer = match lease.shell() {
+                Some(shell) => question(shell),
+                None => return Ok(None),
+            };
+            tries += 1;
+            match answer {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) => {
+                    lease.give_up();
+                    if tries == TRIES {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     /// Asks the server, on a new connection where one broke.
@@ -245,7 +370,11 @@ impl Source for SftpSource {
     }
 
     fn losses(&self) -> &[Loss] {
-        &LOSSES
+        let by_shell = self.tree.pool.tells().is_some();
+        match by_shell && self.tree.by_sftp.load(Ordering::Relaxed) == 0 {
+            true => &self.losses,
+            false => &LOSSES,
+        }
     }
 
     fn walk(&self, options: &WalkOptions) -> Result<Walk, SourceError> {
@@ -259,8 +388,20 @@ impl Source for SftpSource {
 
     fn complete(&self, entry: &mut Entry) -> Result<(), ReadError> {
         let failed = |error| ReadError::new(&entry.path, error);
-        let Kind::Symlink { target } = &mut entry.kind else { return Ok(()) };
         let at = self.tree.at(&entry.path);
+        if self.tree.pool.tells().is_some_and(|tells| tells.xattrs) {
+            let bytes = at.as_os_str().as_bytes();
+            match self.tree.ask_shell(|shell| shell.xattrs(bytes)).map_err(failed)? {
+                Some(Some(xattrs)) => entry.attributes.xattrs = xattrs,
+                // Whether it is still there says SFTP better.
+                Some(None) => {
+                    self.tree.ask(|sftp| sftp.lstat(&at)).map_err(failed)?;
+                    return Err(unreadable(&entry.path));
+                }
+                None => return Err(unreadable(&entry.path)),
+            }
+        }
+        let Kind::Symlink { target } = &mut entry.kind else { return Ok(()) };
         let found = self.tree.ask(|sftp| sftp.readlink(&at)).map_err(failed)?;
         let found = found.into_os_string().into_vec();
         if found.len() > limits::SYMLINK {
@@ -269,6 +410,10 @@ impl Source for SftpSource {
         *target = found.into_boxed_slice();
         Ok(())
     }
+}
+
+fn unreadable(path: &RelativePath) -> ReadError {
+    ReadError::other(path, "its extended attributes cannot be read")
 }
 
 /// An open regular file.
@@ -317,16 +462,40 @@ impl SftpFile {
         &mut self,
         mut action: impl FnMut(&mut Opened) -> Result<T, ssh2::Error>,
     ) -> Result<T, ReadError> {
+        let mut last = None;
         for _ in 0..TRIES {
             match action(&mut self.opened) {
-                Err(error) if is_of_the_connection(&error) => self.reopen()?,
+                Err(error) if is_of_the_connection(&error) => last = Some(error),
                 answer => {
                     return answer.map_err(|e| ReadError::new(&self.path, answered(&e)));
                 }
             }
+            self.reopen()?;
         }
-        let message = format!("the connection broke {TRIES} times at one place of it");
-        Err(ReadError::other(&self.path, message))
+        let last = last.map_or_else(ssh2::Error::unknown, |error| error);
+        Err(ReadError::new(&self.path, broken(&last)))
+    }
+
+    /// Asks the shell about its path; `None` where there is no shell.
+    fn with_shell<T>(
+        &mut self,
+        mut question: impl FnMut(&mut Shell, &[u8]) -> io::Result<T>,
+    ) -> Result<Option<T>, ReadError> {
+        if self.tree.pool.tells().is_none() {
+            return Ok(None);
+        }
+        let at = self.tree.at(&self.path);
+        let mut last = None;
+        for _ in 0..TRIES {
+            let Some(shell) = self.opened.lease.shell() else { break };
+            match question(shell, at.as_os_str().as_bytes()) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) => last = Some(error),
+            }
+            self.reopen()?;
+        }
+        let error = last.unwrap_or_else(|| io::Error::other("the account's shell is gone"));
+        Err(ReadError::new(&self.path, error))
     }
 
     /// Opens it anew, and makes sure that it is the same file as before.
@@ -346,15 +515,30 @@ impl SftpFile {
 }
 
 impl SourceFile for SftpFile {
+    /// By the file that is open and, where there is a shell, by what its name leads to, which has
+    /// to be the same file: the shell says more, and the open file is the one that is read.
     fn stat(&mut self) -> Result<Stat, ReadError> {
-        if !std::mem::take(&mut self.opened.fresh) {
-            let scanned = clock::now();
-            let stat = self.with(|opened| opened.file.stat())?;
-            (self.opened.stat, self.opened.scanned) = (stat, scanned);
+        for _ in 0..TRIES {
+            if !std::mem::take(&mut self.opened.fresh) {
+                let scanned = clock::now();
+                let stat = self.with(|opened| opened.file.stat())?;
+                (self.opened.stat, self.opened.scanned) = (stat, scanned);
+            }
+            let stat = convert(&self.opened.stat, self.opened.scanned)
+                .filter(|stat| stat.kind == Kind::File)
+                .ok_or_else(|| ReadError::changed(&self.path, "it is no regular file any more"))?;
+            let told = match self.with_shell(Shell::stat)? {
+                None => return Ok(stat),
+                Some(told) => told,
+            };
+            if let Some(told) = told.filter(|told| told.kind == Some(Kind::File)) {
+                let strong = told.into_stat(Kind::File, self.opened.scanned);
+                if says_the_same(&strong, &self.opened.stat) {
+                    return Ok(strong);
+                }
+            }
         }
-        convert(&self.opened.stat, self.opened.scanned)
-            .filter(|stat| stat.kind == Kind::File)
-            .ok_or_else(|| ReadError::changed(&self.path, "it is no regular file any more"))
+        Err(ReadError::changed(&self.path, "its name leads to another file, or it never rests"))
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
@@ -379,9 +563,23 @@ impl SourceFile for SftpFile {
         Ok((offset < size).then_some(offset..size))
     }
 
-    fn complete(&mut self, _: &mut Attributes) -> Result<(), ReadError> {
+    fn complete(&mut self, attributes: &mut Attributes) -> Result<(), ReadError> {
+        if self.tree.pool.tells().is_some_and(|tells| tells.xattrs) {
+            let found = self.with_shell(Shell::xattrs)?.flatten();
+            attributes.xattrs = found.ok_or_else(|| unreadable(&self.path))?;
+        }
         Ok(())
     }
+}
+
+/// Whether both say of one file what SFTP can say.
+fn says_the_same(strong: &Stat, weak: &FileStat) -> bool {
+    let seconds = |seconds: i64| seconds.rem_euclid(1 << 32);
+    let mtime = i64::try_from(weak.mtime.unwrap_or(0)).unwrap_or(i64::MAX);
+    weak.size == Some(strong.evidence.size)
+        && seconds(strong.attributes.mtime.seconds) == seconds(mtime)
+        && weak.perm.unwrap_or(0) & 0o7777 == strong.attributes.mode
+        && (weak.uid, weak.gid) == (Some(strong.attributes.uid), Some(strong.attributes.gid))
 }
 
 /// A name that a server gave, if it is one.

@@ -14,7 +14,12 @@ use std::{
 
 use drover_types::lock;
 
-use super::{SftpOptions, connect::Connection, error::SshError};
+use super::{
+    SftpOptions,
+    connect::Connection,
+    error::SshError,
+    shell::{Shell, Tells},
+};
 
 /// At most this many connections at a time.
 pub(super) const SESSIONS: usize = 8;
@@ -34,6 +39,8 @@ pub(super) struct Pool {
     free: Condvar,
     /// Held while a connection is made.
     making: Mutex<()>,
+    /// What the shell of the first connection tells; `None` where it has none.
+    tells: Option<Tells>,
 }
 
 #[derive(Default)]
@@ -56,9 +63,17 @@ impl Pool {
     pub(super) fn open(options: SftpOptions) -> Result<(Arc<Self>, String), SshError> {
         let connection = Connection::open(&options)?;
         let algorithms = connection.algorithms.clone();
+        let tells = connection.shell.as_ref().map(|shell| shell.tells);
+        // Nobody waits again for a shell that is not there.
+        let options = SftpOptions { shell: tells.is_some(), ..options };
         let state = Mutex::new(State { idle: vec![connection], ..State::default() });
-        let pool = Self { options, state, free: Condvar::new(), making: Mutex::new(()) };
+        let pool = Self { options, state, free: Condvar::new(), making: Mutex::new(()), tells };
         Ok((Arc::new(pool), algorithms))
+    }
+
+    /// What a shell tells besides SFTP, where the account has one.
+    pub(super) fn tells(&self) -> Option<Tells> {
+        self.tells
     }
 
     /// A connection; waits for one where all are in use. Nobody takes two at a time, so that
@@ -125,6 +140,11 @@ fn pause(wait: Duration) {
 }
 
 impl Lease {
+    /// The connection's shell, where it has one.
+    pub(super) fn shell(&mut self) -> Option<&mut Shell> {
+        self.connection.as_mut()?.shell.as_mut()
+    }
+
     /// Gives a connection up that failed: it is cut, so that nothing on it waits any more, and
     /// none goes back. Those that idle have most likely met the same end, and are made anew.
     pub(super) fn give_up(&mut self) {

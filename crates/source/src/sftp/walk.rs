@@ -5,16 +5,17 @@
 //! a large one to hand out. Order and bounds are the business of [`Ordered`].
 
 use std::{
-    ops::Range,
-    os::unix::ffi::OsStringExt,
+    io,
+    ops::{ControlFlow, Range},
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use drover_types::{ExceptionKind, Kind, RelativePath, Timestamp, clock, limits};
 use ssh2::{ErrorCode, FileStat, FileType, Sftp};
 
-use super::{Tree, checked_name, convert};
+use super::{Tree, checked_name, convert, shell::Told};
 use crate::{
     Enter, ReadError, Scope, SourceError, Walk, WalkEvent, WalkOptions,
     ordered::{Ordered, emit, problem},
@@ -22,8 +23,6 @@ use crate::{
 
 type Outcome = crate::ordered::Outcome<Work, WalkEvent>;
 
-/// More names in one directory are no directory of files, but a server that makes them up.
-const MOST_NAMES: usize = 4_000_000;
 /// `LIBSSH2_ERROR_FILE`: what ends a listing.
 const NO_MORE: i32 = -16;
 
@@ -32,11 +31,19 @@ enum Work {
     Tell { listing: Arc<Listing>, range: Range<usize> },
 }
 
+/// An entry as the server tells it.
+enum Seen {
+    /// By SFTP.
+    Sftp(FileStat),
+    /// By its shell, with its sort, where that could be told.
+    Shell(Box<Told>, Option<Kind>),
+}
+
 /// What is in a directory.
 struct Listing {
     directory: RelativePath,
     /// Sorted, each once.
-    names: Vec<(Box<[u8]>, FileStat)>,
+    names: Vec<(Box<[u8]>, Seen)>,
     /// Before the server was asked.
     scanned: Timestamp,
 }
@@ -52,6 +59,11 @@ pub(super) fn start(tree: &Arc<Tree>, options: &WalkOptions) -> Result<Walk, Sou
     let stat = convert(&stat, scanned)
         .filter(|stat| stat.kind == Kind::Directory)
         .ok_or_else(|| SourceError::NotADirectory(shown()))?;
+    let told = tree
+        .ask_shell(|shell| shell.stat(tree.at(&root).as_os_str().as_bytes()))
+        .map_err(|error| SourceError::new(shown(), error))?;
+    let told = told.flatten().filter(|told| told.kind == Some(Kind::Directory));
+    let stat = told.map_or(stat, |told| told.into_stat(Kind::Directory, scanned));
     let mut first = Outcome::new();
     emit(&mut first, WalkEvent::Entry(stat.into_entry(root.clone())));
     first.work(Work::List(root));
@@ -75,10 +87,20 @@ fn run(tree: &Tree, enter: Option<&Enter>, work: Work) -> Outcome {
 fn list(tree: &Tree, enter: Option<&Enter>, directory: RelativePath, outcome: &mut Outcome) {
     let taken = directory.as_bytes().len() + usize::from(!directory.is_root());
     let room = limits::PATH.saturating_sub(taken);
+    let limits = Limits { names: tree.pool.options.names, room };
     let scanned = clock::now();
     let at = tree.at(&directory);
     // A listing that broke off is begun again: what it had is forgotten.
-    let listed = match tree.ask(|sftp| read(sftp, &at, room)) {
+    let listed = match by_shell(tree, &at, limits) {
+        Ok(Some(listed)) => Ok(listed),
+        // SFTP says why, or tells what it can.
+        Ok(None) | Err(_) => tree.ask(|sftp| read(sftp, &at, limits)).inspect(|listed| {
+            if !listed.names.is_empty() {
+                tree.by_sftp.fetch_add(1, Ordering::Relaxed);
+            }
+        }),
+    };
+    let listed = match listed {
         Ok(listed) => listed,
         Err(error) => {
             return emit(outcome, problem(Scope::Subtree, ReadError::new(&directory, error)));
@@ -98,47 +120,127 @@ fn list(tree: &Tree, enter: Option<&Enter>, directory: RelativePath, outcome: &m
     }
 }
 
+/// What a listing may hold.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Names.
+    names: usize,
+    /// Bytes of a name, so that its path is not too long.
+    room: usize,
+}
+
 /// What a listing gave.
+#[derive(Default)]
 struct Listed {
-    names: Vec<(Box<[u8]>, FileStat)>,
+    names: Vec<(Box<[u8]>, Seen)>,
     /// Why some names are not there.
     refused: Option<String>,
 }
 
-fn read(sftp: &Sftp, at: &Path, room: usize) -> Result<Listed, ssh2::Error> {
+impl Listed {
+    /// Adds an entry, if its name is one. Whether there is room for more.
+    fn add(&mut self, name: Box<[u8]>, seen: Seen, limits: Limits) -> ControlFlow<()> {
+        if self.names.len() == limits.names {
+            self.refused = Some(format!("the server lists more than {} names", limits.names));
+            return ControlFlow::Break(());
+        }
+        match checked_name(&name, limits.room) {
+            Ok(()) => self.names.push((name, seen)),
+            Err(why) => drop(self.refused.get_or_insert(why)),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn sorted(mut self) -> Self {
+        self.names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.names.dedup_by(|a, b| a.0 == b.0);
+        self
+    }
+}
+
+/// How often a directory is listed by the shell while entries vanish from it.
+const LISTINGS: usize = 3;
+
+/// The listing by the shell. `None` where there is none, and where it did not tell all.
+fn by_shell(tree: &Tree, at: &Path, limits: Limits) -> io::Result<Option<Listed>> {
+    let path = at.as_os_str().as_bytes();
+    let listed = tree.ask_shell(|shell| {
+        for _ in 0..LISTINGS {
+            let mut listed = Listed::default();
+            let mut devices = Vec::new();
+            let all = shell.list(path, |told| {
+                if told.is_device() {
+                    devices.push(listed.names.len());
+                }
+                let kind = told.kind.clone();
+                listed.add(told.name.clone(), Seen::Shell(Box::new(told), kind), limits)
+            })?;
+            if listed.names.len() == limits.names {
+                return Err(io::Error::other("the shell lists too many names"));
+            }
+            if !all {
+                continue;
+            }
+            for index in devices {
+                let Some((name, Seen::Shell(told, kind))) = listed.names.get_mut(index) else {
+                    continue;
+                };
+                let path = [path, b"/", name].concat();
+                *kind = shell.device(&path)?.map(|numbers| told.device(numbers));
+            }
+            return Ok(Some(listed.sorted()));
+        }
+        Ok(None)
+    })?;
+    Ok(listed.flatten())
+}
+
+/// The listing by SFTP.
+fn read(sftp: &Sftp, at: &Path, limits: Limits) -> Result<Listed, ssh2::Error> {
     let mut directory = sftp.opendir(at)?;
-    let mut listed = Listed { names: Vec::new(), refused: None };
+    let mut listed = Listed::default();
     loop {
         let (name, stat) = match directory.readdir() {
             Ok(next) => next,
-            Err(error) if error.code() == ErrorCode::Session(NO_MORE) => break,
+            // libssh2 says of an empty name that it is the end. After the end there is nothing.
+            Err(error) if error.code() == ErrorCode::Session(NO_MORE) => {
+                let Ok(next) = directory.readdir() else { break };
+                listed.refused.get_or_insert_with(|| "the server lists an empty name".to_owned());
+                next
+            }
             Err(error) => return Err(error),
         };
         let name = name.into_os_string().into_vec();
         if name == b"." || name == b".." {
             continue;
         }
-        if listed.names.len() == MOST_NAMES {
-            listed.refused = Some(format!("the server lists more than {MOST_NAMES} names"));
+        if listed.add(name.into_boxed_slice(), Seen::Sftp(stat), limits).is_break() {
             break;
         }
-        match checked_name(&name, room) {
-            Ok(()) => listed.names.push((name.into_boxed_slice(), stat)),
-            Err(why) => drop(listed.refused.get_or_insert(why)),
-        }
     }
-    listed.names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    listed.names.dedup_by(|a, b| a.0 == b.0);
-    Ok(listed)
+    Ok(listed.sorted())
 }
 
 fn tell(listing: &Listing, range: Range<usize>, enter: Option<&Enter>, outcome: &mut Outcome) {
-    for (name, raw) in &listing.names[range] {
+    for (name, seen) in &listing.names[range] {
         let Ok(path) = listing.directory.join(name) else { continue };
-        let Some(stat) = convert(raw, listing.scanned) else {
-            let (scope, error) = untold(raw, &path);
-            emit(outcome, problem(scope, error));
-            continue;
+        let stat = match seen {
+            Seen::Sftp(raw) => convert(raw, listing.scanned).ok_or_else(|| untold(raw, &path)),
+            Seen::Shell(told, Some(kind)) => {
+                Ok(told.as_ref().clone().into_stat(kind.clone(), listing.scanned))
+            }
+            Seen::Shell(told, None) if told.is_device() => Err((
+                Scope::Entry,
+                ReadError::other(&path, "the numbers of the device are not told"),
+            )),
+            Seen::Shell(..) => Err(strange(&path)),
+        };
+        let stat = match stat {
+            Ok(stat) => stat,
+            Err((scope, error)) => {
+                emit(outcome, problem(scope, error));
+                continue;
+            }
         };
         let entry = stat.into_entry(path.clone());
         let below = entry.kind == Kind::Directory && enter.is_none_or(|enter| enter.enters(&entry));
@@ -156,7 +258,11 @@ fn untold(raw: &FileStat, path: &RelativePath) -> (Scope, ReadError) {
             let error = ReadError::other(path, "SFTP does not tell the numbers of a device");
             (Scope::Entry, ReadError { kind: ExceptionKind::Unsupported, ..error })
         }
-        // It may well be a directory.
-        _ => (Scope::Subtree, ReadError::other(path, "the server does not tell what it is")),
+        _ => strange(path),
     }
+}
+
+/// Nobody knows its sort: it may well be a directory.
+fn strange(path: &RelativePath) -> (Scope, ReadError) {
+    (Scope::Subtree, ReadError::other(path, "the server does not tell what it is"))
 }
