@@ -187,8 +187,8 @@ mod tests {
             panic!("another key is known");
         };
         assert_eq!(fingerprints, fingerprint(&first));
-        assert!(read("server", 22).preference().starts_with("rsa-sha2-512,rsa-sha2-256,ssh-ed"));
-        assert!(read("server", 2222).preference().starts_with("ssh-ed25519"));
+        assert!(read("server", 22).preference(&[]).starts_with("rsa-sha2-512,rsa-sha2-256,ssh-ed"));
+        assert!(read("server", 2222).preference(&[]).starts_with("ssh-ed25519"));
 
         let revoked = format!("@revoked * ssh-rsa {}\n", BASE64.encode(&first));
         let before = fs::read_to_string(&file).unwrap();

@@ -472,7 +472,7 @@ impl SftpFile {
             }
             self.reopen()?;
         }
-        let last = last.map_or_else(ssh2::Error::unknown, |error| error);
+        let last = last.unwrap_or_else(ssh2::Error::unknown);
         Err(ReadError::new(&self.path, broken(&last)))
     }
 
