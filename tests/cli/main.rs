@@ -12,6 +12,7 @@ mod docs;
 mod faults;
 mod fixture;
 mod flaky;
+mod inventory;
 mod kills;
 mod lab;
 mod living;

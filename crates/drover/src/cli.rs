@@ -100,6 +100,8 @@ macro_rules! verbs {
 verbs! {
     /// Make a new repository and its keys
     Init(verb::init::InitArgs) = "init",
+    /// Say what is on a server, which machines feed it, where patients' data is, what is risky
+    Inventory(verb::inventory::InventoryArgs) = "inventory",
     /// Take one pass over the sources; leaves a snapshot of each
     Sync(verb::sync::SyncArgs) = "sync",
     /// Check that what is in the cloud is what was on the server

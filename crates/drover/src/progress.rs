@@ -228,6 +228,7 @@ fn interval(mode: ProgressMode) -> Duration {
 fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Opening => "opening",
+        Phase::Surveying => "taking inventory",
         Phase::Syncing => "syncing",
         Phase::Committing => "committing",
         Phase::CheckingStructure => "checking structure",

@@ -11,6 +11,7 @@ pub mod compare;
 mod error;
 mod init;
 pub mod inspect;
+pub mod inventory;
 pub mod keys;
 pub mod merge;
 mod pipeline;

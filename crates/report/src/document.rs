@@ -9,6 +9,7 @@ pub mod diff;
 pub mod exception;
 pub mod finding;
 pub mod init;
+pub mod inventory;
 pub mod key;
 pub mod log;
 pub mod ls;
@@ -102,6 +103,8 @@ macro_rules! bodies {
 bodies! {
     /// A new repository.
     Init(init::InitReport) = "init",
+    /// An inventory.
+    Inventory(inventory::InventoryReport) = "inventory",
     /// One pass.
     Sync(sync::SyncReport) = "sync",
     /// A verification.

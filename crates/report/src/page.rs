@@ -161,14 +161,18 @@ impl Table {
             }
             writeln!(out, "{}", text.trim_end())
         };
-        line(&mut self.columns.iter().copied())?;
+        if !shown.is_empty() {
+            line(&mut self.columns.iter().copied())?;
+        }
         for row in shown {
             line(&mut row.iter().map(String::as_str))?;
         }
         let left = self.rows.len() - shown.len();
         if left > 0 {
             let left = crate::format::count(left as u64);
-            writeln!(out, "  … and {left} more; --json and --html list all")?;
+            let more = if shown.is_empty() { "" } else { "… and " };
+            let rest = if shown.is_empty() { "" } else { " more" };
+            writeln!(out, "  {more}{left}{rest}; --json and --html list all")?;
         }
         if !self.note.is_empty() {
             writeln!(out, "  {}", self.note)?;

@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod extended;
+pub mod holders;
 mod names;
 mod owners;
 mod stat;

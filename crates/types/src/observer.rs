@@ -28,6 +28,8 @@ pub const COUNTERS: usize = 6;
 pub enum Phase {
     /// Opening the repository, reading keys, snapshots and index.
     Opening,
+    /// Walking, looking into files, sending nothing.
+    Surveying,
     /// Walking, reading, packing, sending.
     Syncing,
     /// Writing index and snapshot.

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod init;
+pub mod inventory;
 pub mod key;
 pub mod log;
 pub mod ls;

@@ -82,7 +82,7 @@ pub struct SyncArgs {
 }
 
 /// Files that are read at a time where each read waits for a server's answer.
-const WAITING_READERS: usize = 6;
+pub const WAITING_READERS: usize = 6;
 
 /// A source and how to read it.
 struct Planned {
@@ -343,7 +343,7 @@ fn look(
 }
 
 /// Every rule with its share, also one that left out nothing: it may be misspelt.
-fn exclusions(filter: &Filter, shares: &Exclusions) -> Vec<SyncExclusion> {
+pub fn exclusions(filter: &Filter, shares: &Exclusions) -> Vec<SyncExclusion> {
     let mut labels = filter.labels();
     labels.extend(shares.keys().filter(|rule| !labels.contains(rule)).cloned().collect::<Vec<_>>());
     let mut seen = BTreeSet::new();
