@@ -1,5 +1,6 @@
-//! A page as one self-contained HTML file: no script, no font, no picture, nothing fetched. The
-//! one style sheet is allowed by its hash, and nothing else is.
+//! A page as one self-contained HTML file: no font, no picture, nothing fetched. The one style sheet
+//! and the one script, which filters and sorts tables, are allowed by their hashes, and nothing else
+//! is.
 
 use askama::Template;
 use data_encoding::BASE64;
@@ -8,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::page::Page;
 
 const STYLE: &str = include_str!("../templates/page.css");
+const SCRIPT: &str = include_str!("../templates/page.js");
 
 #[derive(Template)]
 #[template(path = "page.html")]
@@ -15,12 +17,15 @@ struct PageTemplate<'a> {
     page: &'a Page,
     style: &'static str,
     style_hash: String,
+    script: &'static str,
+    script_hash: String,
     program: &'static str,
 }
 
 /// Renders `page`. An error can only be one of formatting into a string.
 pub fn render(page: &Page) -> Result<String, askama::Error> {
-    let style_hash = BASE64.encode(&Sha256::digest(STYLE));
+    let hash = |text: &str| BASE64.encode(&Sha256::digest(text));
+    let (style_hash, script_hash) = (hash(STYLE), hash(SCRIPT));
     let program = concat!("drover ", env!("CARGO_PKG_VERSION"));
-    PageTemplate { page, style: STYLE, style_hash, program }.render()
+    PageTemplate { page, style: STYLE, style_hash, script: SCRIPT, script_hash, program }.render()
 }

@@ -12,6 +12,7 @@ mod document;
 pub mod format;
 mod html;
 mod page;
+pub mod plot;
 mod stream;
 mod text;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::Text;
+use crate::{Text, plot::Figure};
 
 /// How the verdict is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct Page {
     pub explanation: String,
     /// Totals and identity.
     pub facts: Vec<Fact>,
+    /// Where people would rather look than read. A terminal has the tables, which say the same.
+    pub figures: Vec<Figure>,
     /// Lists: exceptions and problems first.
     pub tables: Vec<Table>,
     /// What to do next.
@@ -95,6 +97,7 @@ impl Page {
             verdict: verdict.into(),
             explanation: String::new(),
             facts: Vec::new(),
+            figures: Vec::new(),
             tables: Vec::new(),
             next: Vec::new(),
         }
@@ -105,6 +108,13 @@ impl Page {
         let value = value.into();
         if !value.is_empty() {
             self.facts.push(Fact { label, value });
+        }
+    }
+
+    /// Adds a figure, unless there is nothing to see.
+    pub fn figure(&mut self, figure: Figure) {
+        if !figure.is_empty() {
+            self.figures.push(figure);
         }
     }
 

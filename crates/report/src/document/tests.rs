@@ -125,17 +125,21 @@ fn a_report_from_elsewhere_cannot_deceive_or_run() {
 }
 
 #[test]
-fn the_page_allows_its_own_style_and_nothing_else() {
+fn the_page_allows_its_own_style_and_script_and_nothing_else() {
     use data_encoding::BASE64;
     use sha2::{Digest, Sha256};
     let html = html(&Document::done(VerifyReport::default()).page()).unwrap();
     let style = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+    let script = html.split_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
+    let hash = |text: &str| BASE64.encode(&Sha256::digest(text.as_bytes()));
     let allowed = format!(
-        "default-src 'none'; style-src 'sha256-{}'; ",
-        BASE64.encode(&Sha256::digest(style.as_bytes()))
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; ",
+        hash(style),
+        hash(script)
     );
     assert!(html.contains(&allowed));
-    for word in ["<script", "http://", "https://", " style=", "url("] {
+    assert_eq!(html.matches("<script").count(), 1);
+    for word in ["http://", "https://", " style=", "url(", "innerHTML", "eval("] {
         assert!(!html.contains(word), "{word}");
     }
 }
