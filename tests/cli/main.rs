@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod browser;
 mod compare;
 mod crash;
 mod docs;

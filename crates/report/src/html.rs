@@ -6,7 +6,7 @@ use askama::Template;
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
-use crate::page::Page;
+use crate::page::{Block, Page};
 
 const STYLE: &str = include_str!("../templates/page.css");
 const SCRIPT: &str = include_str!("../templates/page.js");
@@ -15,6 +15,7 @@ const SCRIPT: &str = include_str!("../templates/page.js");
 #[template(path = "page.html")]
 struct PageTemplate<'a> {
     page: &'a Page,
+    blocks: Vec<Block<'a>>,
     style: &'static str,
     style_hash: String,
     script: &'static str,
@@ -27,5 +28,7 @@ pub fn render(page: &Page) -> Result<String, askama::Error> {
     let hash = |text: &str| BASE64.encode(&Sha256::digest(text));
     let (style_hash, script_hash) = (hash(STYLE), hash(SCRIPT));
     let program = concat!("drover ", env!("CARGO_PKG_VERSION"));
-    PageTemplate { page, style: STYLE, style_hash, script: SCRIPT, script_hash, program }.render()
+    let blocks = page.blocks();
+    PageTemplate { page, blocks, style: STYLE, style_hash, script: SCRIPT, script_hash, program }
+        .render()
 }

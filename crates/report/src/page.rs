@@ -67,6 +67,12 @@ pub fn warnings(warnings: &[Text]) -> Table {
     }
 }
 
+/// A part of a page.
+pub(crate) enum Block<'p> {
+    Figure(&'p Figure),
+    Table(&'p Table),
+}
+
 /// One report as people read it.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -80,10 +86,11 @@ pub struct Page {
     pub explanation: String,
     /// Totals and identity.
     pub facts: Vec<Fact>,
-    /// Where people would rather look than read. A terminal has the tables, which say the same.
-    pub figures: Vec<Figure>,
     /// Lists: exceptions and problems first.
     pub tables: Vec<Table>,
+    /// Where people would rather look than read, and how many tables come before each. A terminal
+    /// has the tables alone, which say the same.
+    pub figures: Vec<(usize, Figure)>,
     /// What to do next.
     pub next: Vec<String>,
 }
@@ -111,11 +118,30 @@ impl Page {
         }
     }
 
-    /// Adds a figure, unless there is nothing to see.
+    /// Adds a figure after the tables so far, unless there is nothing to see.
     pub fn figure(&mut self, figure: Figure) {
         if !figure.is_empty() {
-            self.figures.push(figure);
+            self.figures.push((self.tables.len(), figure));
         }
+    }
+
+    /// Adds the figures and tables of another page.
+    pub fn append(&mut self, other: Page) {
+        let before = self.tables.len();
+        self.figures.extend(other.figures.into_iter().map(|(at, figure)| (before + at, figure)));
+        self.tables.extend(other.tables);
+        self.next.extend(other.next);
+    }
+
+    /// Figures and tables in their order.
+    pub(crate) fn blocks(&self) -> Vec<Block<'_>> {
+        let mut blocks = Vec::with_capacity(self.tables.len() + self.figures.len());
+        for at in 0..=self.tables.len() {
+            let figures = self.figures.iter().filter(|(before, _)| *before == at);
+            blocks.extend(figures.map(|(_, figure)| Block::Figure(figure)));
+            blocks.extend(self.tables.get(at).map(Block::Table));
+        }
+        blocks
     }
 
     /// Adds a table, unless it has no rows.

@@ -1,0 +1,132 @@
+"""Looks at pages in a real browser: `browser.py CHROMEDRIVER BROWSER PAGE...` prints what it saw.
+
+Speaks WebDriver to chromedriver, with the standard library alone. One document on stdout:
+for each page its console, what it fetched, how wide it is, how its tables filter and sort, how many
+pages it has on paper.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+DRIVER, BROWSER, PAGES = sys.argv[1], sys.argv[2], sys.argv[3:]
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars",
+]
+# Nobody's colours, dates or letters are asked for.
+WIDTHS = [390, 1280]
+
+SORT = """
+const table = [...document.querySelectorAll("table.rows")].find((t) => t.tBodies[0].rows.length > 20);
+if (!table) return null;
+const cells = (column) => [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
+const heads = [...table.tHead.rows[0].cells];
+const size = heads.findIndex((head) => head.textContent === "size");
+const all = table.tBodies[0].rows.length;
+const filter = table.closest("section").querySelector("input[type=search]");
+const more = table.closest("section").querySelector("button.more");
+const out = { all, hidden: more.hidden };
+heads[size].querySelector("button").click();
+out.up = cells(size);
+out.aria = heads[size].getAttribute("aria-sort");
+heads[size].querySelector("button").click();
+out.down = cells(size);
+filter.value = arguments[0];
+filter.dispatchEvent(new Event("input"));
+out.filtered = table.tBodies[0].rows.length;
+filter.value = "";
+filter.dispatchEvent(new Event("input"));
+more.click();
+out.after_more = table.tBodies[0].rows.length;
+return out;
+"""
+
+LOOK = """
+const style = getComputedStyle(document.body);
+return {
+  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  fetched: performance.getEntriesByType("resource").map((entry) => entry.name),
+  ground: style.backgroundColor,
+  scripts: document.scripts.length,
+  planted: window.planted === undefined ? null : String(window.planted),
+  images: document.images.length,
+  figures: document.querySelectorAll("figure svg").length,
+  headings: [...document.querySelectorAll("h1,h2")].map((h) => h.textContent),
+  text: document.body.innerText,
+};
+"""
+
+
+class Browser:
+    def __init__(self):
+        self.profile = tempfile.TemporaryDirectory()
+        self.driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
+        for line in self.driver.stdout:
+            found = re.search(r"on port (\d+)", line)
+            if found:
+                self.base = f"http://127.0.0.1:{found.group(1)}"
+                break
+        flags = FLAGS + [f"--user-data-dir={self.profile.name}"]
+        options = {"args": flags, "binary": BROWSER}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        answer = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.session = "/session/" + answer["sessionId"]
+
+    def ask(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, method=method)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def do(self, path, **body):
+        return self.ask("POST", self.session + path, body)
+
+    def script(self, text, *arguments):
+        return self.do("/execute/sync", script=text, args=list(arguments))
+
+    def colours(self, scheme):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.do("/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
+
+    def width(self, width):
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.do("/goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=metrics)
+
+    def look(self, page):
+        seen = {}
+        for width in WIDTHS:
+            for scheme in ["light", "dark"]:
+                self.width(width)
+                self.colours(scheme)
+                self.do("/url", url="file://" + page)
+                seen[f"{width} {scheme}"] = self.script(LOOK)
+        sorting = self.script(SORT, "needle")
+        self.colours("light")
+        printed = self.do("/goog/cdp/execute", cmd="Page.printToPDF", params={})
+        console = self.do("/se/log", type="browser")
+        return {
+            "looks": seen,
+            "sorting": sorting,
+            "printed": len(printed["data"]),
+            "console": [line["message"] for line in console],
+        }
+
+    def close(self):
+        try:
+            self.ask("DELETE", self.session)
+        finally:
+            self.driver.terminate()
+            self.driver.wait()
+
+
+browser = Browser()
+try:
+    print(json.dumps({page: browser.look(page) for page in PAGES}))
+finally:
+    browser.close()
