@@ -9,6 +9,7 @@ pub mod audit;
 mod cancel;
 pub mod compare;
 mod error;
+pub mod estimate;
 mod init;
 pub mod inspect;
 pub mod inventory;

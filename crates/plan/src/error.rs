@@ -7,7 +7,7 @@ use std::{
 
 use drover_types::path::escape;
 
-use crate::{FilterError, LocationError, RateError};
+use crate::{FilterError, LocationError, RateError, windows::WindowError};
 
 /// Why a plan cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,9 @@ pub enum Problem {
     /// A rule, size or age that cannot be understood.
     #[error("\"{0}\": {1}")]
     Filter(&'static str, FilterError),
+    /// Hours or a window that cannot be understood.
+    #[error("\"{0}\": {1}")]
+    Window(&'static str, WindowError),
     /// A command without a program.
     #[error("\"{0}\" is a program and its arguments, none of them with a NUL byte")]
     Command(&'static str),

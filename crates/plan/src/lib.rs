@@ -9,13 +9,19 @@
 
 mod error;
 mod filter;
+pub mod forecast;
 mod location;
 mod plan;
+pub mod prices;
 mod rate;
 mod table;
+pub mod windows;
 
 pub use error::{PlanError, Problem};
 pub use filter::{Age, Filter, FilterError, Rule, Size, ignore_file};
 pub use location::{Location, LocationError, SftpUrl};
-pub use plan::{Hooks, Limits, Plan, Repository, Source, SourceName, Ssh, Target, is_fingerprint};
+pub use plan::{
+    Costs, Cutover, Hooks, Limits, Plan, Repository, Source, SourceName, Ssh, Target,
+    is_fingerprint,
+};
 pub use rate::{Rate, RateError};

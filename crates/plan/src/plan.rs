@@ -14,6 +14,7 @@ use crate::{
     Age, Filter, Location, LocationError, PlanError, Problem, Rate,
     filter::ignore_file,
     table::{At, Table, Text},
+    windows::{Hours, Window},
 };
 
 /// A plan is written by hand: whatever is longer is something else.
@@ -22,8 +23,13 @@ const LONGEST: usize = 1 << 20;
 /// The most requests at a time that a plan may ask for.
 const MOST_PARALLEL: usize = 256;
 
+/// The most waves.
+const MOST_WAVES: usize = 1000;
+/// The most exceptions that a cutover may be allowed.
+const MOST_EXCEPTIONS: usize = 1_000_000_000;
+
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 22] = [
+const SOURCE_KEYS: [&str; 23] = [
     "name",
     "url",
     "one_file_system",
@@ -46,6 +52,7 @@ const SOURCE_KEYS: [&str; 22] = [
     "ssh_config",
     "legacy_algorithms",
     "shell",
+    "wave",
 ];
 
 /// What is moved, where to, within which limits.
@@ -59,6 +66,10 @@ pub struct Plan {
     pub target: Option<Target>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[cutover]`
+    pub cutover: Cutover,
+    /// `[costs]`
+    pub costs: Costs,
 }
 
 /// Where the encrypted data goes.
@@ -91,6 +102,8 @@ pub struct Source {
     pub filter: Filter,
     /// What runs around its passes.
     pub hooks: Hooks,
+    /// Which of the waves it belongs to; the first is 1.
+    pub wave: usize,
 }
 
 /// Commands around the passes of a source: program and arguments.
@@ -154,12 +167,36 @@ pub struct Target {
 }
 
 /// What a pass may take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The most that is sent to the repository; no limit where it is `None`.
     pub upload: Option<Rate>,
+    /// Hours in which it is another rate.
+    pub windows: Vec<Window>,
     /// The most requests to the repository at a time.
     pub parallel: Option<usize>,
+}
+
+/// What a cutover must keep to. A plan that does not say it has no gate for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cutover {
+    /// `window`: when it may be.
+    pub window: Option<Hours>,
+    /// `freeze`: how long the source may rest.
+    pub freeze: Option<Age>,
+    /// `switch`: how long it takes to lead clients elsewhere.
+    pub switch: Option<Age>,
+    /// `exceptions`: how many there may be.
+    pub exceptions: Option<usize>,
+}
+
+/// How costs are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Costs {
+    /// `prices`: the file that has them.
+    pub prices: Option<PathBuf>,
+    /// `class`: the storage class, by the name that the file has for it; else the repository's.
+    pub class: Option<String>,
 }
 
 /// A source's name: 1 to 64 characters, each `a` to `z`, `0` to `9` or `-`.
@@ -234,7 +271,7 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         let at = error.span().map_or(0, |span| span.start);
         text.error(at, Problem::Syntax(error.message().to_owned()))
     })?;
-    let known = ["repository", "source", "target", "limits"];
+    let known = ["repository", "source", "target", "limits", "cutover", "costs"];
     let plan = Table::new(text, "", document.get_ref(), 0, &known)?;
 
     let known = ["url", "storage_class", "sse", "kms_key_id"];
@@ -265,9 +302,20 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         Some(table) => Some(directory_only(text, location(text, &table, base)?, "target")?),
         None => None,
     };
-    let limits = match plan.table("limits", &["upload", "parallel"])? {
-        Some(table) => limits(&table)?,
+    let limits = match plan.table("limits", &["upload", "parallel", "windows"])? {
+        Some(table) => limits(text, &table)?,
         None => Limits::default(),
+    };
+    let cutover = match plan.table("cutover", &["window", "freeze", "switch", "exceptions"])? {
+        Some(table) => cutover(&table)?,
+        None => Cutover::default(),
+    };
+    let costs = match plan.table("costs", &["prices", "class"])? {
+        Some(table) => Costs {
+            prices: table.string("prices")?.map(|at| base.join(at.value)),
+            class: table.string("class")?.map(|at| at.value.to_owned()),
+        },
+        None => Costs::default(),
     };
 
     for (source, _) in &sources {
@@ -292,6 +340,8 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         sources: sources.into_iter().map(|(source, _)| source).collect(),
         target: target.map(|target| Target { url: target.value }),
         limits,
+        cutover,
+        costs,
     })
 }
 
@@ -311,6 +361,7 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         one_file_system: table.boolean("one_file_system")?.is_some_and(|at| at.value),
         allow_empty: table.boolean("allow_empty")?.is_some_and(|at| at.value),
         filter: filter(text, table, base)?,
+        wave: table.integer("wave", 1..MOST_WAVES + 1)?.map_or(1, |at| at.value),
         hooks: Hooks {
             before_pass: command(text, table, "before_pass", base)?,
             after_pass: command(text, table, "after_pass", base)?,
@@ -405,10 +456,22 @@ pub fn is_fingerprint(text: &str) -> bool {
     text.strip_prefix("SHA256:").is_some_and(|hash| hash.len() == 43 && hash.bytes().all(base64))
 }
 
-fn limits(table: &Table<'_>) -> Result<Limits, PlanError> {
+fn limits(text: Text<'_>, table: &Table<'_>) -> Result<Limits, PlanError> {
     let upload = table.parsed("upload", Problem::Rate)?;
     let parallel = table.integer("parallel", 1..MOST_PARALLEL + 1)?.map(|at| at.value);
-    Ok(Limits { upload, parallel })
+    let windows = table.strings("windows")?.into_iter().map(|At { value, start }| {
+        value.parse().map_err(|error| text.error(start, Problem::Window("windows", error)))
+    });
+    Ok(Limits { upload, windows: windows.collect::<Result<_, _>>()?, parallel })
+}
+
+fn cutover(table: &Table<'_>) -> Result<Cutover, PlanError> {
+    Ok(Cutover {
+        window: table.parsed("window", Problem::Window)?,
+        freeze: table.parsed("freeze", Problem::Filter)?,
+        switch: table.parsed("switch", Problem::Filter)?,
+        exceptions: table.integer("exceptions", 0..MOST_EXCEPTIONS + 1)?.map(|at| at.value),
+    })
 }
 
 /// The key `url`, which every table with a place has.

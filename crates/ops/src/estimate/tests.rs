@@ -1,0 +1,55 @@
+//! What was foretold against what a pass then does.
+
+use std::{fs, path::Path};
+
+use drover_source::LocalSource;
+use drover_types::Silent;
+
+use super::*;
+
+/// Bytes that are as good as random.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    let key = blake3::derive_key("noise", &seed.to_le_bytes());
+    blake3::Hasher::new_keyed(&key).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn told(root: &Path, options: &EstimateOptions) -> Estimate {
+    let source = LocalSource::open(root).unwrap();
+    estimate(&source, &|_| 0, options, &Silent, &Cancel::default()).unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_sample() {
+    let root = tempfile::tempdir().unwrap();
+    for n in 0..300 {
+        fs::write(root.path().join(format!("{n}.bin")), noise(n, 1000 + n as usize * 10)).unwrap();
+    }
+    let options = EstimateOptions { sample: 50_000, ..EstimateOptions::default() };
+    let figures = |estimate: Estimate| (estimate.stored, estimate.sampled.bytes, estimate.puts);
+    assert_eq!(figures(told(root.path(), &options)), figures(told(root.path(), &options)));
+    let other = EstimateOptions { seed: 2, ..options };
+    assert_ne!(figures(told(root.path(), &options)), figures(told(root.path(), &other)));
+    assert!(told(root.path(), &options).sampled.bytes < 150_000);
+}
+
+#[test]
+fn a_tree_with_nothing_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("empty"), "").unwrap();
+    let estimate = told(root.path(), &EstimateOptions::default());
+    assert_eq!((estimate.entries, estimate.files, estimate.bytes), (1, 0, 0));
+    assert!(estimate.stored.value < 2000, "{estimate:?}");
+    assert_eq!(estimate.sampled.unsampled, 0.0);
+}
+
+#[test]
+fn what_is_whole_in_the_sample_is_certain() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a.bin"), noise(1, 3_000_000)).unwrap();
+    fs::write(root.path().join("b.txt"), "all the same ".repeat(100_000)).unwrap();
+    let estimate = told(root.path(), &EstimateOptions::default());
+    assert_eq!(estimate.stored.low, estimate.stored.high);
+    assert!((3_000_000..3_100_000).contains(&estimate.stored.value), "{estimate:?}");
+}
