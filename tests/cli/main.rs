@@ -18,6 +18,7 @@ mod kills;
 mod lab;
 mod living;
 mod names;
+mod plan;
 mod proxy;
 mod reader;
 mod refusals;

@@ -102,6 +102,8 @@ verbs! {
     Init(verb::init::InitArgs) = "init",
     /// Say what is on a server, which machines feed it, where patients' data is, what is risky
     Inventory(verb::inventory::InventoryArgs) = "inventory",
+    /// Say what a migration will take, cost and lose; writes nothing to the repository
+    Plan(verb::plan::PlanArgs) = "plan",
     /// Take one pass over the sources; leaves a snapshot of each
     Sync(verb::sync::SyncArgs) = "sync",
     /// Check that what is in the cloud is what was on the server

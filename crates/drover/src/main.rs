@@ -15,6 +15,7 @@ mod interrupt;
 mod output;
 mod password;
 mod place;
+mod planning;
 mod progress;
 mod reading;
 mod source;

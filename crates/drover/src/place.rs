@@ -145,6 +145,24 @@ impl Place {
         }
     }
 
+    /// A place beside the repository, outside of its prefix, for what is put to be measured.
+    pub fn beside(&self) -> Result<Objects, Error> {
+        let url = match self.url.local_path() {
+            Some(path) => StoreUrl::from(beside(path).as_path()),
+            None => format!("{}-drover-probe", self.url).parse()?,
+        };
+        let place = Place { url, plan: None, options: self.options.clone() };
+        place.connect(true)
+    }
+
+    /// Takes away what [`Place::beside`] made of directories, if nothing is in it.
+    pub fn clear_beside(&self) {
+        if let Some(path) = self.url.local_path() {
+            // What somebody else put there stays.
+            let _ = std::fs::remove_dir(beside(path));
+        }
+    }
+
     /// Refuses a local repository within `directory`, which is used as `what` says: a pass would
     /// take the repository itself, and a restore could remove it. Where only `one_file_system` is
     /// used, the repository may be on another one.
@@ -180,6 +198,31 @@ impl Place {
             error => error.into(),
         }
     }
+}
+
+/// The directory beside a local repository.
+fn beside(repository: &Path) -> PathBuf {
+    let mut name = repository.as_os_str().to_owned();
+    name.push("-drover-probe");
+    PathBuf::from(name)
+}
+
+/// The sources of `plan` that these names choose: all where there are none.
+pub fn chosen<'p>(
+    plan: &'p Plan,
+    names: &[OsString],
+) -> Result<Vec<&'p drover_plan::Source>, Error> {
+    if names.is_empty() {
+        return Ok(plan.sources.iter().collect());
+    }
+    let one = |name: &OsString| {
+        name.to_str().and_then(|name| plan.source(name)).ok_or_else(|| {
+            let known: Vec<_> = plan.sources.iter().map(|s| s.name.as_str()).collect();
+            let name = drover_types::path::escape(name.as_encoded_bytes());
+            Error::NoSuchSource { name, known: known.join(", ") }
+        })
+    };
+    names.iter().map(one).collect()
 }
 
 /// Refuses the state within `source`: it changes with every pass, and holds a credential.

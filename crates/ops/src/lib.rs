@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod keys;
 pub mod merge;
 mod pipeline;
+pub mod probe;
 mod reading;
 mod rebuild;
 mod restore;

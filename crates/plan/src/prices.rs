@@ -115,6 +115,7 @@ impl Prices {
             Value::Table(class) => ClassPrices::parse(class),
             _ => Err("each [[class]] is a table".to_owned()),
         });
+        let classes = classes.collect::<Result<_, _>>()?;
         Ok(Self {
             provider: word("provider")?,
             region: word("region")?,
@@ -123,7 +124,7 @@ impl Prices {
             source: word("source")?,
             egress_per_gb: amount(&table, "egress_per_gb")?,
             egress_free_gb: amount(&table, "egress_free_gb")?,
-            classes: classes.collect::<Result<_, _>>()?,
+            classes,
         })
     }
 

@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod key;
 pub mod log;
 pub mod ls;
+pub mod plan;
 pub mod restore;
 pub mod snapshots;
 pub mod sync;
@@ -117,6 +118,8 @@ bodies! {
     Ls(ls::LsReport) = "ls",
     /// What changed from one snapshot to another.
     Diff(diff::DiffReport) = "diff",
+    /// What a migration will take.
+    Plan(plan::PlanReport) = "plan",
     /// The keys of a repository.
     Key(key::KeyReport) = "key",
     /// The audit log.

@@ -39,6 +39,10 @@ pub use document::{
     key::{KeyReport, SlotItem, WriterItem},
     log::{LogItem, LogReport},
     ls::{LsItem, LsReport},
+    plan::{
+        Likely, PlanBlocker, PlanCost, PlanCostLine, PlanEstimate, PlanFidelity, PlanForecast,
+        PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository, PlanSource, PlanStep,
+    },
     restore::{RestoreBytes, RestoreEntries, RestoreReport},
     schema,
     snapshots::{SnapshotItem, SnapshotsReport},

@@ -123,7 +123,7 @@ impl InventoryArgs {
                 _ => None,
             };
             let Context { progress, cancel, .. } = context;
-            let Inventory { report, exclusions: shares } =
+            let Inventory { report, exclusions: shares, .. } =
                 inventory::inventory(&source, since, &planned.options(), progress, cancel)?;
             Ok(InventorySource {
                 exclusions: exclusions(source.filter(), &shares),

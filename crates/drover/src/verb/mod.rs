@@ -11,6 +11,7 @@ pub mod key;
 pub mod log;
 pub mod ls;
 pub mod man;
+pub mod plan;
 pub mod report;
 pub mod restore;
 pub mod snapshots;

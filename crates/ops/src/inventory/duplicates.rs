@@ -8,7 +8,7 @@
 //! Small files are read whole at once. Only what has a size that another file has is opened, and
 //! only what has the ends of another as well is read to the end.
 
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use drover_source::{ReadError, Source};
 use drover_types::{Counter, Observer, RelativePath, lock};
@@ -19,7 +19,7 @@ use super::{
     sorter::{Sorted, Sorter},
     tally::{EXTREMES, Top},
 };
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, estimate::Class};
 
 /// Files up to this size, in bytes, are read whole at once.
 const SMALL: u64 = 32 << 10;
@@ -27,6 +27,8 @@ const SMALL: u64 = 32 << 10;
 const END: u64 = 8 << 10;
 /// Bytes of a size and a hash.
 const KEY: usize = 40;
+/// Classes of files that copies are counted by.
+const MOST_CLASSES: usize = 4096;
 
 /// Files that are the same.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Duplicates {
     pub groups: u64,
     /// Those with the most bytes to spare.
     pub largest: Top<u64, Group>,
+    /// Bytes of copies by the class of files that they are of.
+    pub by_class: BTreeMap<Class, u64>,
     /// Bytes that were read to find them.
     pub read: u64,
 }
@@ -101,8 +105,14 @@ impl Sizes {
             Ok(sorter.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
         };
         let ends = hashed(self.0.finish()?, 8, false)?.finish()?;
-        let mut found =
-            Duplicates { files: 0, bytes: 0, groups: 0, largest: Top::new(EXTREMES), read: 0 };
+        let mut found = Duplicates {
+            files: 0,
+            bytes: 0,
+            groups: 0,
+            largest: Top::new(EXTREMES),
+            by_class: BTreeMap::new(),
+            read: 0,
+        };
         let mut larger = Sorter::default();
         ends.shared_or_groups(
             |group, count| found.take(group, count),
@@ -165,6 +175,12 @@ impl Duplicates {
         self.groups += 1;
         self.files += files - 1;
         self.bytes = self.bytes.saturating_add(spare);
+        if let Some(first) = group.first().and_then(|record| parse(record, KEY).1) {
+            let class = Class::of(bytes, first.name());
+            if self.by_class.len() < MOST_CLASSES || self.by_class.contains_key(&class) {
+                *self.by_class.entry(class).or_default() += spare;
+            }
+        }
         self.largest.offer(spare, || {
             let paths = group.iter().filter_map(|record| parse(record, KEY).1).collect();
             Group { bytes, files, paths }

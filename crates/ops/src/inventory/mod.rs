@@ -36,7 +36,7 @@ use drover_source::{
 use drover_types::{Counter, Entry, Exception, Kind, Observer, Phase, RelativePath, clock, lock};
 use jiff::tz::TimeZone;
 
-use crate::{Cancel, Error, Exclusions, compare::FirstNames};
+use crate::{Cancel, Error, Exclusions, compare::FirstNames, estimate::Class};
 use content::Contents;
 use directories::Directories;
 use duplicates::Sizes;
@@ -94,6 +94,8 @@ pub struct Inventory {
     pub report: InventorySource,
     /// What rules leave out.
     pub exclusions: Exclusions,
+    /// Bytes of copies by the class of files that they are of.
+    pub copies: BTreeMap<Class, u64>,
 }
 
 /// What could not be seen or read, each entry once.

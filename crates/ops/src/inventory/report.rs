@@ -46,6 +46,7 @@ impl Found<'_> {
         veil: &Veil,
     ) -> Result<Inventory, Error> {
         let Self { walked, survey, duplicates, open, exceptions, started } = self;
+        let by_class = duplicates.as_ref().map(|d| d.by_class.clone()).unwrap_or_default();
         let Walked { tally, mut directories, names, since, exclusions, .. } = walked;
         let names = names.finish()?;
         directories.live.finish(&writers(open.as_ref()));
@@ -159,7 +160,7 @@ impl Found<'_> {
         });
         report.exceptions = listed.collect();
         report.exceptions_not_listed = exceptions.more;
-        Ok(Inventory { report, exclusions })
+        Ok(Inventory { report, exclusions, copies: by_class })
     }
 }
 
