@@ -6,6 +6,7 @@ use crate::{
     document::exception::{self, PathText},
     format,
     page::{TERMINAL_ROWS, warnings},
+    plot::{Amount, Figure, Plot},
 };
 
 /// Severities, worst first.
@@ -60,6 +61,7 @@ pub(super) fn page(report: &InventoryReport) -> Page {
     let mut page = Page::new("Inventory", tone, verdict);
     page.explanation = explanation(report, serious);
     facts(&mut page, report);
+    figures(&mut page, sum);
     findings(&mut page, sum);
     if !sum.exceptions.is_empty() {
         let mut note = "What is behind these is not in the numbers.".to_owned();
@@ -105,6 +107,47 @@ fn explanation(report: &InventoryReport, serious: usize) -> String {
         ));
     }
     parts.join(" ")
+}
+
+/// Where the bytes are, how large and how old files are, and when they change.
+fn figures(page: &mut Page, sum: &InventorySource) {
+    let amount = |label: String, files: u64, bytes: u64| {
+        let shown = format!("{}, {}", format::counted(files, "file", "files"), format::bytes(bytes));
+        Amount::new(label, bytes as f64, shown)
+    };
+    // Directories within one another would count twice: only those of one level.
+    let top = sum.directories.iter().filter(|d| {
+        let path = d.path.shown();
+        !path.contains('/') && path != "(the root)"
+    });
+    let areas = top.map(|d| amount(d.path.shown(), d.files, d.bytes)).collect();
+    page.figure(Figure::new("Bytes by directory", "Each area is a directory.", Plot::Treemap(areas)));
+    let areas = sum.types.iter().map(|t| amount(t.label.to_string(), t.files, t.bytes)).collect();
+    page.figure(Figure::new("Bytes by type", "Each area is a type of file.", Plot::Treemap(areas)));
+    let range = |from: u64, to: Option<u64>| match to {
+        Some(to) => format!("{} to {}", format::bytes(from), format::bytes(to)),
+        None => format!("{} and more", format::bytes(from)),
+    };
+    let files = |label: String, files: u64, bytes: u64| {
+        Amount { value: files as f64, ..amount(label, files, bytes) }
+    };
+    let bars = sum.sizes.iter().map(|s| files(range(s.from, s.to), s.files, s.bytes)).collect();
+    page.figure(Figure::new("Files by size", "The longer, the more files.", Plot::Bars(bars)));
+    let bars = sum.ages.iter().map(|a| files(a.label.to_string(), a.files, a.bytes)).collect();
+    let note = "The time since the last change; the longer, the more files.";
+    page.figure(Figure::new("Files by age", note, Plot::Bars(bars)));
+    let mut week = Box::new([[0.0; 24]; 7]);
+    for activity in &sum.activity {
+        let day = usize::from(activity.weekday.saturating_sub(1));
+        if let Some(hour) = week.get_mut(day).and_then(|day| day.get_mut(usize::from(activity.hour))) {
+            *hour += activity.files as f64;
+        }
+    }
+    let note = "Files by the hour of their last change: when people, and machines, write.";
+    page.figure(Figure::new("Activity", note, Plot::Week(week)));
+    let bars = sum.days.iter().map(|d| amount(d.date.to_string(), d.files, d.bytes)).collect();
+    let note = "Bytes by the day of their last change.";
+    page.figure(Figure::new("The last days", note, Plot::Bars(bars)));
 }
 
 fn facts(page: &mut Page, report: &InventoryReport) {

@@ -1,7 +1,11 @@
 //! A planning report as people read it: whether it can go ahead, how long, how much, what is lost.
 
 use super::{Likely, PlanReport};
-use crate::{Page, Table, Tone, format, page::TERMINAL_ROWS};
+use crate::{
+    Page, Table, Tone, format,
+    page::TERMINAL_ROWS,
+    plot::{Amount, Figure, Plot, Span},
+};
 
 fn table(title: &str, columns: Vec<&'static str>, rows: Vec<Vec<String>>, note: &str) -> Table {
     let (title, note) = (title.to_owned(), note.to_owned());
@@ -74,6 +78,7 @@ pub(super) fn page(report: &PlanReport) -> Page {
     page.fact("SHA-256 of the plan", report.plan.sha256.to_string());
     page.fact("Made", format!("{} by {}", report.plan.made, report.plan.program));
 
+    figures(&mut page, report);
     let rows = report.gates.iter().map(|gate| {
         [&gate.state, &gate.gate, &gate.threshold, &gate.now].map(|t| t.to_string()).to_vec()
     });
@@ -101,12 +106,55 @@ pub(super) fn page(report: &PlanReport) -> Page {
     ));
     // What is there comes after what it comes to.
     let inventory = report.inventory.page();
+    page.figures.extend(inventory.figures);
     page.tables.extend(inventory.tables);
     page.next.extend(inventory.next);
     if report.repository.state.as_str() == "empty" {
         page.next.push("drover init makes the repository.".to_owned());
     }
     page
+}
+
+/// When what is done, what it costs, how passes become shorter.
+fn figures(page: &mut Page, report: &PlanReport) {
+    let spans = report.schedule.iter().map(|step| Span {
+        label: match step.source.is_empty() {
+            true => step.step.to_string(),
+            false => format!("{} {}", step.step, step.source),
+        },
+        from: step.begins,
+        to: step.ends,
+        shown: format!(
+            "after {}, until {}",
+            format::duration(step.begins),
+            format::duration(step.ends)
+        ),
+    });
+    page.figure(Figure::new(
+        "Schedule",
+        "What is done when, from the moment of the report on, through the windows of bandwidth.",
+        Plot::Gantt(spans.collect()),
+    ));
+    let e = &report.estimate;
+    let mut passes = vec![("first pass".to_owned(), e.baseline_seconds.p50)];
+    let deltas = report.forecast.passes.iter().enumerate();
+    passes.extend(deltas.map(|(n, seconds)| (format!("delta pass {}", n + 1), Some(*seconds))));
+    passes.push(("freeze, half of all cases".to_owned(), e.freeze_seconds.p50));
+    passes.push(("freeze, 9 in 10 cases".to_owned(), e.freeze_seconds.p90));
+    let bars = passes.into_iter().filter_map(|(label, seconds)| {
+        let seconds = seconds?;
+        Some(Amount::new(label, seconds, format::duration(seconds)))
+    });
+    let note = "How long each pass takes, and how long the source rests at the end.";
+    page.figure(Figure::new("Passes and freeze", note, Plot::Bars(bars.collect())));
+    if let Some(cost) = &report.cost {
+        let bars = cost.lines.iter().map(|line| {
+            let label = format!("{}, {}", line.what, line.per);
+            Amount::new(label, line.amount, money(line.amount, cost.currency.as_str()))
+        });
+        let note = format!("By line, at the prices of {}.", cost.priced_on);
+        page.figure(Figure::new("Costs", note, Plot::Bars(bars.collect())));
+    }
 }
 
 fn explanation(report: &PlanReport, no_go: usize) -> String {
