@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 
 DRIVER, BROWSER, PAGES = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -27,6 +28,7 @@ if (!table) return null;
 const cells = (column) => [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
 const heads = [...table.tHead.rows[0].cells];
 const size = heads.findIndex((head) => head.textContent === "size");
+if (size < 0) return null;
 const all = table.tBodies[0].rows.length;
 const filter = table.closest("section").querySelector("input[type=search]");
 const more = table.closest("section").querySelector("button.more");
@@ -63,14 +65,20 @@ return {
 
 
 class Browser:
+    session = None
+
     def __init__(self):
         self.profile = tempfile.TemporaryDirectory()
-        self.driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
+        # Nobody waits for what it has to say after this process.
+        self.driver = subprocess.Popen(
+            [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for line in self.driver.stdout:
-            found = re.search(r"on port (\d+)", line)
+            found = re.search(r"on port (\d+)\.", line)
             if found:
                 self.base = f"http://127.0.0.1:{found.group(1)}"
                 break
+
+    def begin(self):
         flags = FLAGS + [f"--user-data-dir={self.profile.name}"]
         options = {"args": flags, "binary": BROWSER}
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
@@ -81,8 +89,11 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, method=method)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise SystemExit(f"{path}: {error.read().decode()}") from error
 
     def do(self, path, **body):
         return self.ask("POST", self.session + path, body)
@@ -119,7 +130,8 @@ class Browser:
 
     def close(self):
         try:
-            self.ask("DELETE", self.session)
+            if self.session:
+                self.ask("DELETE", self.session)
         finally:
             self.driver.terminate()
             self.driver.wait()
@@ -127,6 +139,7 @@ class Browser:
 
 browser = Browser()
 try:
+    browser.begin()
     print(json.dumps({page: browser.look(page) for page in PAGES}))
 finally:
     browser.close()

@@ -24,12 +24,8 @@ fn look(pages: &[&Path]) -> Option<Value> {
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/browser.py");
-    let output = Command::new("python3")
-        .arg(script)
-        .args([DRIVER, BROWSER])
-        .args(pages)
-        .output()
-        .unwrap();
+    let output =
+        Command::new("python3").arg(script).args([DRIVER, BROWSER]).args(pages).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     Some(serde_json::from_slice(&output.stdout).unwrap())
@@ -77,6 +73,7 @@ fn pages_are_what_they_should_be_in_a_browser() {
         write("ls", &["latest"]),
         write("verify", &["--read-data"]),
         write("sync", &["--source", at]),
+        write("plan", &["--source", at, "--sample", "1 MiB"]),
     ];
     let pages: Vec<&Path> = pages.iter().map(PathBuf::as_path).collect();
     let Some(seen) = look(&pages) else { return };
@@ -93,6 +90,9 @@ fn pages_are_what_they_should_be_in_a_browser() {
         }
         assert_ne!(looks["1280 light"]["ground"], looks["1280 dark"]["ground"]);
     }
+    // Sizes, ages, the week and the days, types: each is drawn, in a browser that is strict.
+    let figures = &seen[page("plan").to_str().unwrap()]["looks"]["390 dark"]["figures"];
+    assert!(figures.as_u64().unwrap() >= 6, "{figures}");
     let list = &seen[page("ls").to_str().unwrap()];
     let text = list["looks"]["1280 light"]["text"].as_str().unwrap();
     assert!(text.contains("<img src=x onerror=window.planted=2>"));

@@ -87,6 +87,8 @@ fn plans() -> Vec<(PathBuf, String)> {
     let mut plans: Vec<_> = fs::read_dir(root().join("plans"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        // Price lists are no plans.
+        .filter(|path| path.is_file())
         .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
         .collect();
     for document in documents() {
@@ -154,9 +156,16 @@ fn without_a_bucket(lab: &Lab, arguments: &[&str]) -> Answer {
             );
         }
     });
+    let google = format!(
+        r#"{{"gcs_base_url":"{endpoint}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
+    );
     let mut command = lab.command(arguments);
     command
-        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("AWS_ENDPOINT_URL", &endpoint)
+        .env("AZURE_STORAGE_ENDPOINT", format!("{endpoint}/test"))
+        .env("AZURE_STORAGE_ACCOUNT", "test")
+        .env("AZURE_STORAGE_KEY", data_encoding::BASE64.encode(PASSWORD.as_bytes()))
+        .env("GOOGLE_SERVICE_ACCOUNT_KEY", google)
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", PASSWORD)
         .env("AWS_REGION", "us-east-1");

@@ -1,6 +1,9 @@
 //! What an estimate foretells, against what the pass then does: on trees of three sorts that it was
 //! not made for, with a sample of a fraction of them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "its figures are what it is run for")]
+
 mod common;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -153,7 +156,7 @@ fn an_archive_of_images() {
             let pixels: Vec<u8> = (0..width * width)
                 .flat_map(|at| {
                     let (x, y) = (at % width, at / width);
-                    let value = (x * y >> shift) % 1800 + u64::from(noisy[at as usize] & 7);
+                    let value = ((x * y) >> shift) % 1800 + u64::from(noisy[at as usize] & 7);
                     (value as u16).to_le_bytes()
                 })
                 .collect();

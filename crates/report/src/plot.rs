@@ -133,9 +133,9 @@ impl Figure {
     }
 }
 
-/// An amount that can be drawn.
+/// An amount that can be drawn: sums of many of the largest are still finite.
 fn size(value: f64) -> f64 {
-    if value.is_finite() && value > 0.0 { value } else { 0.0 }
+    if value.is_finite() && value > 0.0 { value.min(1e300) } else { 0.0 }
 }
 
 #[cfg(test)]

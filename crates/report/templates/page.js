@@ -9,7 +9,7 @@
   };
   // The amount that a cell begins with, or null: "1,234", "1.46 GiB", "2 h 05 min".
   const amount = (text) => {
-    if (!/^[-+]?[\d,.]+( |$|%)/.test(text)) return null;
+    if (!/^[-+]?[\d,]+(\.\d+)?( |$|%)/.test(text)) return null;
     let sum = 0;
     for (const [, number, unit] of text.matchAll(/([-+]?[\d,.]+)\s*([A-Za-z]*)/g)) {
       sum += parseFloat(number.replaceAll(",", "")) * (UNITS[unit.replace(/\/s$/, "")] ?? 1);
@@ -21,7 +21,8 @@
     const [x, y] = [amount(a), amount(b)];
     if (x !== null && y !== null) return x - y;
     if (x !== null || y !== null) return x !== null ? -1 : 1;
-    return a.localeCompare(b);
+    // Numbers within text, as in addresses and versions, by their size.
+    return a.localeCompare(b, "en", { numeric: true });
   };
   for (const table of document.querySelectorAll("table.rows")) {
     const body = table.tBodies[0];
@@ -78,7 +79,7 @@
     box.after(count, more);
     draw();
     // On paper everything is there.
-    window.addEventListener("beforeprint", () => body.replaceChildren(...rows));
+    window.addEventListener("beforeprint", () => body.replaceChildren(...order));
     window.addEventListener("afterprint", draw);
   }
 })();

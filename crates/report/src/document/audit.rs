@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::finding::{self, FindingItem};
-use crate::{Page, Table, Text, Tone, format, page::TERMINAL_ROWS, page::warnings};
+use crate::{
+    Page, Table, Text, Tone, format,
+    page::TERMINAL_ROWS,
+    page::warnings,
+    plot::{Figure, Link, Plot},
+};
 
 /// What a server is. What is not known is empty or absent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -404,6 +409,7 @@ impl AuditServer {
         page.fact("Connection", self.connection.to_string());
         let findings = finding::table(&self.findings);
         page.table(Table { title: title("Findings"), ..findings });
+        figure(page, &title("Who talks to whom"), &self.peers);
         let mut add =
             |name: &str, columns: Vec<&'static str>, rows: Vec<Vec<String>>, note: &str| {
                 page.table(Table {
@@ -607,4 +613,28 @@ impl AuditServer {
             add("Could not be audited", vec!["kind", "message", "remedy"], vec![row], "");
         }
     }
+}
+
+/// Peers on the left, what is called on the right: what must not be cut off.
+fn figure(page: &mut Page, title: &str, peers: &[AuditPeer]) {
+    /// More cannot be told apart; the table has all.
+    const MOST: usize = 60;
+    let (mut left, mut right, mut links) = (Vec::new(), Vec::new(), Vec::new());
+    let at = |names: &mut Vec<String>, name: String| {
+        names.iter().position(|known| *known == name).unwrap_or_else(|| {
+            names.push(name);
+            names.len() - 1
+        })
+    };
+    for peer in peers.iter().take(MOST) {
+        let way = if peer.direction.as_str() == "out" { " (called by this server)" } else { "" };
+        let called = format!("{} {}{way}", peer.port, peer.service);
+        let link =
+            Link { left: at(&mut left, peer.address.to_string()), right: at(&mut right, called) };
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+    let note = "Peers on the left, the ports that are called on the right.";
+    page.figure(Figure::new(title, note, Plot::Map { left, right, links }));
 }

@@ -4,6 +4,7 @@ use super::{
     size,
     svg::{Svg, WIDTH},
 };
+use crate::format;
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const LEFT: f64 = 40.0;
@@ -26,18 +27,22 @@ pub(super) fn draw(svg: &mut Svg, days: &[[f64; 24]; 7]) {
             // By their roots: few and many are told apart as well as many and very many.
             let part = if most > 0.0 { (size(*value) / most).sqrt() } else { 0.0 };
             let shade = (part * SHADES).ceil() as u32;
-            let says = format!("{} {hour:02}:00: {}", DAYS[day], size(*value).round());
+            let says = format!("{} {hour:02}:00: {}", DAYS[day], count(*value));
             let at = (LEFT + hour as f64 * wide, y);
             svg.rect(&format!("heat h{shade}"), at, (wide - 2.0, CELL - 2.0), &says);
         }
     }
 }
 
+fn count(value: f64) -> String {
+    format::count(size(value) as u64)
+}
+
 pub(super) fn rows(days: &[[f64; 24]; 7]) -> Vec<[String; 2]> {
     let mut rows = Vec::new();
     for (day, hours) in days.iter().enumerate() {
         for (hour, value) in hours.iter().enumerate().filter(|(_, value)| size(**value) > 0.0) {
-            rows.push([format!("{} {hour:02}:00", DAYS[day]), size(*value).round().to_string()]);
+            rows.push([format!("{} {hour:02}:00", DAYS[day]), count(*value)]);
         }
     }
     rows

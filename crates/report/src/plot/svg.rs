@@ -6,8 +6,11 @@ use std::fmt::Write;
 pub(super) const WIDTH: f64 = 720.0;
 /// The size of letters.
 pub(super) const LETTER: f64 = 13.0;
-/// The room that a character surely takes, in all usual fonts.
-const CHARACTER: f64 = 7.6;
+/// The room that a character surely takes, in all usual fonts: of the wide ones, of other capitals
+/// and of the rest.
+const WIDE: f64 = 13.0;
+const CAPITAL: f64 = 10.5;
+const USUAL: f64 = 7.6;
 
 /// A drawing on its way.
 pub(super) struct Svg {
@@ -15,6 +18,11 @@ pub(super) struct Svg {
     note: String,
     body: String,
     height: f64,
+}
+
+/// Marks that change the direction of text.
+fn is_turning(c: char) -> bool {
+    matches!(c, '\u{200E}' | '\u{200F}' | '\u{061C}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Text as markup has it.
@@ -27,29 +35,43 @@ pub(super) fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // Not even as a reference may these stand in a document.
-            c if c.is_control() => out.push('\u{FFFD}'),
+            // Not even as a reference may these stand in a document, or turn the text around them.
+            c if c.is_control() || is_turning(c) => out.push('\u{FFFD}'),
             c => out.push(c),
         }
     }
     out
 }
 
-/// Text that fits into `room`; cut, with a mark, where it is longer.
-pub(super) fn fitted(text: &str, room: f64) -> String {
-    let most = (room / CHARACTER).max(0.0) as usize;
-    if text.chars().count() <= most {
+/// The room that a character takes at most.
+fn width(character: char) -> f64 {
+    match character {
+        'W' | 'M' | 'm' | 'w' | '@' | '%' => WIDE,
+        c if !c.is_ascii() => WIDE,
+        'A'..='Z' | '_' => CAPITAL,
+        _ => USUAL,
+    }
+}
+
+/// Text that fits into `most`; cut, with a mark, where it is longer.
+pub(super) fn fitted(text: &str, most: f64) -> String {
+    if room(text) <= most {
         return text.to_owned();
     }
-    match most {
-        0 => String::new(),
-        most => text.chars().take(most - 1).chain(['…']).collect(),
+    let mut left = most - WIDE;
+    if left < 0.0 {
+        return String::new();
     }
+    let fits = text.chars().take_while(|c| {
+        left -= width(*c);
+        left >= 0.0
+    });
+    fits.chain(['…']).collect()
 }
 
 /// The room that a text takes at most.
 pub(super) fn room(text: &str) -> f64 {
-    text.chars().count() as f64 * CHARACTER
+    text.chars().map(width).sum()
 }
 
 /// A number as markup has it: never endless, never none.

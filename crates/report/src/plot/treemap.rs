@@ -21,7 +21,8 @@ struct Room {
 }
 
 pub(super) fn draw(svg: &mut Svg, amounts: &[Amount]) {
-    let mut amounts: Vec<_> = amounts.iter().filter(|a| size(a.value) > 0.0).cloned().collect();
+    let there = amounts.iter().filter(|a| size(a.value) > 0.0);
+    let mut amounts: Vec<_> = there.map(|a| Amount { value: size(a.value), ..a.clone() }).collect();
     amounts.sort_by(|a, b| b.value.total_cmp(&a.value));
     if amounts.len() > MOST {
         let rest: f64 = amounts[MOST - 1..].iter().map(|a| a.value).sum();
@@ -76,7 +77,10 @@ fn worst(row: &[f64], side: f64) -> f64 {
 
 fn one(svg: &mut Svg, amount: &Amount, number: usize, room: Room) {
     let Room { x, y, width, height } = room;
-    let says = format!("{}: {}", amount.label, amount.shown);
+    let says = match amount.shown.is_empty() {
+        true => amount.label.clone(),
+        false => format!("{}: {}", amount.label, amount.shown),
+    };
     let class = format!("area c{}", number % COLOURS);
     svg.rect(&class, (x + 1.0, y + 1.0), (width - 2.0, height - 2.0), &says);
     let inner = width - 12.0;

@@ -47,7 +47,9 @@ impl Wire {
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.peer_addr(),
-            Self::Program { .. } => Err(io::Error::other("it is reached by way of another machine")),
+            Self::Program { .. } => {
+                Err(io::Error::other("it is reached by way of another machine"))
+            }
         }
     }
 

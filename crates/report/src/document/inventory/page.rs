@@ -112,7 +112,8 @@ fn explanation(report: &InventoryReport, serious: usize) -> String {
 /// Where the bytes are, how large and how old files are, and when they change.
 fn figures(page: &mut Page, sum: &InventorySource) {
     let amount = |label: String, files: u64, bytes: u64| {
-        let shown = format!("{}, {}", format::counted(files, "file", "files"), format::bytes(bytes));
+        let shown =
+            format!("{}, {}", format::counted(files, "file", "files"), format::bytes(bytes));
         Amount::new(label, bytes as f64, shown)
     };
     // Directories within one another would count twice: only those of one level.
@@ -121,15 +122,20 @@ fn figures(page: &mut Page, sum: &InventorySource) {
         !path.contains('/') && path != "(the root)"
     });
     let areas = top.map(|d| amount(d.path.shown(), d.files, d.bytes)).collect();
-    page.figure(Figure::new("Bytes by directory", "Each area is a directory.", Plot::Treemap(areas)));
+    page.figure(Figure::new(
+        "Bytes by directory",
+        "Each area is a directory.",
+        Plot::Treemap(areas),
+    ));
     let areas = sum.types.iter().map(|t| amount(t.label.to_string(), t.files, t.bytes)).collect();
     page.figure(Figure::new("Bytes by type", "Each area is a type of file.", Plot::Treemap(areas)));
     let range = |from: u64, to: Option<u64>| match to {
         Some(to) => format!("{} to {}", format::bytes(from), format::bytes(to)),
         None => format!("{} and more", format::bytes(from)),
     };
-    let files = |label: String, files: u64, bytes: u64| {
-        Amount { value: files as f64, ..amount(label, files, bytes) }
+    let files = |label: String, files: u64, bytes: u64| Amount {
+        value: files as f64,
+        ..amount(label, files, bytes)
     };
     let bars = sum.sizes.iter().map(|s| files(range(s.from, s.to), s.files, s.bytes)).collect();
     page.figure(Figure::new("Files by size", "The longer, the more files.", Plot::Bars(bars)));
@@ -139,7 +145,9 @@ fn figures(page: &mut Page, sum: &InventorySource) {
     let mut week = Box::new([[0.0; 24]; 7]);
     for activity in &sum.activity {
         let day = usize::from(activity.weekday.saturating_sub(1));
-        if let Some(hour) = week.get_mut(day).and_then(|day| day.get_mut(usize::from(activity.hour))) {
+        if let Some(hour) =
+            week.get_mut(day).and_then(|day| day.get_mut(usize::from(activity.hour)))
+        {
             *hour += activity.files as f64;
         }
     }
