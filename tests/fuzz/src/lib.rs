@@ -15,6 +15,7 @@ pub mod entry;
 pub mod frame;
 pub mod hasher;
 pub mod index;
+pub mod inspect;
 pub mod keys;
 pub mod log;
 pub mod manifest;
@@ -47,5 +48,5 @@ macro_rules! targets {
 }
 
 targets! {
-    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server
+    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect
 }
