@@ -57,7 +57,8 @@ pub(super) fn agreed(session: &Session) -> String {
     )
 }
 
-/// Those of the algorithms in [`agreed`]'s text that are only for servers that know no others.
+/// Those of the algorithms that were agreed, as the session tells them, that are only for servers
+/// that know no others.
 pub fn legacy_in(agreed: &str) -> Vec<&str> {
     let legacy = |name: &&str| {
         [LEGACY_KEX, LEGACY_MAC, LEGACY_CIPHER]

@@ -1,7 +1,7 @@
 //! A tree on another server, read over SFTP: no agent, nothing written there.
 //!
 //! The protocol says of an entry its sort, mode, numeric owners, size, and a time of whole seconds.
-//! The rest comes from a [shell] of the account where it has one, and else is [`Source::losses`], so
+//! The rest comes from a shell of the account where it has one, and else is [`Source::losses`], so
 //! that a pass can say what it lacks. Evidence is weak for the same reason: without ctime and inode,
 //! size, time, mode and owners have to do, and whatever changed shortly before it was scanned is
 //! read again.
