@@ -1,9 +1,10 @@
-//! Commands around a pass, as the plan has them: what stops, dumps or freezes before it, and what
-//! undoes that after it.
+//! Commands that the plan has: what stops, dumps or freezes before a pass, and what undoes that; what
+//! leads clients elsewhere.
 //!
 //! A command runs without a shell, in a process group of its own, with no standard input and an
 //! environment of a few harmless variables. Its output is bounded. When its time is over, or someone
-//! asks to stop, the whole group is ended. What undoes always runs, also after an interruption.
+//! asks to stop, the whole group is ended. What undoes always runs, also after an interruption. Where
+//! the plan says so, a source's commands run on its server, over SSH.
 
 use std::{
     env,
@@ -19,12 +20,13 @@ use std::{
 };
 
 use drover_ops::Cancel;
-use drover_plan::Hooks;
+use drover_plan::{Hooks, HooksOn};
 use drover_report::{SyncHook, SyncSource, Text};
+use drover_source::host::{Host, HostCommand, HostError};
 use drover_types::lock;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, source::Origin};
 
 /// Of a command's output this much is kept: its end.
 const OUTPUT: usize = 8 << 10;
@@ -42,6 +44,7 @@ const ENVIRONMENT: [&str; 8] =
 pub fn around(
     hooks: &Hooks,
     source: &str,
+    origin: &Origin,
     context: &Context,
     pass: impl FnOnce() -> Result<SyncSource, Error>,
 ) -> Result<SyncSource, Error> {
@@ -49,7 +52,7 @@ pub fn around(
     let mut run = |name, command: &Option<Vec<String>>, cancel| match command {
         Some(command) => {
             let hook = Hook { name, command, source, limit: hooks.timeout.0 };
-            let (report, result) = hook.run(cancel);
+            let (report, result) = hook.run_on(hooks.on, origin, context, cancel);
             ran.push(report);
             result
         }
@@ -75,19 +78,66 @@ pub fn around(
 }
 
 /// One command.
-struct Hook<'h> {
-    name: &'static str,
-    command: &'h [String],
-    source: &'h str,
-    limit: Duration,
+pub struct Hook<'h> {
+    /// Its key in the plan.
+    pub name: &'static str,
+    /// Program and arguments.
+    pub command: &'h [String],
+    /// The source.
+    pub source: &'h str,
+    /// How long it may take.
+    pub limit: Duration,
 }
 
 impl Hook<'_> {
     /// Runs it to its end, or until its time is over or `cancel` is set.
-    fn run(&self, cancel: Option<&Cancel>) -> (SyncHook, Result<(), Error>) {
+    pub fn run(&self, cancel: Option<&Cancel>) -> (SyncHook, Result<(), Error>) {
+        self.report(|output| self.finish(cancel, output))
+    }
+
+    /// Runs it where the plan says. A server ends what takes too long; it is not interrupted.
+    pub fn run_on(
+        &self,
+        on: HooksOn,
+        origin: &Origin,
+        context: &Context,
+        cancel: Option<&Cancel>,
+    ) -> (SyncHook, Result<(), Error>) {
+        if on == HooksOn::Here {
+            return self.run(cancel);
+        }
+        self.report(|output| {
+            if cancel.is_some_and(Cancel::is_set) {
+                return Err(Stopped::Interrupted);
+            }
+            let host = origin.host(context).map_err(|error| Stopped::Failed(error.to_string()))?;
+            self.over(&*host, output)
+        })
+    }
+
+    fn over(&self, host: &dyn Host, output: &mut Vec<u8>) -> Result<(), Stopped> {
+        let words: Vec<&str> = self.command.iter().map(String::as_str).collect();
+        let command = HostCommand { words: &words, timeout: self.limit, most: 1 << 20 };
+        let ended = host.run(&command).map_err(|error| match error {
+            HostError::TimedOut(limit) => Stopped::Failed(format!("it took longer than {limit:?}")),
+            error => Stopped::Failed(format!("it cannot be run: {error}")),
+        })?;
+        output.extend(ended.stdout);
+        output.extend(ended.stderr);
+        match ended.status {
+            Some(0) => Ok(()),
+            Some(code) => Err(Stopped::Failed(format!("it ended with exit code {code}"))),
+            None => Err(Stopped::Failed("it was ended by a signal".to_owned())),
+        }
+    }
+
+    fn report(
+        &self,
+        run: impl FnOnce(&mut Vec<u8>) -> Result<(), Stopped>,
+    ) -> (SyncHook, Result<(), Error>) {
         let started = Instant::now();
         let mut output = Vec::new();
-        let result = self.finish(cancel, &mut output);
+        let result = run(&mut output);
         let kept = &output[output.len().saturating_sub(OUTPUT)..];
         let report = SyncHook {
             hook: Text::from(self.name),

@@ -66,6 +66,7 @@ struct Events {
 /// A line between two lines of progress.
 enum Message {
     Warning(String),
+    Note(String),
     Exception(Exception),
     Phase(Phase),
 }
@@ -120,6 +121,13 @@ impl Progress {
             events.warnings.push(message.to_owned());
             events.messages.push(Message::Warning(message.to_owned()));
         }
+    }
+
+    /// A line for people that is no warning.
+    pub fn note(&self, message: &str) {
+        lock(&self.shared.events).messages.push(Message::Note(message.to_owned()));
+        self.begin();
+        self.shared.wake.notify_all();
     }
 
     /// All warnings so far.

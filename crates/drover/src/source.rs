@@ -12,7 +12,9 @@ use std::{
 use clap::Args;
 use drover_plan::{Location, SftpUrl, Ssh, is_fingerprint};
 use drover_source::{
-    LocalSource, Proxy, SftpOptions, SftpSource, Source, SshSecrets, legacy_algorithms_in,
+    LocalSource, Proxy, SftpOptions, SftpSource, Source, SourceError, SshSecrets,
+    host::{Host, LocalHost, SshHost},
+    legacy_algorithms_in,
 };
 use drover_types::lock;
 use zeroize::Zeroizing;
@@ -115,6 +117,23 @@ impl Origin {
             Self::Directory(_) => Ok(None),
             Self::Server(url, ssh) => options(url, ssh, context).map(Some),
         }
+    }
+
+    /// The machine that it is on, to be asked and told.
+    pub fn host(&self, context: &Context) -> Result<Box<dyn Host>, Error> {
+        let Some(options) = self.ssh_options(context)? else {
+            return Ok(Box::new(LocalHost::new()));
+        };
+        Ok(Box::new(self.ssh_host(&options, context)?))
+    }
+
+    /// The server that it is on.
+    pub fn ssh_host(&self, options: &SftpOptions, context: &Context) -> Result<SshHost, Error> {
+        let host = context.progress.pause(|| SshHost::open(options));
+        host.map_err(|source| {
+            let (url, source) = (self.to_string(), Box::new(source));
+            drover_ops::Error::Source(SourceError::Ssh { url, source }).into()
+        })
     }
 
     /// Whether both are of one server, as one account.

@@ -89,6 +89,9 @@ pub enum Error {
     /// A target that is not empty and not known.
     #[error("the target {0} is not empty, and is no earlier restore of this source")]
     TargetNotEmpty(String),
+    /// Another machine took the next step of a cutover.
+    #[error("another machine took the next step of a cutover meanwhile")]
+    CutoverMoved,
     /// The history that was read is not the one expected.
     #[error("{0}")]
     History(String),

@@ -8,6 +8,7 @@
 pub mod audit;
 mod cancel;
 pub mod compare;
+pub mod cutover;
 mod error;
 pub mod estimate;
 mod init;

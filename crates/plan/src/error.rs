@@ -103,6 +103,9 @@ pub enum Problem {
     /// A command without a program.
     #[error("\"{0}\" is a program and its arguments, none of them with a NUL byte")]
     Command(&'static str),
+    /// A word that is none of those that the key takes.
+    #[error("\"{0}\" is one of {words}", words = Words(.1))]
+    Word(&'static str, Vec<&'static str>),
     /// A key that only a server's directory has.
     #[error("\"{0}\" is for sources at sftp:// only")]
     OnlySftp(&'static str),
@@ -141,6 +144,16 @@ impl fmt::Display for Quoted<'_> {
         let start: String = self.0.chars().take(MOST).collect();
         let more = if start.len() < self.0.len() { "…" } else { "" };
         write!(f, "\"{}{more}\"", escape(start.as_bytes()))
+    }
+}
+
+/// Words, each in quotes.
+struct Words<'a>(&'a [&'static str]);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted: Vec<_> = self.0.iter().map(|word| format!("\"{word}\"")).collect();
+        f.write_str(&quoted.join(", "))
     }
 }
 

@@ -29,7 +29,7 @@ const MOST_WAVES: usize = 1000;
 const MOST_EXCEPTIONS: usize = 1_000_000_000;
 
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 23] = [
+const SOURCE_KEYS: [&str; 26] = [
     "name",
     "url",
     "one_file_system",
@@ -44,6 +44,9 @@ const SOURCE_KEYS: [&str; 23] = [
     "max_age",
     "before_pass",
     "after_pass",
+    "freeze",
+    "thaw",
+    "hooks_on",
     "hook_timeout",
     "identity_file",
     "password_file",
@@ -53,6 +56,25 @@ const SOURCE_KEYS: [&str; 23] = [
     "legacy_algorithms",
     "shell",
     "wave",
+];
+
+/// The keys of the table `cutover`.
+const CUTOVER_KEYS: [&str; 15] = [
+    "window",
+    "freeze",
+    "switch",
+    "exceptions",
+    "verify",
+    "landing",
+    "rehearsed_within",
+    "lag",
+    "clock_skew",
+    "switch_command",
+    "smoke_test",
+    "switch_back",
+    "freeze_target",
+    "write_back",
+    "hook_timeout",
 ];
 
 /// What is moved, where to, within which limits.
@@ -106,13 +128,19 @@ pub struct Source {
     pub wave: usize,
 }
 
-/// Commands around the passes of a source: program and arguments.
+/// Commands around the passes and the freeze of a source: program and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hooks {
     /// `before_pass`: where it fails, there is no pass.
     pub before_pass: Option<Vec<String>>,
     /// `after_pass`: runs whatever came before it.
     pub after_pass: Option<Vec<String>>,
+    /// `freeze`: after it nothing changes on the source.
+    pub freeze: Option<Vec<String>>,
+    /// `thaw`: undoes `freeze`, however often it runs.
+    pub thaw: Option<Vec<String>>,
+    /// `hooks_on`: where these run.
+    pub on: HooksOn,
     /// `hook_timeout`: how long each may take.
     pub timeout: Age,
 }
@@ -120,9 +148,28 @@ pub struct Hooks {
 impl Default for Hooks {
     /// None; ten minutes.
     fn default() -> Self {
-        let timeout = Age(Duration::from_secs(600));
-        Self { before_pass: None, after_pass: None, timeout }
+        Self {
+            before_pass: None,
+            after_pass: None,
+            freeze: None,
+            thaw: None,
+            on: HooksOn::Here,
+            timeout: HOOK_TIMEOUT,
+        }
     }
+}
+
+/// How long a command may take where the plan does not say.
+const HOOK_TIMEOUT: Age = Age(Duration::from_secs(600));
+
+/// Where the commands of a source run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HooksOn {
+    /// On the machine that runs drover.
+    #[default]
+    Here,
+    /// On the server that the source is read from, over SSH.
+    Server,
 }
 
 /// How a server recognises us, and we it.
@@ -177,8 +224,8 @@ pub struct Limits {
     pub parallel: Option<usize>,
 }
 
-/// What a cutover must keep to. A plan that does not say it has no gate for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a cutover must keep to, and what leads clients elsewhere and back.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cutover {
     /// `window`: when it may be.
     pub window: Option<Hours>,
@@ -186,8 +233,75 @@ pub struct Cutover {
     pub freeze: Option<Age>,
     /// `switch`: how long it takes to lead clients elsewhere.
     pub switch: Option<Age>,
-    /// `exceptions`: how many there may be.
+    /// `exceptions`: how many there may be that nobody accepted by name.
     pub exceptions: Option<usize>,
+    /// `verify`: how the last snapshot is verified before clients are led to it.
+    pub verify: Method,
+    /// `landing`: who lands it.
+    pub landing: Landing,
+    /// `rehearsed_within`: how old the last rehearsal may be.
+    pub rehearsed_within: Age,
+    /// `lag`: how old the newest snapshot may be when the freeze begins, landed where it lands.
+    pub lag: Age,
+    /// `clock_skew`: how far the source's clock may be from this machine's.
+    pub clock_skew: Age,
+    /// `switch_command`: leads clients to the target.
+    pub switch_command: Option<Vec<String>>,
+    /// `smoke_test`: fails where clients are not served by the target.
+    pub smoke_test: Option<Vec<String>>,
+    /// `switch_back`: leads clients to the source again.
+    pub switch_back: Option<Vec<String>>,
+    /// `freeze_target`: after it nothing changes on the target.
+    pub freeze_target: Option<Vec<String>>,
+    /// `write_back`: the source's directory, as it can be written from here.
+    pub write_back: Option<PathBuf>,
+    /// `hook_timeout`: how long each command may take.
+    pub hook_timeout: Age,
+}
+
+impl Default for Cutover {
+    fn default() -> Self {
+        let hours = |hours: u64| Age(Duration::from_secs(hours * 3600));
+        Self {
+            window: None,
+            freeze: None,
+            switch: None,
+            exceptions: None,
+            verify: Method::default(),
+            landing: Landing::default(),
+            rehearsed_within: hours(14 * 24),
+            lag: hours(24),
+            clock_skew: Age(Duration::from_secs(60)),
+            switch_command: None,
+            smoke_test: None,
+            switch_back: None,
+            freeze_target: None,
+            write_back: None,
+            hook_timeout: HOOK_TIMEOUT,
+        }
+    }
+}
+
+/// How much a verification looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// `acknowledged`: what the store lists.
+    Acknowledged,
+    /// `read back`: every pack is read back.
+    ReadBack,
+    /// `landed`: every file of the target is hashed; without a target, as `acknowledged`.
+    #[default]
+    Landed,
+}
+
+/// Who lands the last snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Landing {
+    /// `here`: the cutover itself, in the target's directory.
+    #[default]
+    Here,
+    /// `elsewhere`: another machine that follows the repository; its audit log says how far it is.
+    Elsewhere,
 }
 
 /// How costs are told.
@@ -306,8 +420,8 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         Some(table) => limits(text, &table)?,
         None => Limits::default(),
     };
-    let cutover = match plan.table("cutover", &["window", "freeze", "switch", "exceptions"])? {
-        Some(table) => cutover(&table)?,
+    let cutover = match plan.table("cutover", &CUTOVER_KEYS)? {
+        Some(table) => cutover(text, &table, base)?,
         None => Cutover::default(),
     };
     let costs = match plan.table("costs", &["prices", "class"])? {
@@ -354,6 +468,7 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         let problem = Problem::Location(LocationError::NotADirectory("source"));
         return Err(text.error(url.start, problem));
     }
+    let location = url.value.clone();
     let value = Source {
         name,
         ssh: ssh(text, table, base, &url.value)?,
@@ -365,6 +480,9 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         hooks: Hooks {
             before_pass: command(text, table, "before_pass", base)?,
             after_pass: command(text, table, "after_pass", base)?,
+            freeze: command(text, table, "freeze", base)?,
+            thaw: command(text, table, "thaw", base)?,
+            on: hooks_on(text, table, &location)?,
             timeout: match table.parsed("hook_timeout", Problem::Filter)? {
                 Some(timeout) => timeout,
                 None => Hooks::default().timeout,
@@ -465,13 +583,57 @@ fn limits(text: Text<'_>, table: &Table<'_>) -> Result<Limits, PlanError> {
     Ok(Limits { upload, windows: windows.collect::<Result<_, _>>()?, parallel })
 }
 
-fn cutover(table: &Table<'_>) -> Result<Cutover, PlanError> {
+fn cutover(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<Cutover, PlanError> {
+    let usual = Cutover::default();
+    let age = |key| table.parsed(key, Problem::Filter);
+    let command = |key| command(text, table, key, base);
+    let methods = [
+        ("acknowledged", Method::Acknowledged),
+        ("read back", Method::ReadBack),
+        ("landed", Method::Landed),
+    ];
+    let landings = [("here", Landing::Here), ("elsewhere", Landing::Elsewhere)];
     Ok(Cutover {
         window: table.parsed("window", Problem::Window)?,
-        freeze: table.parsed("freeze", Problem::Filter)?,
-        switch: table.parsed("switch", Problem::Filter)?,
+        freeze: age("freeze")?,
+        switch: age("switch")?,
         exceptions: table.integer("exceptions", 0..MOST_EXCEPTIONS + 1)?.map(|at| at.value),
+        verify: one_of(text, table, "verify", &methods)?.unwrap_or_default(),
+        landing: one_of(text, table, "landing", &landings)?.unwrap_or_default(),
+        rehearsed_within: age("rehearsed_within")?.unwrap_or(usual.rehearsed_within),
+        lag: age("lag")?.unwrap_or(usual.lag),
+        clock_skew: age("clock_skew")?.unwrap_or(usual.clock_skew),
+        switch_command: command("switch_command")?,
+        smoke_test: command("smoke_test")?,
+        switch_back: command("switch_back")?,
+        freeze_target: command("freeze_target")?,
+        write_back: table.string("write_back")?.map(|at| base.join(at.value)),
+        hook_timeout: age("hook_timeout")?.unwrap_or(usual.hook_timeout),
     })
+}
+
+/// The value of a key that has one of a few words.
+fn one_of<T: Copy>(
+    text: Text<'_>,
+    table: &Table<'_>,
+    key: &'static str,
+    words: &[(&'static str, T)],
+) -> Result<Option<T>, PlanError> {
+    let Some(At { value, start }) = table.string(key)? else { return Ok(None) };
+    let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
+    let known = || words.iter().map(|(word, _)| *word).collect();
+    found.map(Some).ok_or_else(|| text.error(start, Problem::Word(key, known())))
+}
+
+fn hooks_on(text: Text<'_>, table: &Table<'_>, url: &Location) -> Result<HooksOn, PlanError> {
+    let words = [("here", HooksOn::Here), ("server", HooksOn::Server)];
+    let on = one_of(text, table, "hooks_on", &words)?.unwrap_or_default();
+    match table.string("hooks_on")? {
+        Some(at) if on == HooksOn::Server && !matches!(url, Location::Sftp(_)) => {
+            Err(text.error(at.start, Problem::OnlySftp("hooks_on")))
+        }
+        _ => Ok(on),
+    }
 }
 
 /// The key `url`, which every table with a place has.

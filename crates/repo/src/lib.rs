@@ -3,6 +3,7 @@
 
 pub mod chunks;
 mod claim;
+pub mod cutover;
 pub mod fetch;
 pub mod history;
 pub mod index;

@@ -14,6 +14,8 @@ pub const INDEX: &str = "index/";
 pub const SNAPSHOTS: &str = "snapshots/";
 /// The audit log.
 pub const LOG: &str = "log/";
+/// The steps of cutovers.
+pub const CUTOVER: &str = "cutover/";
 
 /// A claim: of the id of the repository that is being made, or of a rotation's own.
 pub fn claim(id: &[u8; 16]) -> String {
@@ -51,6 +53,18 @@ pub fn snapshot(writer: &WriterId, sequence: u64, id: &SnapshotId) -> String {
 /// A record of the audit log.
 pub fn log(writer: &WriterId, sequence: u64, hash: &[u8; 32]) -> String {
     format!("log/{writer}/{sequence:020}-{}", hex(hash))
+}
+
+/// A step of a cutover. There is no hash in it: whoever comes second finds the number taken.
+pub fn cutover_step(sequence: u64) -> String {
+    format!("{CUTOVER}{sequence:020}")
+}
+
+/// The number of a step from its name.
+pub fn parse_cutover_step(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(CUTOVER)?;
+    let is_number = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten()
 }
 
 /// Writer, number and hash from the name of a snapshot or a log record.

@@ -4,6 +4,7 @@
 //! added within a version, never renamed or removed.
 
 pub mod audit;
+pub mod cutover;
 pub mod demo;
 pub mod diff;
 pub mod exception;
@@ -16,6 +17,7 @@ pub mod ls;
 pub mod plan;
 pub mod restore;
 pub mod snapshots;
+pub mod status;
 pub mod sync;
 pub mod verify;
 
@@ -120,6 +122,10 @@ bodies! {
     Diff(diff::DiffReport) = "diff",
     /// What a migration will take.
     Plan(plan::PlanReport) = "plan",
+    /// How passes come along.
+    Status(status::StatusReport) = "status",
+    /// A cutover.
+    Cutover(cutover::CutoverReport) = "cutover",
     /// The keys of a repository.
     Key(key::KeyReport) = "key",
     /// The audit log.
@@ -131,7 +137,7 @@ bodies! {
 }
 
 /// Verbs that answer with nothing but success or an error.
-const PLAIN_VERBS: &[&str] = &["cat", "report", "completions", "man", "drover"];
+const PLAIN_VERBS: &[&str] = &["cat", "report", "runbook", "completions", "man", "drover"];
 
 impl Document {
     /// A verb that did what it was told.

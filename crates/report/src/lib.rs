@@ -23,6 +23,9 @@ pub use document::{
         AuditPeer, AuditReport, AuditServer, AuditService, AuditShare, AuditSystem, AuditTimer,
         AuditTls, AuditUnanswered,
     },
+    cutover::{
+        CutoverAccepted, CutoverEvent, CutoverFreeze, CutoverGate, CutoverReport, CutoverStep,
+    },
     demo::{DemoReport, DemoStep},
     diff::{ChangeItem, DiffReport, DiffTotals},
     exception::{ExceptionItem, PathText},
@@ -46,6 +49,7 @@ pub use document::{
     restore::{RestoreBytes, RestoreEntries, RestoreReport},
     schema,
     snapshots::{SnapshotItem, SnapshotsReport},
+    status::{StatusPass, StatusReport, StatusSource},
     sync::{
         FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncHook, SyncReport, SyncRequests,
         SyncSource,

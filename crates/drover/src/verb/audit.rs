@@ -24,7 +24,7 @@ use drover_report::{
     AuditPeer, AuditReport, AuditServer, AuditService, AuditShare, AuditSystem, AuditTimer,
     AuditTls, AuditUnanswered, FindingItem, Text, format,
 };
-use drover_source::host::{Host, LocalHost, SshHost};
+use drover_source::host::{Host, LocalHost};
 use drover_types::{Timestamp, path::escape};
 
 use crate::{
@@ -179,11 +179,7 @@ fn audit(
     match origin.ssh_options(context)? {
         None => Ok(document(over(&LocalHost::new())?, "")),
         Some(options) => {
-            let url = origin.to_string();
-            let host = context.progress.pause(|| SshHost::open(&options)).map_err(|source| {
-                let source = Box::new(source);
-                drover_ops::Error::Source(drover_source::SourceError::Ssh { url, source })
-            })?;
+            let host = origin.ssh_host(&options, context)?;
             Ok(document(over(&host)?, host.algorithms()))
         }
     }

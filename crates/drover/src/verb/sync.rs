@@ -85,16 +85,35 @@ pub struct SyncArgs {
 pub const WAITING_READERS: usize = 6;
 
 /// A source and how to read it.
-struct Planned {
-    origin: Origin,
-    options: SyncOptions,
-    filter: drover_plan::Filter,
-    hooks: Hooks,
+pub struct Planned {
+    pub origin: Origin,
+    pub options: SyncOptions,
+    pub filter: drover_plan::Filter,
+    pub hooks: Hooks,
 }
 
 impl Planned {
+    /// As the plan has it.
+    pub fn new(
+        source: &drover_plan::Source,
+        options: &SyncOptions,
+        ssh: &SshArgs,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            origin: Origin::new(&source.url, ssh, Some(&source.ssh))?,
+            filter: source.filter.clone(),
+            hooks: source.hooks.clone(),
+            options: SyncOptions {
+                name: Some(source.name.to_string()),
+                allow_empty: options.allow_empty || source.allow_empty,
+                one_file_system: options.one_file_system || source.one_file_system,
+                ..options.clone()
+            },
+        })
+    }
+
     /// The source, without what its rules leave out.
-    fn open(&self, context: &Context) -> Result<Filtered, Error> {
+    pub fn open(&self, context: &Context) -> Result<Filtered, Error> {
         let filter = Arc::new(filter(&self.filter)?);
         let server = self.origin.directory().is_none();
         if server && self.options.one_file_system {
@@ -213,17 +232,8 @@ impl SyncArgs {
         chosen
             .into_iter()
             .map(|source| {
-                Ok(Planned {
-                    origin: Origin::new(&source.url, &self.ssh, Some(&source.ssh))?,
-                    filter: self.filter.with(&source.filter),
-                    hooks: source.hooks.clone(),
-                    options: SyncOptions {
-                        name: Some(source.name.to_string()),
-                        allow_empty: options.allow_empty || source.allow_empty,
-                        one_file_system: options.one_file_system || source.one_file_system,
-                        ..options.clone()
-                    },
-                })
+                let planned = Planned::new(source, &options, &self.ssh)?;
+                Ok(Planned { filter: self.filter.with(&source.filter), ..planned })
             })
             .collect()
     }
@@ -242,7 +252,7 @@ impl Run {
         match self {
             Self::Pass(session) => {
                 let name = planned.name();
-                hooks::around(&planned.hooks, name.as_str(), context, || {
+                hooks::around(&planned.hooks, name.as_str(), &planned.origin, context, || {
                     pass(session, planned, context)
                 })
             }
@@ -302,7 +312,8 @@ fn import(file: &Path, place: &Place, context: &Context) -> Result<(), Error> {
     }
 }
 
-fn pass(
+/// One pass over a source, without what runs around it.
+pub fn pass(
     session: &WriterSession,
     planned: &Planned,
     context: &Context,

@@ -1,0 +1,166 @@
+//! The way back: what the target took since the switch is brought to the source.
+//!
+//! It goes through the repository, so that neither side's state is ever lost: the source as it is
+//! was taken before (`kept`), the target is taken now, and the source becomes what the target is.
+//! Where both changed the same path the target's version stands, and the source's is in `kept`.
+
+use std::{collections::BTreeSet, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
+
+use drover_source::{
+    LocalSource, Loss, ReadError, Source, SourceDescription, SourceError, SourceFile, Walk,
+    WalkEvent, WalkOptions,
+    target::{MARKER, Target, TargetOptions, is_marker, is_temporary},
+};
+use drover_types::{Entry, Observer, RelativePath, SnapshotId};
+
+use crate::{
+    Cancel, Compared, Error, Finding, ReaderSession, RestoreOptions, SyncOptions, WriterSession,
+    compare_tree,
+    inspect::{Change, diff},
+    restore, sync,
+};
+
+/// What was brought to the source.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The target as it was taken.
+    pub snapshot: SnapshotId,
+    /// Entries of the source that were written.
+    pub written: u64,
+    /// Entries of the source that were removed.
+    pub removed: u64,
+    /// Paths that both sides had changed: the target's version stands.
+    pub conflicts: Vec<RelativePath>,
+    /// Where the source is not what the target is, after all.
+    pub problems: Vec<Finding>,
+}
+
+/// Where and from what.
+pub struct Back<'b> {
+    /// The right to write.
+    pub writer: &'b WriterSession,
+    /// Opens the repository for reading, as it is then.
+    pub open: &'b dyn Fn() -> Result<ReaderSession, Error>,
+    /// The target.
+    pub target: &'b Path,
+    /// The source, as it can be written.
+    pub write_back: &'b Path,
+    /// What the target was at the switch.
+    pub switched: SnapshotId,
+    /// What the source is now.
+    pub kept: SnapshotId,
+    /// Whether the target had been hashed then: only so is what it lacks known to be removed there.
+    pub landed: bool,
+    /// How the target is taken.
+    pub options: SyncOptions,
+}
+
+/// Brings it.
+pub fn bring_back(
+    back: &Back<'_>,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Brought, Error> {
+    let target = Unmarked(LocalSource::open(back.target)?);
+    let taken = sync(back.writer, &target, &back.options, observer, cancel)?;
+    let mut session = (back.open)()?;
+    let theirs = changes(&mut session, back.switched, taken.snapshot)?;
+    let ours = changes(&mut session, back.switched, back.kept)?;
+    let conflicts = theirs.all.intersection(&ours.all).cloned().collect();
+    let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
+    let root = RelativePath::root();
+    let done =
+        restore(&mut session, taken.snapshot, &root, back.write_back, &options, observer, cancel)?;
+    let mut removed = 0;
+    let there = Target::open(back.write_back, TargetOptions::default())?;
+    if back.landed {
+        // Children before their directories.
+        for path in theirs.removed.iter().rev() {
+            there.remove(path)?;
+            removed += 1;
+        }
+    }
+    there.sync()?;
+    // The source is no restore.
+    match fs::remove_file(back.write_back.join(OsStr::from_bytes(MARKER))) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::Scratch(error));
+        }
+        _ => {}
+    }
+    let source = LocalSource::open(back.write_back)?;
+    let compared = Compared::Target;
+    let (outcome, _) =
+        compare_tree(&mut session, taken.snapshot, &source, compared, observer, cancel)?;
+    // What rules leave out was not taken, and what only the source has stays there.
+    let counts = |finding: &Finding| {
+        let path = finding.path.as_ref();
+        finding.kind != "extra" || path.is_some_and(|path| theirs.removed.contains(path))
+    };
+    let mut problems: Vec<_> = outcome.problems.into_iter().filter(counts).collect();
+    problems.extend(outcome.unchecked);
+    let exceptions = done.exceptions.into_iter().map(|exception| Finding {
+        kind: exception.kind.to_string(),
+        object: None,
+        path: Some(exception.path),
+        message: exception.message,
+    });
+    problems.extend(exceptions);
+    Ok(Brought { snapshot: taken.snapshot, written: done.written, removed, conflicts, problems })
+}
+
+/// Paths that differ between two snapshots.
+struct Changes {
+    all: BTreeSet<RelativePath>,
+    removed: BTreeSet<RelativePath>,
+}
+
+fn changes(
+    session: &mut ReaderSession,
+    before: SnapshotId,
+    after: SnapshotId,
+) -> Result<Changes, Error> {
+    let mut changes = Changes { all: BTreeSet::new(), removed: BTreeSet::new() };
+    diff(session, before, after, &mut |change| {
+        let path = match change {
+            Change::Removed(entry) => {
+                changes.removed.insert(entry.path.clone());
+                entry.path
+            }
+            Change::Added(entry) | Change::Changed(_, entry) | Change::Metadata(entry, _) => {
+                entry.path
+            }
+        };
+        if !path.is_root() {
+            changes.all.insert(path);
+        }
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
+/// A restore without what drover leaves in it.
+struct Unmarked(LocalSource);
+
+impl Source for Unmarked {
+    fn description(&self) -> SourceDescription {
+        self.0.description()
+    }
+
+    fn walk(&self, options: &WalkOptions) -> Result<Walk, SourceError> {
+        let ours = |event: &WalkEvent| is_marker(event.path()) || is_temporary(event.path().name());
+        Ok(Walk::new(self.0.walk(options)?.filter(move |event| !ours(event))))
+    }
+
+    fn open(&self, path: &RelativePath) -> Result<Box<dyn SourceFile>, ReadError> {
+        self.0.open(path)
+    }
+
+    fn complete(&self, entry: &mut Entry) -> Result<(), ReadError> {
+        self.0.complete(entry)
+    }
+
+    fn losses(&self) -> &[Loss] {
+        self.0.losses()
+    }
+}
