@@ -23,7 +23,7 @@ Examples:
 
 Exit codes:
   0 done   1 failed   2 command line or plan is wrong   3 done, with exceptions
-  4 verification found a difference or damage   10 no repository there
+  4 verification found a difference or damage   5 a gate refused   10 no repository there
   12 wrong or missing password or key   130 interrupted: run it again, it goes on";
 
 /// What was typed.
@@ -106,8 +106,12 @@ verbs! {
     Plan(verb::plan::PlanArgs) = "plan",
     /// Take one pass over the sources; leaves a snapshot of each
     Sync(verb::sync::SyncArgs) = "sync",
+    /// Show passes, whether they become shorter, and how long the freeze will be
+    Status(verb::status::StatusArgs) = "status",
     /// Check that what is in the cloud is what was on the server
     Verify(verb::verify::VerifyArgs) = "verify",
+    /// Switch from server to cloud: rehearsed, gated, timed, with a way back
+    Cutover(verb::cutover::CutoverArgs) = "cutover",
     /// Put a snapshot, or a part of it, back on a file system
     Restore(verb::restore::RestoreArgs) = "restore",
     /// List what passes left

@@ -16,6 +16,10 @@ use crate::{demo::PlayError, interrupt, output::shown, password::PasswordError};
 const FAILED: u8 = 1;
 /// The command line or the plan is wrong in itself.
 const USAGE: u8 = 2;
+/// A verification found a difference or damage.
+const DIFFERENCE: u8 = 4;
+/// A gate refused.
+const GATE: u8 = 5;
 /// No repository there.
 const NO_REPOSITORY: u8 = 10;
 /// Wrong or missing password or key.
@@ -83,6 +87,33 @@ pub enum Error {
         why: String,
         /// The end of its output, with words before it; empty where there is none.
         said: String,
+    },
+    /// The timer on the source that thaws it.
+    #[error("the timer on {host} that thaws the source: {why}")]
+    Timer {
+        /// The machine.
+        host: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// What a cutover cannot do where the source stands.
+    #[error("{0}")]
+    Cutover(String),
+    /// What was landed or stored is not what was on the source.
+    #[error("it is not what was on the source: {0}")]
+    Difference(String),
+    /// Conditions that are not met.
+    #[error("{0}")]
+    Gate(String),
+    /// A cutover that was given up, and left the source at work.
+    #[error("the cutover was given up{}: {why}", if *.thawed { " and the source thawed" } else { "" })]
+    GivenUp {
+        /// Why.
+        why: String,
+        /// Whether the source rested.
+        thawed: bool,
+        /// Whether a difference was found.
+        difference: bool,
     },
     /// The store.
     #[error(transparent)]
@@ -234,6 +265,25 @@ impl Error {
             Self::Hook { .. } => {
                 ("hook", "Run the command by itself, and mend what it says.", FAILED)
             }
+            Self::Timer { .. } => (
+                "timer",
+                "The account needs a shell, and a folder of its own below /var/tmp; see                  docs/cutover.md.",
+                FAILED,
+            ),
+            Self::Cutover(_) => {
+                ("cutover", "drover cutover PLAN --show says where the source stands.", FAILED)
+            }
+            Self::Difference(_) => (
+                "difference",
+                "Find out what differs with drover verify before anything else.",
+                DIFFERENCE,
+            ),
+            Self::Gate(_) => ("gate", "Each gate says what to do.", GATE),
+            Self::GivenUp { difference, .. } => (
+                "given-up",
+                "The source works on as before. Mend what it says, and run it again.",
+                if *difference { DIFFERENCE } else { FAILED },
+            ),
             Self::Store(error) => store(error),
             Self::Ops(error) => ops(error),
             Self::Password(error) => password(error),
@@ -323,6 +373,11 @@ fn ops(error: &drover_ops::Error) -> Advice {
         Error::TargetNotEmpty(_) => (
             "target-not-empty",
             "Choose an empty directory. If what is there may be replaced, give --overwrite.",
+            FAILED,
+        ),
+        Error::CutoverMoved => (
+            "cutover-moved",
+            "Find out who works on this cutover too; drover cutover PLAN --show has all steps.",
             FAILED,
         ),
         Error::History(_) => (

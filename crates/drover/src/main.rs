@@ -7,6 +7,7 @@
 
 mod cli;
 mod context;
+mod cutover;
 mod demo;
 mod error;
 mod filter;

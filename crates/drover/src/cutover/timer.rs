@@ -2,7 +2,8 @@
 //!
 //! It is a small script that waits on the source's own machine: under systemd where that runs, else
 //! by `at`, else in a session of its own. One name decides whether it thaws: whoever renames `armed`
-//! first has won, the timer to `fired` or the controller to `disarmed`. So nothing thaws after the
+//! first has won, the timer to `fired` or the controller to `disarmed`, or to
+//! `withdrawn` once it has thawed the source itself. So nothing thaws after the
 //! controller knows that it disarmed, and the controller never takes for resting what was thawed.
 
 use std::time::Duration;
@@ -76,16 +77,17 @@ const STATUS: &str = r#"
 folder=$1
 [ -d "$folder" ] || { echo gone; exit 0; }
 if [ -e "$folder/fired" ]; then echo fired
+elif [ -e "$folder/withdrawn" ]; then echo withdrawn
 elif [ -e "$folder/disarmed" ]; then echo disarmed
 elif [ -e "$folder/armed" ] && kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; then echo armed
 else echo dead; fi
 "#;
 
-/// Disarms it; argument: folder.
+/// Keeps it from firing; arguments: folder, and what it is from then on.
 const DISARM: &str = r#"
 folder=$1
-mv "$folder/armed" "$folder/disarmed" 2>/dev/null
-if [ -e "$folder/disarmed" ]; then echo disarmed
+mv "$folder/armed" "$folder/$2" 2>/dev/null
+if [ -e "$folder/$2" ]; then echo "$2"
 elif [ -e "$folder/fired" ]; then echo fired
 else echo gone; fi
 "#;
@@ -100,8 +102,10 @@ pub enum Fate {
     Armed,
     /// It thawed the source, or is about to.
     Fired,
-    /// It will do nothing any more.
+    /// It will do nothing any more: the source rests until somebody thaws it.
     Disarmed,
+    /// It will do nothing any more: the source was thawed.
+    Withdrawn,
     /// Its process is not there, and it did not fire.
     Dead,
     /// Nothing is known of it: the machine lost it, or it was never armed.
@@ -146,7 +150,13 @@ impl<'t> Timer<'t> {
 
     /// Keeps it from thawing, unless it did so.
     pub fn disarm(&self) -> Result<Fate, Error> {
-        let said = self.ask(DISARM, &[&self.folder()])?;
+        let said = self.ask(DISARM, &[&self.folder(), "disarmed"])?;
+        self.parse(&said)
+    }
+
+    /// Keeps it from thawing what was thawed already.
+    pub fn withdraw(&self) -> Result<Fate, Error> {
+        let said = self.ask(DISARM, &[&self.folder(), "withdrawn"])?;
         self.parse(&said)
     }
 
@@ -160,6 +170,7 @@ impl<'t> Timer<'t> {
             "armed" => Ok(Fate::Armed),
             "fired" => Ok(Fate::Fired),
             "disarmed" => Ok(Fate::Disarmed),
+            "withdrawn" => Ok(Fate::Withdrawn),
             "dead" => Ok(Fate::Dead),
             "gone" => Ok(Fate::Gone),
             other => Err(self.failed(&format!("it said: {}", escape(other.as_bytes())))),

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cat;
 pub mod completions;
+pub mod cutover;
 pub mod demo;
 pub mod diff;
 pub mod init;
@@ -15,5 +16,6 @@ pub mod plan;
 pub mod report;
 pub mod restore;
 pub mod snapshots;
+pub mod status;
 pub mod sync;
 pub mod verify;

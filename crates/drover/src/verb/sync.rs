@@ -12,13 +12,16 @@ use std::{
 use clap::Args;
 use drover_crypt::hierarchy::WriterCredential;
 use drover_ops::{Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WriterSession};
-use drover_plan::Hooks;
+use drover_plan::{Hooks, HooksOn};
 use drover_repo::state::StateFolder;
 use drover_report::{
     ExceptionItem, Failure, FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncReport,
     SyncRequests, SyncSource, Text,
 };
-use drover_source::{Filter, Filtered, Share};
+use drover_source::{
+    Filter, Filtered, Share,
+    host::{Host, LocalHost},
+};
 use drover_types::path::escape;
 
 use crate::{
@@ -120,6 +123,14 @@ impl Planned {
             context.progress.warn("SFTP does not tell file systems apart: all of them are walked");
         }
         Ok(Filtered::new(self.origin.open(context)?, filter))
+    }
+
+    /// The machine that the plan's commands run on.
+    pub fn hooks_host(&self, context: &Context) -> Result<Box<dyn Host>, Error> {
+        match self.hooks.on {
+            HooksOn::Here => Ok(Box::new(LocalHost::new())),
+            HooksOn::Server => self.origin.host(context),
+        }
     }
 
     /// What to call it where there is no snapshot to say it.

@@ -1,0 +1,103 @@
+//! The way back: clients are led to the source again, with what the target took.
+
+use drover_ops::{
+    SyncOptions,
+    cutover::{Back, State, bring_back},
+};
+use drover_plan::Method;
+use drover_report::{Text, format};
+use drover_types::SnapshotId;
+
+use super::Cutover;
+use crate::error::Error;
+
+/// What is put after a source's name where its target is taken: no name of a plan has it.
+const SINCE_SWITCH: &str = ".since-switch";
+
+impl Cutover<'_> {
+    /// Leads back. What was frozen and not switched is thawed.
+    pub fn roll_back(&mut self) -> Result<(), Error> {
+        self.look()?;
+        match self.stands() {
+            State::Switching | State::CutOver | State::RollingBack => {}
+            state if state.is_frozen() => {
+                let why = Error::Cutover("rolled back before the switch".to_owned());
+                return match self.give_up(&why) {
+                    Err(Error::GivenUp { thawed: true, .. }) => Ok(()),
+                    other => other,
+                };
+            }
+            State::Committed => {
+                let message = "it is final: there is no way back that drover knows".to_owned();
+                return Err(Error::Cutover(message));
+            }
+            state => return Err(Error::Cutover(format!("what is {state} needs no way back"))),
+        }
+        self.take(State::RollingBack, "")?;
+        let freeze = self.plan.cutover.freeze_target.clone();
+        self.step("freeze the target", |cutover| cutover.command("freeze_target", freeze.as_ref()))?;
+        self.bring_back()?;
+        let switch = self.plan.cutover.switch_back.clone();
+        self.step("switch back", |cutover| cutover.command("switch_back", switch.as_ref()))?;
+        let thaw = self.source.hooks.thaw.clone();
+        self.step("thaw", |cutover| cutover.source_command("thaw", thaw.as_ref(), true))?;
+        self.take(State::Reverted, "")?;
+        self.clear_timer();
+        Ok(())
+    }
+
+    fn bring_back(&mut self) -> Result<(), Error> {
+        let (Some(target), Some(write_back)) = (self.target(), self.write_back()) else {
+            self.context.progress.warn(
+                "what the target took since the switch is not brought back: the plan names no target \
+                 of this machine, or no way to write to the source",
+            );
+            return Ok(());
+        };
+        let named = self.facts.get("snapshot").and_then(|id| SnapshotId::from_hex(id));
+        let switched =
+            named.ok_or_else(|| Error::Cutover("the step before names no snapshot".to_owned()))?;
+        let kept = self.last_pass("pass over the source")?;
+        self.step("bring back", |cutover| {
+            let options = SyncOptions {
+                name: Some(format!("{}{SINCE_SWITCH}", cutover.name())),
+                allow_empty: true,
+                operator: cutover.context.operator(),
+                ..SyncOptions::default()
+            };
+            let open = || -> Result<_, drover_ops::Error> {
+                cutover.reader().map_err(|error| match error {
+                    Error::Ops(error) => error,
+                    error => drover_ops::Error::History(error.to_string()),
+                })
+            };
+            let back = Back {
+                writer: &cutover.writer,
+                open: &open,
+                target: &target,
+                write_back: &write_back,
+                switched,
+                kept,
+                landed: cutover.plan.cutover.verify == Method::Landed,
+                options,
+            };
+            let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+            let brought = bring_back(&back, progress, cancel)?;
+            cutover.report.conflicts =
+                brought.conflicts.iter().map(|path| Text::from(path.to_string())).collect();
+            if let Some(problem) = brought.problems.first() {
+                let n = format::counted(brought.problems.len() as u64, "problem", "problems");
+                let path = problem.path.as_ref().map(ToString::to_string).unwrap_or_default();
+                let message = format!("{n}; the first: {path}: {}", problem.message);
+                return Err(Error::Difference(message));
+            }
+            Ok(format!(
+                "{} written, {} removed, {}; the target is kept as snapshot {}, the source as {kept}",
+                brought.written,
+                brought.removed,
+                format::counted(brought.conflicts.len() as u64, "conflict", "conflicts"),
+                brought.snapshot,
+            ))
+        })
+    }
+}

@@ -1,0 +1,490 @@
+//! The way forward: rehearsal, freeze, last pass, landing, verification, switch; and giving up.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use drover_ops::{
+    Compared, ReaderSession, RestoreOptions, Verdict, VerifyOptions, VerifyOutcome, compare_tree,
+    cutover::{State, scan},
+    inspect,
+};
+use drover_plan::{Landing, Method};
+use drover_report::format;
+use drover_source::{LocalSource, Source};
+use drover_types::{RelativePath, SnapshotId, clock};
+
+use super::{
+    Cutover,
+    foretell::REHEARSED,
+    gates, rest,
+    timer::{Fate, Timer},
+};
+use crate::{error::Error, hooks, verb::sync};
+
+/// How often the audit log is looked at for what another machine landed.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often a source's machine is asked again whether the timer is disarmed.
+const TRIES: usize = 5;
+
+impl Cutover<'_> {
+    /// Everything but freeze and switch.
+    pub fn rehearse(&mut self) -> Result<(), Error> {
+        self.look()?;
+        let state = self.stands();
+        if !state.may_become(State::Rehearsed) {
+            return Err(Error::Cutover(format!("what is {state} is not rehearsed")));
+        }
+        let started = Instant::now();
+        self.step("arm and disarm a timer", |cutover| {
+            let host = cutover.planned.hooks_host(cutover.context)?;
+            let id = id();
+            let timer = Timer::new(&*host, &id);
+            let how = timer.arm(600, &["true".to_owned()])?;
+            let fate = timer.disarm()?;
+            timer.clear()?;
+            match fate {
+                Fate::Disarmed => Ok(format!("by {how}")),
+                fate => Err(cutover.broken(&*host, &format!("disarmed, it is {fate:?}"))),
+            }
+        })?;
+        let timed = Instant::now();
+        let moved = self.scans()?;
+        if !moved.is_empty() {
+            self.context.progress.note(&format!("between two scans changed: {moved}"));
+        }
+        let snapshot = self.last_pass("pass")?;
+        self.land_and_verify(snapshot)?;
+        let seconds = timed.elapsed().as_secs_f64();
+        self.facts = BTreeMap::from([
+            ("plan".to_owned(), self.plan_hash.clone()),
+            (REHEARSED.to_owned(), format!("{seconds:.3}")),
+            ("snapshot".to_owned(), snapshot.to_string()),
+        ]);
+        self.take(State::Rehearsed, "")?;
+        self.report.seconds = started.elapsed().as_secs_f64();
+        // With the rehearsal, what is foretold is another.
+        self.look()
+    }
+
+    /// From wherever the source stands to its switch.
+    pub fn go(&mut self) -> Result<(), Error> {
+        self.look()?;
+        match self.stands() {
+            State::Switching => self.switch(),
+            state if state.is_frozen() => self.resume(),
+            State::CutOver => Err(Error::Cutover("it is cut over already".to_owned())),
+            State::Committed => Err(Error::Cutover("it is final".to_owned())),
+            State::RollingBack => {
+                Err(Error::Cutover("it is on its way back: go on with --rollback".to_owned()))
+            }
+            _ => {
+                self.pass_gates()?;
+                self.begin()
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        let now = clock::now();
+        let window = gates::window_left(&self.plan.cutover, now, &jiff::tz::TimeZone::system());
+        let limit = self.plan.cutover.freeze.map(|age| age.0.as_secs_f64());
+        let seconds = window.into_iter().chain(limit).fold(f64::MAX, f64::min);
+        let deadline = now.seconds.saturating_add(seconds as i64);
+        self.facts = BTreeMap::from([
+            ("plan".to_owned(), self.plan_hash.clone()),
+            ("timer".to_owned(), id()),
+            ("deadline".to_owned(), deadline.to_string()),
+        ]);
+        if let Some(p90) = self.report.freeze.predicted.p90 {
+            self.facts.insert("predicted".to_owned(), format!("{p90:.1}"));
+        }
+        self.take(State::Freezing, "")?;
+        self.through()
+    }
+
+    /// From the freeze on.
+    fn through(&mut self) -> Result<(), Error> {
+        if let Err(error) = self.rest_and_verify() {
+            return self.give_up(&error);
+        }
+        match self.disarm() {
+            Ok(Fate::Disarmed) => self.switch(),
+            Ok(fate) => {
+                let why = format!("the timer on the source is {fate:?}: its time was over");
+                self.give_up(&Error::Cutover(why))
+            }
+            // Whether it thaws is not known: nothing is switched, and nothing is undone.
+            Err(error) => Err(error),
+        }
+    }
+
+    fn timer_id(&self) -> Result<String, Error> {
+        let known = self.facts.get("timer").filter(|id| id.bytes().all(|b| b.is_ascii_hexdigit()));
+        known.cloned().ok_or_else(|| Error::Cutover("the step before names no timer".to_owned()))
+    }
+
+    fn rest_and_verify(&mut self) -> Result<(), Error> {
+        let thaw = self.source.hooks.thaw.clone().unwrap_or_default();
+        let deadline = self.deadline().unwrap_or_default().seconds;
+        let left = deadline.saturating_sub(clock::now().seconds);
+        if left <= 0 {
+            return Err(Error::Cutover("the time for it is over".to_owned()));
+        }
+        self.step("arm the timer", |cutover| {
+            let host = cutover.planned.hooks_host(cutover.context)?;
+            let id = cutover.timer_id()?;
+            let how = Timer::new(&*host, &id).arm(left.unsigned_abs(), &thaw)?;
+            let left = format::duration(left as f64);
+            Ok(format!("by {how}; it thaws the source in {left}"))
+        })?;
+        let now = clock::now();
+        let frozen = format!("{}.{:03}", now.seconds, now.nanos / 1_000_000);
+        self.facts.entry("frozen".to_owned()).or_insert(frozen);
+        let freeze = self.source.hooks.freeze.clone();
+        self.step("freeze", |cutover| cutover.source_command("freeze", freeze.as_ref(), false))?;
+        let moved = self.scans()?;
+        self.step("nobody writes", |cutover| {
+            if !moved.is_empty() {
+                let message = format!("the source does not rest: between two scans changed {moved}");
+                return Err(Error::Cutover(message));
+            }
+            let source = cutover.planned.origin.open(cutover.context)?;
+            let writers = rest::writers(&cutover.planned.origin, &*source, cutover.context)?;
+            match writers.is_empty() {
+                true => Ok(String::new()),
+                false => {
+                    let message = format!("the source does not rest: {}", writers.join(", "));
+                    Err(Error::Cutover(message))
+                }
+            }
+        })?;
+        self.take(State::FinalPass, "")?;
+        let snapshot = self.last_pass("final pass")?;
+        self.facts.insert("snapshot".to_owned(), snapshot.to_string());
+        self.take(State::Verifying, "")?;
+        self.land_and_verify(snapshot)
+    }
+
+    /// Two scans, one after the other; what changed between them, in words.
+    fn scans(&mut self) -> Result<String, Error> {
+        let mut first = None;
+        self.step("first scan", |cutover| {
+            let source: Arc<dyn Source> = Arc::new(cutover.planned.open(cutover.context)?);
+            let (seen, _) = cutover.scan(&source, None)?;
+            let entries = format::counted(seen.len() as u64, "entry", "entries");
+            first = Some((source, seen));
+            Ok(entries)
+        })?;
+        let mut moved = String::new();
+        self.step("second scan", |cutover| {
+            let Some((source, seen)) = &first else { return Ok(String::new()) };
+            let (_, rest) = cutover.scan(source, Some(seen))?;
+            if !rest.is_at_rest() {
+                let names: Vec<_> = rest.changed.iter().map(ToString::to_string).collect();
+                moved = match names.is_empty() {
+                    true => format::counted(rest.gone, "entry that is gone", "entries that are gone"),
+                    false => names.join(", "),
+                };
+            }
+            Ok(if moved.is_empty() { "nothing changed" } else { "something changed" }.to_owned())
+        })?;
+        Ok(moved)
+    }
+
+    fn scan(
+        &self,
+        source: &Arc<dyn Source>,
+        before: Option<&drover_ops::cutover::Scan>,
+    ) -> Result<(drover_ops::cutover::Scan, drover_ops::cutover::Rest), Error> {
+        let one = self.planned.options.one_file_system;
+        let Self { context, .. } = self;
+        Ok(scan(source, one, before, &context.progress, &context.cancel)?)
+    }
+
+    /// One pass. Where the source has no times of changes of attributes, or none that can be
+    /// trusted, a last pass reads everything.
+    pub(super) fn last_pass(&mut self, name: &str) -> Result<SnapshotId, Error> {
+        let mut snapshot = None;
+        self.step(name, |cutover| {
+            let weak = cutover.weak_evidence()?;
+            cutover.planned.options.reread = weak && name == "final pass";
+            let planned = &cutover.planned;
+            let item = hooks::around(
+                &planned.hooks,
+                cutover.name(),
+                &planned.origin,
+                cutover.context,
+                || sync::pass(&cutover.writer, planned, cutover.context),
+            )?;
+            if let Some(failure) = item.error {
+                return Err(Error::Cutover(failure.message.to_string()));
+            }
+            snapshot = item.snapshot.as_ref().and_then(|id| SnapshotId::from_hex(id.as_str()));
+            let entries = item.entries;
+            Ok(format!(
+                "{} new, {} changed, {} removed; {} sent; {}{}",
+                entries.new,
+                entries.changed + entries.metadata,
+                entries.removed,
+                format::bytes(item.bytes.uploaded),
+                format::counted(item.exceptions.len() as u64, "exception", "exceptions"),
+                if cutover.planned.options.reread { "; everything was read again" } else { "" },
+            ))
+        })?;
+        snapshot.ok_or_else(|| Error::Cutover("the pass left no snapshot".to_owned()))
+    }
+
+    fn weak_evidence(&self) -> Result<bool, Error> {
+        if self.planned.origin.directory().is_some() {
+            return Ok(false);
+        }
+        let source = self.planned.origin.open(self.context)?;
+        Ok(source.losses().iter().any(|loss| loss.class.starts_with("times of the last change")))
+    }
+
+    /// Lands a snapshot and verifies it, as the plan asks; then looks at its exceptions.
+    fn land_and_verify(&mut self, snapshot: SnapshotId) -> Result<(), Error> {
+        let mut reader = self.reader()?;
+        let target = self.target();
+        let elsewhere = self.plan.cutover.landing == Landing::Elsewhere;
+        if let Some(target) = &target {
+            self.step("landing", |cutover| {
+                let options = RestoreOptions { delete: true, ..RestoreOptions::default() };
+                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let root = RelativePath::root();
+                let done = drover_ops::restore(
+                    &mut reader, snapshot, &root, target, &options, progress, cancel,
+                )?;
+                Ok(format!(
+                    "{} written, {} removed, {}",
+                    done.written,
+                    done.removed,
+                    format::counted(done.exceptions.len() as u64, "exception", "exceptions")
+                ))
+            })?;
+        } else if elsewhere {
+            self.step("landing elsewhere", |cutover| {
+                cutover.wait_for(&mut reader, "restore", "", snapshot)
+            })?;
+        }
+        let method = self.plan.cutover.verify;
+        self.step("verification", |cutover| {
+            let options = VerifyOptions {
+                read_data: (method == Method::ReadBack).then_some(1.0),
+                snapshot: Some(snapshot),
+                ..VerifyOptions::default()
+            };
+            let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+            let outcome = drover_ops::verify(&mut reader, &options, progress, cancel)?;
+            cutover.judge(&outcome, snapshot)
+        })?;
+        match (&target, method, elsewhere) {
+            (Some(target), Method::Landed, _) => self.step("verification of the target", |cutover| {
+                let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
+                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let what = Compared::Target;
+                let (outcome, _) =
+                    compare_tree(&mut reader, snapshot, &source, what, progress, cancel)?;
+                cutover.judge(&outcome, snapshot)
+            })?,
+            (None, Method::Landed, true) => self.step("verification elsewhere", |cutover| {
+                let outcome = "verified, landed and hashed";
+                cutover.wait_for(&mut reader, "verify", outcome, snapshot)
+            })?,
+            _ => {}
+        }
+        let list = drover_ops::cutover::exceptions(&mut reader, snapshot)?;
+        let open = gates::open_exceptions(&list, &self.chain, self.name()).len();
+        let allowed = self.plan.cutover.exceptions.unwrap_or(0);
+        if open > allowed {
+            let open = format::counted(open as u64, "exception", "exceptions");
+            let message = format!("the last pass has {open} that nobody accepted");
+            return Err(Error::Cutover(message));
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, outcome: &VerifyOutcome, snapshot: SnapshotId) -> Result<String, Error> {
+        let problems = format::counted(outcome.problems.len() as u64, "problem", "problems");
+        let (verdict, fails) = match outcome.verdict {
+            Verdict::Verified => ("verified", false),
+            Verdict::Failed => ("failed", true),
+            Verdict::Incomplete => ("incomplete", true),
+        };
+        let told = format!("{verdict}, {}: {problems}", outcome.method);
+        self.record("verify", &format!("{}, snapshot {snapshot}", self.name()), &told)?;
+        let item = crate::verb::verify::item(outcome);
+        self.report.problems.extend(item.problems.into_iter().chain(item.unchecked));
+        match fails {
+            true => Err(Error::Difference(told)),
+            false => Ok(told),
+        }
+    }
+
+    /// Waits until the audit log tells that another machine did something with a snapshot.
+    fn wait_for(
+        &self,
+        reader: &mut ReaderSession,
+        verb: &str,
+        outcome: &str,
+        snapshot: SnapshotId,
+    ) -> Result<String, Error> {
+        let subject = format!("{}, snapshot {snapshot}", self.name());
+        let deadline = self.deadline();
+        loop {
+            let (records, _) = inspect::log(reader)?;
+            let newest = records
+                .iter()
+                .rev()
+                .find(|(_, action)| action.verb == verb && action.subject == subject);
+            match newest {
+                Some((_, action)) if action.outcome.starts_with("failed") => {
+                    let host = &action.host;
+                    let message = format!("{host} says of {verb}: {}", action.outcome);
+                    return Err(Error::Difference(message));
+                }
+                Some((_, action)) if action.outcome.starts_with(outcome) => {
+                    return Ok(format!("{}: {}", action.host, action.outcome));
+                }
+                _ => {}
+            }
+            if self.context.cancel.is_set() {
+                return Err(Error::Ops(drover_ops::Error::Interrupted));
+            }
+            if deadline.is_some_and(|deadline| clock::now() >= deadline) {
+                return Err(Error::Cutover("the time for it is over".to_owned()));
+            }
+            thread::park_timeout(LOOK);
+            // A machine that became a writer only now is known to a new session.
+            *reader = self.reader()?;
+        }
+    }
+
+    /// Asks until it is known.
+    fn disarm(&mut self) -> Result<Fate, Error> {
+        let mut fate = Fate::Gone;
+        self.step("disarm the timer", |cutover| {
+            let id = cutover.timer_id()?;
+            let ask = || {
+                let host = cutover.planned.hooks_host(cutover.context)?;
+                Timer::new(&*host, &id).disarm()
+            };
+            let mut answer = ask();
+            for _ in 1..TRIES {
+                if answer.is_ok() {
+                    break;
+                }
+                answer = ask();
+            }
+            fate = answer?;
+            Ok(format!("{fate:?}").to_lowercase())
+        })?;
+        Ok(fate)
+    }
+
+    /// Leads clients to the target. From here on nothing thaws the source by itself.
+    fn switch(&mut self) -> Result<(), Error> {
+        self.take(State::Switching, "")?;
+        let (switch, smoke) =
+            (self.plan.cutover.switch_command.clone(), self.plan.cutover.smoke_test.clone());
+        self.step("switch", |cutover| cutover.command("switch_command", switch.as_ref()))?;
+        self.step("smoke test", |cutover| cutover.command("smoke_test", smoke.as_ref()))?;
+        let now = clock::now();
+        let frozen = self.facts.get("frozen").and_then(|frozen| frozen.parse::<f64>().ok());
+        let now = now.seconds as f64 + f64::from(now.nanos) / 1e9;
+        self.report.freeze.actual = frozen.map(|frozen| (now - frozen).max(0.0));
+        if let Some(actual) = self.report.freeze.actual {
+            self.facts.insert("freeze".to_owned(), format!("{actual:.3}"));
+        }
+        self.take(State::CutOver, "")?;
+        self.clear_timer();
+        Ok(())
+    }
+
+    /// Takes the timer's files away; that they stay is no harm.
+    pub(super) fn clear_timer(&self) {
+        let clear = || {
+            let host = self.planned.hooks_host(self.context)?;
+            Timer::new(&*host, &self.timer_id()?).clear()
+        };
+        if let Err(error) = clear() {
+            self.context.progress.warn(&error.to_string());
+        }
+    }
+
+    /// Thaws the source, then the timer is of no use any more. Where thawing fails, the timer stays.
+    pub(super) fn give_up(&mut self, why: &Error) -> Result<(), Error> {
+        let difference = matches!(why, Error::Difference(_));
+        let interrupted = why.is_interruption();
+        let thaw = self.source.hooks.thaw.clone();
+        let mut thawed =
+            self.step("thaw", |cutover| cutover.source_command("thaw", thaw.as_ref(), true));
+        if thawed.is_err() {
+            thawed =
+                self.step("thaw", |cutover| cutover.source_command("thaw", thaw.as_ref(), true));
+        }
+        if let Err(error) = thawed {
+            let message = format!(
+                "{why}; and the source could not be thawed: {error}. The timer on it tries at its time"
+            );
+            return Err(Error::Cutover(message));
+        }
+        let withdrawn = self.planned.hooks_host(self.context).and_then(|host| {
+            let id = self.timer_id()?;
+            Timer::new(&*host, &id).withdraw()
+        });
+        if let Err(error) = withdrawn {
+            self.context.progress.warn(&error.to_string());
+        }
+        self.take(State::Converging, &format!("given up: {}", why.outcome()))?;
+        self.clear_timer();
+        self.facts.clear();
+        match interrupted {
+            true => Err(Error::Ops(drover_ops::Error::Interrupted)),
+            false => Err(Error::GivenUp { why: why.to_string(), thawed: true, difference }),
+        }
+    }
+
+    /// Goes on where an earlier run ended, as the timer says.
+    fn resume(&mut self) -> Result<(), Error> {
+        let id = self.timer_id()?;
+        let host = self.planned.hooks_host(self.context)?;
+        let fate = Timer::new(&*host, &id).fate()?;
+        drop(host);
+        self.context.progress.note(&format!("{}: the timer is {fate:?}", self.name()));
+        match (fate, self.stands()) {
+            (Fate::Armed, _) => {
+                if self.stands() != State::Freezing {
+                    self.take(State::Freezing, "an earlier run ended here")?;
+                }
+                self.through()
+            }
+            // Verified and disarmed, and then it ended.
+            (Fate::Disarmed, State::Verifying) => self.switch(),
+            (Fate::Fired | Fate::Withdrawn, _) => {
+                self.take(State::Converging, "the source was thawed")?;
+                self.clear_timer();
+                self.facts.clear();
+                let why = "an earlier run did not end in time".to_owned();
+                Err(Error::GivenUp { why, thawed: true, difference: false })
+            }
+            (Fate::Dead | Fate::Gone | Fate::Disarmed, _) => {
+                let why = "the timer of an earlier run is not there any more".to_owned();
+                self.give_up(&Error::Cutover(why))
+            }
+        }
+    }
+
+    fn broken(&self, host: &dyn drover_source::host::Host, why: &str) -> Error {
+        Error::Timer { host: host.place().to_owned(), why: why.to_owned() }
+    }
+}
+
+/// A name for a timer that nobody guesses.
+fn id() -> String {
+    drover_types::RepositoryId(drover_crypt::random::array()).to_hex()
+}

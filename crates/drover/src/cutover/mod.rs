@@ -1,0 +1,415 @@
+//! A cutover: one source led from its server to its target, in a freeze of minutes.
+//!
+//! `gates.rs` says whether it may begin; `forward.rs` goes through freeze, last pass, verification and
+//! switch, and gives up safely; `back.rs` goes the way back; `timer.rs` thaws the source when nobody
+//! comes back. Where the source stands is a signed step in the repository before anything is done
+//! there, so that whoever is killed, or another engineer's machine, goes on from it.
+
+mod back;
+mod foretell;
+mod forward;
+mod gates;
+mod rest;
+mod timer;
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
+
+use drover_ops::{
+    ReaderSession, SyncOptions, WriterSession,
+    audit::Event,
+    cutover::{Chain, Pass, State, exceptions, passes, step},
+    inspect,
+};
+use drover_plan::Plan;
+use drover_report::{
+    CutoverAccepted, CutoverEvent, CutoverReport, CutoverStep, Text, format,
+};
+use drover_types::{Exception, Timestamp, clock};
+
+use crate::{
+    context::Context,
+    error::Error,
+    hooks::Hook,
+    place::Place,
+    reading,
+    source::SshArgs,
+    verb::sync::{self, Planned},
+};
+
+pub use foretell::{Foretold, LOOKED_AT, foretell};
+use gates::{Looked, gates};
+
+/// What the command line says of all steps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choices {
+    /// Nobody else works on it.
+    pub sole_operator: bool,
+    /// It may go on without a way back.
+    pub no_way_back: bool,
+}
+
+/// One source's cutover, on this machine.
+pub struct Cutover<'c> {
+    context: &'c Context<'c>,
+    place: &'c Place,
+    plan: &'c Plan,
+    source: &'c drover_plan::Source,
+    planned: Planned,
+    plan_hash: String,
+    choices: Choices,
+    writer: WriterSession,
+    chain: Chain,
+    /// What those who go on have to know: carried from step to step.
+    facts: BTreeMap<String, String>,
+    /// What is told of it.
+    pub report: CutoverReport,
+}
+
+impl<'c> Cutover<'c> {
+    /// Opens the repository for reading and for writing.
+    pub fn open(
+        context: &'c Context<'c>,
+        place: &'c Place,
+        plan: (&'c Plan, PathBuf),
+        source: &'c drover_plan::Source,
+        ssh: &SshArgs,
+        choices: Choices,
+    ) -> Result<Self, Error> {
+        let (plan, file) = plan;
+        let bytes = fs::read(&file).map_err(|source| Error::File {
+            what: "cannot read the plan",
+            path: file,
+            source,
+        })?;
+        let options = SyncOptions { operator: context.operator(), ..SyncOptions::default() };
+        let planned = Planned::new(source, &options, ssh)?;
+        let writer = sync::open(place, context)?;
+        let reader = reading::open(place, context)?;
+        let chain = Chain::load(&reader)?;
+        let mut cutover = Self {
+            context,
+            place,
+            plan,
+            source,
+            planned,
+            plan_hash: blake3::hash(&bytes).to_hex().to_string(),
+            choices,
+            writer,
+            chain,
+            facts: BTreeMap::new(),
+            report: CutoverReport {
+                repository: place.text(),
+                source: Text::from(source.name.as_str()),
+                ..CutoverReport::default()
+            },
+        };
+        if let Some(last) = cutover.chain.of(source.name.as_str()).next_back()
+            && last.to.state >= State::Freezing
+        {
+            cutover.facts = last.to.facts.clone();
+        }
+        Ok(cutover)
+    }
+
+    fn name(&self) -> &'c str {
+        self.source.name.as_str()
+    }
+
+    fn reader(&self) -> Result<ReaderSession, Error> {
+        reading::open(self.place, self.context)
+    }
+
+    /// Where the source stands.
+    fn state(&self, reader: &ReaderSession) -> State {
+        let of_source = |name: &str| name == self.name();
+        let snapshots = &reader.history.snapshots;
+        let count = snapshots.iter().filter(|s| of_source(&s.details.source)).count();
+        self.chain.state(self.name(), count)
+    }
+
+    /// The last step's state; what has no step has not begun to rest.
+    fn stands(&self) -> State {
+        self.chain.of(self.name()).next_back().map_or(State::Converging, |last| last.to.state)
+    }
+
+    /// Takes the next step.
+    fn take(&mut self, state: State, note: &str) -> Result<(), Error> {
+        let from = self.stands();
+        if !from.may_become(state) {
+            return Err(Error::Cutover(format!("what is {from} cannot become {state}")));
+        }
+        if let Some(problem) = self.chain.problems.first() {
+            let (object, message) = (&problem.object, &problem.message);
+            return Err(Error::Cutover(format!("the chain of steps is not whole: {object}: {message}")));
+        }
+        let mut to = step(state, self.name(), &self.context.operator());
+        to.note = note.to_owned();
+        to.facts = self.facts.clone();
+        self.chain.take(&self.writer, to)?;
+        self.context.progress.note(&format!("{}: {state}", self.name()));
+        Ok(())
+    }
+
+    /// Does something, and tells how long it took and what came of it.
+    fn step(
+        &mut self,
+        name: &str,
+        run: impl FnOnce(&mut Self) -> Result<String, Error>,
+    ) -> Result<(), Error> {
+        self.context.progress.note(&format!("{}: {name} …", self.name()));
+        let started = Instant::now();
+        let result = run(self);
+        let (outcome, detail) = match &result {
+            Ok(detail) => ("done".to_owned(), detail.clone()),
+            Err(error) => ("failed".to_owned(), error.to_string()),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        self.context.progress.note(&format!(
+            "{}: {name} {outcome} after {}{}{detail}",
+            self.name(),
+            format::duration(seconds),
+            if detail.is_empty() { "" } else { ": " },
+        ));
+        self.report.steps.push(CutoverStep {
+            name: Text::from(name),
+            seconds,
+            outcome: Text::from(outcome),
+            detail: Text::from(detail),
+        });
+        result.map(drop)
+    }
+
+    /// Runs one of the source's commands, where the plan says. What undoes is not interrupted.
+    fn source_command(
+        &self,
+        name: &'static str,
+        command: Option<&Vec<String>>,
+        undoes: bool,
+    ) -> Result<String, Error> {
+        let Some(command) = command else { return Ok("no command".to_owned()) };
+        let hooks = &self.source.hooks;
+        let hook = Hook { name, command, source: self.name(), limit: hooks.timeout.0 };
+        let cancel = (!undoes).then_some(&self.context.cancel);
+        let (ran, result) = hook.run_on(hooks.on, &self.planned.origin, self.context, cancel);
+        result.map(|()| last_line(ran.output.as_str()))
+    }
+
+    /// Runs one of the cutover's own commands, here.
+    fn command(&self, name: &'static str, command: Option<&Vec<String>>) -> Result<String, Error> {
+        let Some(command) = command else { return Ok("no command".to_owned()) };
+        let limit = self.plan.cutover.hook_timeout.0;
+        let hook = Hook { name, command, source: self.name(), limit };
+        let (ran, result) = hook.run(Some(&self.context.cancel));
+        result.map(|()| last_line(ran.output.as_str()))
+    }
+
+    /// The target's directory, where this machine lands it.
+    fn target(&self) -> Option<PathBuf> {
+        let landing = self.plan.cutover.landing == drover_plan::Landing::Here;
+        match self.plan.target.as_ref().map(|target| &target.url) {
+            Some(drover_plan::Location::Directory(target)) if landing => Some(target.clone()),
+            _ => None,
+        }
+    }
+
+    /// The source's directory, as it can be written from here.
+    fn write_back(&self) -> Option<PathBuf> {
+        let here = self.planned.origin.directory().map(PathBuf::from);
+        self.plan.cutover.write_back.clone().or(here)
+    }
+
+    /// Looks at all gates, and where the source stands.
+    pub fn look(&mut self) -> Result<(), Error> {
+        let mut reader = self.reader()?;
+        let found = passes(&mut reader, self.name(), LOOKED_AT)?;
+        let exceptions = match found.last() {
+            Some(last) => exceptions(&mut reader, last.snapshot)?,
+            None => Vec::new(),
+        };
+        let rehearsal = gates::last_rehearsal(&self.chain, self.name()).map(|taken| &taken.to);
+        let foretold = foretell(&found, &self.plan.cutover, rehearsal);
+        let (verified, landed_elsewhere) = self.recorded(&reader)?;
+        let target = self.target();
+        let looked = Looked {
+            plan: self.plan,
+            source: self.source,
+            plan_hash: &self.plan_hash,
+            passes: &found,
+            foretold: &foretold,
+            exceptions: &exceptions,
+            chain: &self.chain,
+            problems: reader.problems.len() + self.chain.problems.len(),
+            verified,
+            landed_elsewhere,
+            skew: rest::skew(&self.planned.origin, self.context),
+            now: clock::now(),
+            keeps_order: self.writer.keeps_order(),
+            sole_operator: self.choices.sole_operator,
+            no_way_back: self.choices.no_way_back,
+            target: target.as_deref(),
+            write_back: self.write_back(),
+        };
+        self.report.gates = gates(&looked);
+        self.report.freeze.predicted = foretold.freeze;
+        self.report.freeze.limit = self.plan.cutover.freeze.map(|age| age.0.as_secs_f64());
+        self.report.snapshot = found.last().map(|pass| Text::from(pass.snapshot.to_string()));
+        self.tell(&reader, &exceptions, &found);
+        Ok(())
+    }
+
+    /// When a verification last went well, and which snapshot another machine landed last.
+    fn recorded(
+        &self,
+        reader: &ReaderSession,
+    ) -> Result<(Option<Timestamp>, Option<String>), Error> {
+        let (records, _) = inspect::log(reader)?;
+        let (mut verified, mut landed) = (None, None);
+        let of_source = format!("{}, snapshot ", self.name());
+        for (record, action) in &records {
+            let ours = action.subject.starts_with(&of_source);
+            match action.verb.as_str() {
+                "verify" if action.outcome.starts_with("verified") => {
+                    if ours || action.subject.ends_with(" snapshots") {
+                        verified = Some(record.open.time);
+                    }
+                }
+                "restore" if ours && !action.outcome.starts_with("failed") => {
+                    landed = action.subject.strip_prefix(&of_source).map(str::to_owned);
+                }
+                _ => {}
+            }
+        }
+        Ok((verified, landed))
+    }
+
+    /// Fills in where the source stands and how it came there.
+    fn tell(&mut self, reader: &ReaderSession, exceptions: &[Exception], passes: &[Pass]) {
+        let state = self.state(reader);
+        self.report.state = Text::from(state.as_str());
+        let accepted = self.chain.accepted(self.name());
+        let there = exceptions.iter().filter_map(|exception| {
+            let path = exception.path.to_string();
+            let operator = accepted.get(path.as_str())?;
+            Some(CutoverAccepted { operator: Text::from(*operator), path: Text::from(path) })
+        });
+        self.report.accepted = there.collect();
+        let event = |taken: &drover_ops::cutover::Taken| CutoverEvent {
+            sequence: taken.sequence,
+            time: format::time(taken.time),
+            state: Text::from(taken.to.state.as_str()),
+            operator: Text::from(taken.to.operator.as_str()),
+            host: Text::from(taken.to.host.as_str()),
+            note: Text::from(taken.to.note.as_str()),
+        };
+        self.report.history = self.chain.of(self.name()).map(event).collect();
+        self.report.deadline = None;
+        if state.is_frozen() {
+            let deadline = self.deadline();
+            self.report.deadline = deadline.map(format::time);
+        }
+        self.report.next = Text::from(self.next(state, passes));
+    }
+
+    /// Tells again where the source stands, after something was done.
+    pub fn end(&mut self) -> Result<(), Error> {
+        let mut reader = self.reader()?;
+        let found = passes(&mut reader, self.name(), 0)?;
+        let exceptions = match found.last() {
+            Some(last) => exceptions(&mut reader, last.snapshot)?,
+            None => Vec::new(),
+        };
+        self.report.snapshot = found.last().map(|pass| Text::from(pass.snapshot.to_string()));
+        self.tell(&reader, &exceptions, &found);
+        Ok(())
+    }
+
+    fn next(&self, state: State, passes: &[Pass]) -> &'static str {
+        match state {
+            State::Planned => "Take the first pass: drover sync PLAN.",
+            _ if passes.len() < 2 && state < State::Freezing => {
+                "Verify the first pass with drover verify PLAN, and take delta passes with drover sync \
+                 PLAN --until-converged."
+            }
+            State::Baseline | State::Converging | State::Reverted => {
+                "Rehearse: drover cutover PLAN --rehearse."
+            }
+            State::Rehearsed => "In the window: drover cutover PLAN.",
+            State::Freezing | State::FinalPass | State::Verifying => {
+                "drover cutover PLAN goes on, or finds that the timer thawed the source."
+            }
+            State::Switching => {
+                "drover cutover PLAN goes on with the switch; drover cutover PLAN --rollback leads back."
+            }
+            State::CutOver => {
+                "When nobody wants to go back any more: drover cutover PLAN --commit. Until then: \
+                 drover cutover PLAN --rollback."
+            }
+            State::Committed => "Withdraw the credentials, and keep the evidence.",
+            State::RollingBack => "drover cutover PLAN --rollback goes on.",
+        }
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let seconds = self.facts.get("deadline")?.parse().ok()?;
+        Some(Timestamp { seconds, nanos: 0 })
+    }
+
+    /// Refuses where a gate does.
+    fn pass_gates(&self) -> Result<(), Error> {
+        let refused: Vec<_> = self
+            .report
+            .gates
+            .iter()
+            .filter(|gate| gate.outcome.as_str() == "refused")
+            .map(|gate| gate.id.to_string())
+            .collect();
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Gate(format!("not ready for the cutover: {}", refused.join(", ")))),
+        }
+    }
+
+    /// Signs for exceptions by their paths.
+    pub fn accept(&mut self, paths: &[String]) -> Result<(), Error> {
+        let mut reader = self.reader()?;
+        let state = self.state(&reader);
+        if !matches!(state, State::Baseline | State::Converging | State::Rehearsed | State::Reverted) {
+            return Err(Error::Cutover(format!("nothing is accepted of what is {state}")));
+        }
+        let newest = reader.find("latest", Some(self.name()))?.id();
+        let list = exceptions(&mut reader, newest)?;
+        for path in paths {
+            if !list.iter().any(|exception| exception.path.to_string() == *path) {
+                let message = format!("the newest snapshot has no exception at {path}");
+                return Err(Error::Cutover(message));
+            }
+        }
+        for path in paths {
+            let state = if state == State::Reverted { State::Converging } else { state };
+            self.facts = BTreeMap::from([(drover_ops::cutover::ACCEPTED.to_owned(), path.clone())]);
+            self.take(state, "an exception was accepted")?;
+        }
+        Ok(())
+    }
+
+    /// Makes it final.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        if self.stands() != State::CutOver {
+            let message = format!("what is {} is not made final", self.stands());
+            return Err(Error::Cutover(message));
+        }
+        self.take(State::Committed, "")
+    }
+
+    /// Leaves a record of a verification.
+    fn record(&self, verb: &str, subject: &str, outcome: &str) -> Result<(), Error> {
+        let operator = self.context.operator();
+        let event = Event { operator: &operator, verb, subject, outcome };
+        Ok(self.writer.record(&event)?)
+    }
+}
+
+/// The last line that something printed.
+fn last_line(output: &str) -> String {
+    output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,124 @@
+//! `drover cutover`: the switch from server to cloud, rehearsed, gated, timed, with a way back.
+
+use std::{ffi::OsString, path::PathBuf, time::Instant};
+
+use clap::Args;
+use drover_report::Text;
+
+use crate::{
+    context::Context,
+    cutover::{Choices, Cutover},
+    error::Error,
+    output::Answer,
+    place::RepositoryArgs,
+    source::SshArgs,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  Where it stands, and what is missing:
+    drover cutover plan.toml --show
+
+  At noon, everything but freeze and switch:
+    drover --operator anna cutover plan.toml --rehearse
+
+  In the window; the same again goes on where a run ended:
+    drover --operator anna cutover plan.toml
+
+  Back, with what the target took since:
+    drover --operator anna cutover plan.toml --rollback
+
+  Sign for an exception, by its path:
+    drover --operator anna cutover plan.toml --accept 'old/broken.dcm'
+
+Exit codes: 5 where a gate refuses, 4 where verification finds a difference; before the switch the source
+is thawed then.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CutoverArgs {
+    /// The plan file
+    plan: OsString,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// Which source, where the plan has several
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Say where it stands, what is next and what is missing, and do nothing
+    #[arg(long, group = "action")]
+    show: bool,
+    /// Everything but freeze and switch
+    #[arg(long, group = "action")]
+    rehearse: bool,
+    /// Lead clients back to the source, with what the target took
+    #[arg(long, group = "action")]
+    rollback: bool,
+    /// Make it final: there is no way back after it
+    #[arg(long, group = "action")]
+    commit: bool,
+    /// Sign for an exception, by its path; may be given several times
+    #[arg(long, value_name = "PATH", group = "action")]
+    accept: Vec<String>,
+    /// Nobody else works on this cutover, though the store would not keep them from it
+    #[arg(long)]
+    sole_operator: bool,
+    /// Go on without a way back that loses nothing
+    #[arg(long)]
+    no_way_back: bool,
+    #[command(flatten)]
+    ssh: SshArgs,
+}
+
+impl CutoverArgs {
+    pub fn run(self, context: &Context) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let file = PathBuf::from(&self.plan);
+        let place = self.repository.place(&mut vec![self.plan.clone()])?;
+        let Some(plan) = &place.plan else {
+            return Err(Error::Usage("a cutover takes a plan file, and no --repo".to_owned()));
+        };
+        if !self.show && context.operator().is_empty() {
+            let message = "who does this? Give --operator NAME: each step is signed for";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        let names: Vec<OsString> = self.source.iter().map(OsString::from).collect();
+        let source = match crate::place::chosen(plan, &names)?.as_slice() {
+            [one] => *one,
+            several => {
+                let names: Vec<_> = several.iter().map(|source| source.name.as_str()).collect();
+                let message = format!(
+                    "the plan has several sources, each with a cutover of its own: name one with \
+                     --source: {}",
+                    names.join(", ")
+                );
+                return Err(Error::Usage(message));
+            }
+        };
+        let choices =
+            Choices { sole_operator: self.sole_operator, no_way_back: self.no_way_back };
+        let mut cutover = Cutover::open(context, &place, (plan, file), source, &self.ssh, choices)?;
+        let (action, done) = if self.show {
+            ("show", cutover.look())
+        } else if self.rehearse {
+            ("rehearse", cutover.rehearse())
+        } else if self.rollback {
+            ("roll back", cutover.roll_back())
+        } else if self.commit {
+            ("commit", cutover.look().and_then(|()| cutover.commit()))
+        } else if !self.accept.is_empty() {
+            ("accept", cutover.accept(&self.accept).and_then(|()| cutover.look()))
+        } else {
+            ("cut over", cutover.go())
+        };
+        // What it says is of what is there now; what went wrong says more than that it could not.
+        let told = cutover.end();
+        let mut report = cutover.report;
+        report.action = Text::from(action);
+        report.warnings = context.warnings();
+        report.seconds = started.elapsed().as_secs_f64();
+        match done.and(told) {
+            Ok(()) => Ok(Answer::done(report)),
+            Err(error) => Ok(Answer::failed(report, error.failure())),
+        }
+    }
+}
