@@ -328,3 +328,41 @@ fn an_interruption_ends_the_command_and_the_undo_runs() {
     assert_eq!(answer.json()["error"]["kind"], "interrupted");
     assert!(undone.exists());
 }
+
+#[test]
+fn passes_go_on_until_they_become_no_shorter() {
+    let lab = Lab::with_repository();
+    fill(&lab.path("source"));
+    let plan = plan(&lab, "");
+    let answer = lab.run(&["sync", &plan, "--until-converged", "--json"]).expect(0);
+    let document = answer.json();
+    let rounds = document["rounds"].as_array().unwrap();
+    assert!(rounds.len() >= 2, "{document}");
+    assert!(number(&rounds[0], "/entries/new") > 5);
+    assert_eq!(number(rounds.last().unwrap(), "/entries/new"), 0);
+    let snapshots = lab.verb("snapshots", &[""; 0]).expect(0).json();
+    assert_eq!(snapshots["snapshots"].as_array().unwrap().len(), rounds.len());
+}
+
+#[test]
+fn a_plan_that_is_edited_changes_the_rate_of_a_pass_under_way() {
+    let lab = Lab::with_repository();
+    fs::create_dir(lab.path("source")).unwrap();
+    let noise: Vec<u8> =
+        (0..1u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(lab.path("source/noise"), noise).unwrap();
+    // At this rate it would take the better part of a day.
+    let slow = "[limits]\nupload = \"1 GiB/s\"\nwindows = [\"daily 00:00-24:00 16 B/s\"]";
+    let file = plan(&lab, slow);
+    let state = lab.path("state");
+    let child = lab.start(&["sync", &file, "--json"]);
+    // A pack that is on its way has been noted in the state.
+    let begun = std::time::Instant::now();
+    let is_sending = || fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_some());
+    while !is_sending() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    plan(&lab, "[limits]\nwindows = [\"daily 00:00-24:00 1 GiB/s\"]");
+    Answer::new(child.wait_with_output().unwrap()).expect(0);
+}

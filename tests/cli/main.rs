@@ -9,6 +9,7 @@ mod audit;
 mod browser;
 mod compare;
 mod crash;
+mod cutover;
 mod docs;
 mod faults;
 mod fixture;

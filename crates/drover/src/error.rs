@@ -96,6 +96,14 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// The page that shows a cutover as it happens.
+    #[error("cannot serve at {address}: {source}")]
+    Serve {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
     /// What a cutover cannot do where the source stands.
     #[error("{0}")]
     Cutover(String),
@@ -270,6 +278,9 @@ impl Error {
                 "The account needs a shell, and a folder of its own below /var/tmp; see                  docs/cutover.md.",
                 FAILED,
             ),
+            Self::Serve { .. } => {
+                ("serve", "Give a port that is free and an address of this machine.", FAILED)
+            }
             Self::Cutover(_) => {
                 ("cutover", "drover cutover PLAN --show says where the source stands.", FAILED)
             }

@@ -5,6 +5,7 @@
 //!
 //! `arguments → cli → verb → Answer → output → exit code`
 
+mod bandwidth;
 mod cli;
 mod context;
 mod cutover;
@@ -19,6 +20,7 @@ mod place;
 mod planning;
 mod progress;
 mod reading;
+mod repeat;
 mod source;
 mod ssh_config;
 mod verb;

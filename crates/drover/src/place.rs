@@ -55,6 +55,10 @@ pub struct Place {
     pub url: StoreUrl,
     /// The plan that named it.
     pub plan: Option<Plan>,
+    /// Where the plan lies.
+    pub plan_file: Option<PathBuf>,
+    /// The command line has a rate, which counts before the plan's.
+    pub bandwidth_is_given: bool,
     options: StoreOptions,
 }
 
@@ -71,6 +75,7 @@ impl RepositoryArgs {
             options.endpoint.clone_from(&self.endpoint);
         }
         options.ca_file.clone_from(&self.ca_file);
+        let mut plan_file = None;
         let (location, plan) = match &self.repo {
             Some(repo) => (location(repo, "--repo")?, None),
             None if positionals.is_empty() => {
@@ -78,7 +83,9 @@ impl RepositoryArgs {
                 return Err(Error::Usage(message.to_owned()));
             }
             None => {
-                let plan = Plan::load(Path::new(&positionals.remove(0)))?;
+                let file = PathBuf::from(positionals.remove(0));
+                let plan = Plan::load(&file)?;
+                plan_file = Some(file);
                 options.bandwidth = plan.limits.upload.map(Rate::bytes_per_second);
                 if let Some(parallel) = plan.limits.parallel {
                     options.concurrency_max = parallel;
@@ -114,7 +121,8 @@ impl RepositoryArgs {
                 return Err(Error::Usage(message.to_owned()));
             }
         };
-        Ok(Place { url, plan, options })
+        let bandwidth_is_given = self.bandwidth.is_some();
+        Ok(Place { url, plan, plan_file, bandwidth_is_given, options })
     }
 }
 
@@ -151,7 +159,8 @@ impl Place {
             Some(path) => StoreUrl::from(beside(path).as_path()),
             None => format!("{}-drover-probe", self.url).parse()?,
         };
-        let place = Place { url, plan: None, options: self.options.clone() };
+        let options = self.options.clone();
+        let place = Place { url, plan: None, plan_file: None, bandwidth_is_given: false, options };
         place.connect(true)
     }
 

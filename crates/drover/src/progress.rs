@@ -40,10 +40,11 @@ pub enum ProgressMode {
     None,
 }
 
-/// Receives what the libraries report, and shows it.
+/// Receives what the libraries report, and shows it. Clones show in the same place.
+#[derive(Clone)]
 pub struct Progress {
     shared: Arc<Shared>,
-    ticker: Mutex<Option<JoinHandle<()>>>,
+    ticker: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 struct Shared {
@@ -89,7 +90,7 @@ impl Progress {
             wake: Condvar::new(),
             show: Mutex::new(Show::new(mode)),
         });
-        Self { shared, ticker: Mutex::new(None) }
+        Self { shared, ticker: Arc::default() }
     }
 
     /// Shows the last of it and ends.
@@ -128,6 +129,21 @@ impl Progress {
         lock(&self.shared.events).messages.push(Message::Note(message.to_owned()));
         self.begin();
         self.shared.wake.notify_all();
+    }
+
+    /// What was counted so far, as a live page has it.
+    pub fn counts_json(&self) -> serde_json::Value {
+        let counts = self.shared.counts();
+        let phase = lock(&self.shared.events).stage.map(|stage| phase_name(stage.phase));
+        serde_json::json!({
+            "event": "counts",
+            "phase": phase.unwrap_or(""),
+            "entries": counts.entries,
+            "entries_done": counts.entries_done,
+            "bytes_read": counts.bytes_read,
+            "bytes_transferred": counts.bytes_transferred,
+            "exceptions": counts.exceptions,
+        })
     }
 
     /// All warnings so far.

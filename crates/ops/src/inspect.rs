@@ -59,6 +59,16 @@ pub enum Change {
     Metadata(Box<Entry>, Vec<String>),
 }
 
+impl Change {
+    /// What changed.
+    pub fn path(&self) -> &RelativePath {
+        match self {
+            Self::Added(entry) | Self::Removed(entry) | Self::Metadata(entry, _) => &entry.path,
+            Self::Changed(_, after) => &after.path,
+        }
+    }
+}
+
 /// Hands every difference between two snapshots to `take`, in order.
 pub fn diff(
     session: &mut ReaderSession,

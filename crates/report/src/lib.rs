@@ -52,7 +52,7 @@ pub use document::{
     status::{StatusPass, StatusReport, StatusSource},
     sync::{
         FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncHook, SyncReport, SyncRequests,
-        SyncSource,
+        SyncRound, SyncSource,
     },
     verify::{ChangedItem, CheckedSnapshot, Head, Problem, Verdict, VerifyReport, VerifyTotals},
 };

@@ -35,7 +35,9 @@ impl Cutover<'_> {
         }
         self.take(State::RollingBack, "")?;
         let freeze = self.plan.cutover.freeze_target.clone();
-        self.step("freeze the target", |cutover| cutover.command("freeze_target", freeze.as_ref()))?;
+        self.step("freeze the target", |cutover| {
+            cutover.command("freeze_target", freeze.as_ref())
+        })?;
         self.bring_back()?;
         let switch = self.plan.cutover.switch_back.clone();
         self.step("switch back", |cutover| cutover.command("switch_back", switch.as_ref()))?;

@@ -49,9 +49,10 @@ pub fn foretell(passes: &[Pass], plan: &Cutover, rehearsal: Option<&Move>) -> Fo
     // A pace that passes without changes cannot show is that of the first.
     let pace = |of: fn(&(&Pass, f64, f64, f64)) -> f64, whole: u64| {
         let busy = |delta: &&(&Pass, f64, f64, f64)| delta.0.seconds() - walk > 0.5;
-        let (amount, time) = deltas.iter().filter(busy).fold((0.0, 0.0), |(amount, time), delta| {
-            (amount + of(delta), time + delta.0.seconds() - walk)
-        });
+        let (amount, time) =
+            deltas.iter().filter(busy).fold((0.0, 0.0), |(amount, time), delta| {
+                (amount + of(delta), time + delta.0.seconds() - walk)
+            });
         let by_first = whole as f64 / first.seconds().max(1e-3);
         if amount > 0.0 { (amount / time).max(by_first) } else { by_first }
     };
@@ -68,7 +69,8 @@ pub fn foretell(passes: &[Pass], plan: &Cutover, rehearsal: Option<&Move>) -> Fo
     };
     let hourly = |part: f64| (rates(|delta| delta.2, part), rates(|delta| delta.1, part));
     let (usual, busy) = (hourly(0.5), hourly(0.9));
-    let change = |(bytes, items): (f64, f64)| Change { bytes: bytes / 3600.0, items: items / 3600.0 };
+    let change =
+        |(bytes, items): (f64, f64)| Change { bytes: bytes / 3600.0, items: items / 3600.0 };
     let (f50, f90) = (
         pace.forecast(last.seconds(), change(usual)),
         pace.forecast(last.seconds() * SPREAD, change(busy)),
@@ -155,11 +157,8 @@ mod tests {
         let p50 = foretold.freeze.p50.unwrap();
         assert!((480.0..500.0).contains(&p50), "{p50}");
         assert!(foretold.freeze.p90.unwrap() > p50);
-        let mut rehearsal = drover_ops::cutover::step(
-            drover_ops::cutover::State::Rehearsed,
-            "pacs",
-            "someone",
-        );
+        let mut rehearsal =
+            drover_ops::cutover::step(drover_ops::cutover::State::Rehearsed, "pacs", "someone");
         rehearsal.facts.insert(REHEARSED.into(), "900".into());
         let foretold = foretell(&passes, &Cutover::default(), Some(&rehearsal));
         assert_eq!(foretold.freeze.p50, Some(1200.0));

@@ -54,7 +54,7 @@ impl Cutover<'_> {
         let timed = Instant::now();
         let moved = self.scans()?;
         if !moved.is_empty() {
-            self.context.progress.note(&format!("between two scans changed: {moved}"));
+            self.say(&format!("between two scans changed: {moved}"));
         }
         let snapshot = self.last_pass("pass")?;
         self.land_and_verify(snapshot)?;
@@ -149,7 +149,8 @@ impl Cutover<'_> {
         let moved = self.scans()?;
         self.step("nobody writes", |cutover| {
             if !moved.is_empty() {
-                let message = format!("the source does not rest: between two scans changed {moved}");
+                let message =
+                    format!("the source does not rest: between two scans changed {moved}");
                 return Err(Error::Cutover(message));
             }
             let source = cutover.planned.origin.open(cutover.context)?;
@@ -186,7 +187,9 @@ impl Cutover<'_> {
             if !rest.is_at_rest() {
                 let names: Vec<_> = rest.changed.iter().map(ToString::to_string).collect();
                 moved = match names.is_empty() {
-                    true => format::counted(rest.gone, "entry that is gone", "entries that are gone"),
+                    true => {
+                        format::counted(rest.gone, "entry that is gone", "entries that are gone")
+                    }
                     false => names.join(", "),
                 };
             }
@@ -257,7 +260,13 @@ impl Cutover<'_> {
                 let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                 let root = RelativePath::root();
                 let done = drover_ops::restore(
-                    &mut reader, snapshot, &root, target, &options, progress, cancel,
+                    &mut reader,
+                    snapshot,
+                    &root,
+                    target,
+                    &options,
+                    progress,
+                    cancel,
                 )?;
                 Ok(format!(
                     "{} written, {} removed, {}",
@@ -283,14 +292,16 @@ impl Cutover<'_> {
             cutover.judge(&outcome, snapshot)
         })?;
         match (&target, method, elsewhere) {
-            (Some(target), Method::Landed, _) => self.step("verification of the target", |cutover| {
-                let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
-                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
-                let what = Compared::Target;
-                let (outcome, _) =
-                    compare_tree(&mut reader, snapshot, &source, what, progress, cancel)?;
-                cutover.judge(&outcome, snapshot)
-            })?,
+            (Some(target), Method::Landed, _) => {
+                self.step("verification of the target", |cutover| {
+                    let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
+                    let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                    let what = Compared::Target;
+                    let (outcome, _) =
+                        compare_tree(&mut reader, snapshot, &source, what, progress, cancel)?;
+                    cutover.judge(&outcome, snapshot)
+                })?
+            }
             (None, Method::Landed, true) => self.step("verification elsewhere", |cutover| {
                 let outcome = "verified, landed and hashed";
                 cutover.wait_for(&mut reader, "verify", outcome, snapshot)
@@ -455,7 +466,7 @@ impl Cutover<'_> {
         let host = self.planned.hooks_host(self.context)?;
         let fate = Timer::new(&*host, &id).fate()?;
         drop(host);
-        self.context.progress.note(&format!("{}: the timer is {fate:?}", self.name()));
+        self.say(&format!("the timer is {fate:?}").to_lowercase());
         match (fate, self.stands()) {
             (Fate::Armed, _) => {
                 if self.stands() != State::Freezing {

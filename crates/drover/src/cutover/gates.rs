@@ -10,7 +10,7 @@ use drover_types::{Exception, Timestamp};
 use jiff::tz::TimeZone;
 
 use super::foretell::Foretold;
-use crate::output::shown;
+use crate::{bandwidth::minute_of_week, output::shown};
 
 /// Room that is asked for beside what the last pass leads to expect.
 const SPARE: u64 = 256 << 20;
@@ -62,11 +62,7 @@ fn gate(
 /// Seconds that are left of the window, where it is open now; `None` where the plan has none.
 pub fn window_left(cutover: &Cutover, now: Timestamp, zone: &TimeZone) -> Option<f64> {
     let window = cutover.window?;
-    let Ok(now) = jiff::Timestamp::from_second(now.seconds) else { return Some(0.0) };
-    let local = now.to_zoned_datetime(zone.clone());
-    let day = u32::from(local.weekday().to_monday_zero_offset().unsigned_abs());
-    let minute = day * 24 * 60 + u32::from(local.hour().unsigned_abs()) * 60
-        + u32::from(local.minute().unsigned_abs());
+    let minute = minute_of_week(now, zone);
     let since = window
         .begins()
         .map(|begin| (minute + WEEK - begin) % WEEK)
@@ -78,7 +74,7 @@ pub fn window_left(cutover: &Cutover, now: Timestamp, zone: &TimeZone) -> Option
     while left < WEEK && window.holds((minute + left) % WEEK) {
         left += 1;
     }
-    Some(f64::from(left) * 60.0 - f64::from(local.second()))
+    Some(f64::from(left) * 60.0 - now.seconds.rem_euclid(60) as f64)
 }
 
 /// All gates.
@@ -199,7 +195,8 @@ pub fn last_rehearsal<'c>(chain: &'c Chain, source: &'c str) -> Option<&'c Taken
 fn rehearsal(looked: &Looked<'_>, cutover: &Cutover) -> CutoverGate {
     let within = cutover.rehearsed_within.0.as_secs_f64();
     let last = last_rehearsal(looked.chain, looked.source.name.as_str());
-    let same = |step: &Taken| step.to.facts.get("plan").map(String::as_str) == Some(looked.plan_hash);
+    let same =
+        |step: &Taken| step.to.facts.get("plan").map(String::as_str) == Some(looked.plan_hash);
     let (value, passed) = match last {
         None => ("none".to_owned(), false),
         Some(step) if !same(step) => ("with another plan".to_owned(), false),
@@ -304,7 +301,8 @@ fn way_back(looked: &Looked<'_>, cutover: &Cutover) -> CutoverGate {
         true => "there is one".to_owned(),
         false => format!("missing: {}", missing.join(", ")),
     };
-    let remedy = "Give them in the plan, or go without a way back that loses nothing: --no-way-back.";
+    let remedy =
+        "Give them in the plan, or go without a way back that loses nothing: --no-way-back.";
     let passed = missing.is_empty() || looked.no_way_back;
     gate("way back", "switch_back, freeze_target, write_back, a target", value, passed, remedy)
 }

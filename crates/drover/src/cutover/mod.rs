@@ -9,6 +9,7 @@ mod back;
 mod foretell;
 mod forward;
 mod gates;
+mod live;
 mod rest;
 mod timer;
 
@@ -21,9 +22,7 @@ use drover_ops::{
     inspect,
 };
 use drover_plan::Plan;
-use drover_report::{
-    CutoverAccepted, CutoverEvent, CutoverReport, CutoverStep, Text, format,
-};
+use drover_report::{CutoverAccepted, CutoverEvent, CutoverReport, CutoverStep, Text, format};
 use drover_types::{Exception, Timestamp, clock};
 
 use crate::{
@@ -38,6 +37,7 @@ use crate::{
 
 pub use foretell::{Foretold, LOOKED_AT, foretell};
 use gates::{Looked, gates};
+pub use live::{Address, Live};
 
 /// What the command line says of all steps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +63,8 @@ pub struct Cutover<'c> {
     facts: BTreeMap<String, String>,
     /// What is told of it.
     pub report: CutoverReport,
+    /// The page that shows it as it happens.
+    pub live: Option<Live>,
 }
 
 impl<'c> Cutover<'c> {
@@ -102,6 +104,7 @@ impl<'c> Cutover<'c> {
                 source: Text::from(source.name.as_str()),
                 ..CutoverReport::default()
             },
+            live: None,
         };
         if let Some(last) = cutover.chain.of(source.name.as_str()).next_back()
             && last.to.state >= State::Freezing
@@ -140,14 +143,33 @@ impl<'c> Cutover<'c> {
         }
         if let Some(problem) = self.chain.problems.first() {
             let (object, message) = (&problem.object, &problem.message);
-            return Err(Error::Cutover(format!("the chain of steps is not whole: {object}: {message}")));
+            return Err(Error::Cutover(format!(
+                "the chain of steps is not whole: {object}: {message}"
+            )));
         }
         let mut to = step(state, self.name(), &self.context.operator());
         to.note = note.to_owned();
         to.facts = self.facts.clone();
         self.chain.take(&self.writer, to)?;
-        self.context.progress.note(&format!("{}: {state}", self.name()));
+        self.say(state.as_str());
+        self.show_state(state);
         Ok(())
+    }
+
+    /// A line for people, wherever they look.
+    fn say(&self, text: &str) {
+        let line = format!("{}: {text}", self.name());
+        self.context.progress.note(&line);
+        if let Some(live) = &self.live {
+            live.note(&line);
+        }
+    }
+
+    fn show_state(&self, state: State) {
+        if let Some(live) = &self.live {
+            let deadline = self.deadline().filter(|_| state.is_frozen());
+            live.state(state.as_str(), deadline.map(|deadline| deadline.seconds));
+        }
     }
 
     /// Does something, and tells how long it took and what came of it.
@@ -156,7 +178,10 @@ impl<'c> Cutover<'c> {
         name: &str,
         run: impl FnOnce(&mut Self) -> Result<String, Error>,
     ) -> Result<(), Error> {
-        self.context.progress.note(&format!("{}: {name} …", self.name()));
+        self.say(&format!("{name} …"));
+        if let Some(live) = &self.live {
+            live.step(name, None);
+        }
         let started = Instant::now();
         let result = run(self);
         let (outcome, detail) = match &result {
@@ -164,12 +189,11 @@ impl<'c> Cutover<'c> {
             Err(error) => ("failed".to_owned(), error.to_string()),
         };
         let seconds = started.elapsed().as_secs_f64();
-        self.context.progress.note(&format!(
-            "{}: {name} {outcome} after {}{}{detail}",
-            self.name(),
-            format::duration(seconds),
-            if detail.is_empty() { "" } else { ": " },
-        ));
+        let colon = if detail.is_empty() { "" } else { ": " };
+        self.say(&format!("{name} {outcome} after {}{colon}{detail}", format::duration(seconds)));
+        if let Some(live) = &self.live {
+            live.step(name, Some((seconds, &outcome)));
+        }
         self.report.steps.push(CutoverStep {
             name: Text::from(name),
             seconds,
@@ -253,7 +277,11 @@ impl<'c> Cutover<'c> {
         self.report.freeze.predicted = foretold.freeze;
         self.report.freeze.limit = self.plan.cutover.freeze.map(|age| age.0.as_secs_f64());
         self.report.snapshot = found.last().map(|pass| Text::from(pass.snapshot.to_string()));
+        if let Some(live) = &self.live {
+            live.gates(&self.report.gates, foretold.freeze.p50, foretold.freeze.p90);
+        }
         self.tell(&reader, &exceptions, &found);
+        self.show_state(self.state(&reader));
         Ok(())
     }
 
@@ -373,7 +401,10 @@ impl<'c> Cutover<'c> {
     pub fn accept(&mut self, paths: &[String]) -> Result<(), Error> {
         let mut reader = self.reader()?;
         let state = self.state(&reader);
-        if !matches!(state, State::Baseline | State::Converging | State::Rehearsed | State::Reverted) {
+        if !matches!(
+            state,
+            State::Baseline | State::Converging | State::Rehearsed | State::Reverted
+        ) {
             return Err(Error::Cutover(format!("nothing is accepted of what is {state}")));
         }
         let newest = reader.find("latest", Some(self.name()))?.id();

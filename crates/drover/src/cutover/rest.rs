@@ -2,11 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
-use drover_source::{
-    Source,
-    host::HostCommand,
-    local::holders::open_for_writing,
-};
+use drover_source::{Source, host::HostCommand, local::holders::open_for_writing};
 use drover_types::{clock, path::escape};
 
 use crate::{context::Context, error::Error, source::Origin};
@@ -46,7 +42,8 @@ pub fn writers(
         return Ok(Vec::new());
     };
     if open.unseen > 0 {
-        let message = format!("{} processes do not show this user which files they write", open.unseen);
+        let message =
+            format!("{} processes do not show this user which files they write", open.unseen);
         context.progress.warn(&message);
     }
     let name = |file: &drover_source::local::holders::OpenFile| {
@@ -83,7 +80,9 @@ fn elsewhere(origin: &Origin, context: &Context) -> Vec<String> {
     match host.run(&command) {
         Ok(output) if output.status == Some(0) => {
             if host.user() != "root" {
-                context.progress.warn("the server shows this account its own processes' files only");
+                context
+                    .progress
+                    .warn("the server shows this account its own processes' files only");
             }
             output
                 .stdout

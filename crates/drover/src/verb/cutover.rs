@@ -7,7 +7,7 @@ use drover_report::Text;
 
 use crate::{
     context::Context,
-    cutover::{Choices, Cutover},
+    cutover::{Address, Choices, Cutover, Live},
     error::Error,
     output::Answer,
     place::RepositoryArgs,
@@ -24,6 +24,9 @@ Examples:
 
   In the window; the same again goes on where a run ended:
     drover --operator anna cutover plan.toml
+
+  The same, with a page that shows it as it happens:
+    drover --operator anna cutover plan.toml --serve 8080
 
   Back, with what the target took since:
     drover --operator anna cutover plan.toml --rollback
@@ -65,6 +68,10 @@ pub struct CutoverArgs {
     /// Go on without a way back that loses nothing
     #[arg(long)]
     no_way_back: bool,
+    /// Show it as it happens on a page at this port of this machine, or at this address; the URL,
+    /// with a token that nobody guesses, is printed
+    #[arg(long, value_name = "PORT | ADDRESS:PORT")]
+    serve: Option<Address>,
     #[command(flatten)]
     ssh: SshArgs,
 }
@@ -94,9 +101,16 @@ impl CutoverArgs {
                 return Err(Error::Usage(message));
             }
         };
-        let choices =
-            Choices { sole_operator: self.sole_operator, no_way_back: self.no_way_back };
+        let choices = Choices { sole_operator: self.sole_operator, no_way_back: self.no_way_back };
         let mut cutover = Cutover::open(context, &place, (plan, file), source, &self.ssh, choices)?;
+        if let Some(address) = self.serve {
+            let (live, url) = Live::start(address, &context.progress)?;
+            if !address.0.ip().is_loopback() {
+                context.progress.warn("the page is not encrypted: whoever can listen in sees it");
+            }
+            context.progress.note(&format!("look at {url}"));
+            cutover.live = Some(live);
+        }
         let (action, done) = if self.show {
             ("show", cutover.look())
         } else if self.rehearse {
@@ -112,6 +126,9 @@ impl CutoverArgs {
         };
         // What it says is of what is there now; what went wrong says more than that it could not.
         let told = cutover.end();
+        if let Some(live) = &cutover.live {
+            live.end(&done.as_ref().err().map_or("it is done".to_owned(), ToString::to_string));
+        }
         let mut report = cutover.report;
         report.action = Text::from(action);
         report.warnings = context.warnings();

@@ -12,19 +12,20 @@ use std::{
 use clap::Args;
 use drover_crypt::hierarchy::WriterCredential;
 use drover_ops::{Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WriterSession};
-use drover_plan::{Hooks, HooksOn};
+use drover_plan::{Age, Hooks, HooksOn};
 use drover_repo::state::StateFolder;
 use drover_report::{
     ExceptionItem, Failure, FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncReport,
-    SyncRequests, SyncSource, Text,
+    SyncRequests, SyncRound, SyncSource, Text, format,
 };
 use drover_source::{
     Filter, Filtered, Share,
     host::{Host, LocalHost},
 };
-use drover_types::path::escape;
+use drover_types::{clock, path::escape};
 
 use crate::{
+    bandwidth::Keeper,
     context::Context,
     error::Error,
     filter::{FilterArgs, filter},
@@ -32,6 +33,7 @@ use crate::{
     output::Answer,
     password,
     place::{self, Place, RepositoryArgs},
+    repeat::{Repeats, Round},
     source::{Origin, SshArgs},
 };
 
@@ -47,6 +49,10 @@ Examples:
   What a pass would take, and what each rule leaves out:
     drover sync plan.toml --dry-run
     drover sync --repo s3://clinic-archive/server1 --source /srv --exclude '*.tmp' --dry-run
+
+  Delta passes until they become no shorter, and then one each hour:
+    drover sync plan.toml --until-converged
+    drover sync plan.toml --every '1 hours'
 
   By night, from a timer:
     drover sync plan.toml --json --progress none > /var/log/drover/last.json";
@@ -78,10 +84,21 @@ pub struct SyncArgs {
     /// nor for a password
     #[arg(long, conflicts_with = "credential")]
     dry_run: bool,
+    /// Repeat until a pass takes as long as the one before: as little is left as there will be
+    #[arg(long, conflicts_with = "dry_run")]
+    until_converged: bool,
+    /// Repeat, with so much time from the beginning of one pass to that of the next, such as
+    /// "1 hours"; ends when interrupted
+    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "dry_run")]
+    every: Option<Age>,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     ssh: SshArgs,
+}
+
+fn age(text: &str) -> Result<Age, String> {
+    text.parse::<Age>().map_err(|error| error.to_string())
 }
 
 /// Files that are read at a time where each read waits for a server's answer.
@@ -144,7 +161,6 @@ impl Planned {
 
 impl SyncArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
-        let started = Instant::now();
         let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
         let planned = self.planned(&place, context)?;
         let state = context.state_dir()?;
@@ -162,9 +178,27 @@ impl SyncArgs {
             true => Run::Look(LastPass::find(&state, &place.url.to_string())?),
             false => Run::Pass(Box::new(open(&place, context)?)),
         };
+        let _kept = match &run {
+            Run::Pass(session) => Keeper::start(&place, &session.objects, context),
+            Run::Look(_) => None,
+        };
+        let repeats = Repeats { every: self.every, until_converged: self.until_converged };
+        repeats.run(context, |rounds| self.once(&run, &place, &planned, rounds, context))
+    }
+
+    /// One pass over each source.
+    fn once(
+        &self,
+        run: &Run,
+        place: &Place,
+        planned: &[Planned],
+        rounds: &[SyncRound],
+        context: &Context,
+    ) -> Result<Round, Error> {
+        let (started, began) = (Instant::now(), clock::now());
         let mut done = Vec::new();
         let mut failed: Option<Failure> = None;
-        for source in &planned {
+        for source in planned {
             match run.over(source, context) {
                 // A pass that was done, and something after it that was not.
                 Ok(mut outcome) => {
@@ -194,14 +228,19 @@ impl SyncArgs {
                 }
             }
         }
-        let mut report = SyncReport::new(place.text(), done, started.elapsed().as_secs_f64());
+        let seconds = started.elapsed().as_secs_f64();
+        let mut report = SyncReport::new(place.text(), done, seconds);
         report.warnings = context.warnings();
         report.dry_run = self.dry_run;
-        let exceptions = report.has_exceptions();
-        Ok(match failed {
-            Some(failure) => Answer::failed(report, failure),
-            None => Answer::with_exceptions(report, exceptions),
-        })
+        report.rounds = rounds.to_vec();
+        report.rounds.push(SyncRound {
+            began: format::time(began),
+            seconds,
+            entries: report.sums.entries,
+            uploaded: report.sums.bytes.uploaded,
+            exceptions: report.sums.exceptions.len() as u64,
+        });
+        Ok(Round { report, failed })
     }
 
     fn planned(&self, place: &Place, context: &Context) -> Result<Vec<Planned>, Error> {

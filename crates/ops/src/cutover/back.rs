@@ -67,27 +67,23 @@ pub fn bring_back(
     let theirs = changes(&mut session, back.switched, taken.snapshot)?;
     let ours = changes(&mut session, back.switched, back.kept)?;
     let conflicts = theirs.all.intersection(&ours.all).cloned().collect();
+    let there = Target::open(back.write_back, TargetOptions::default())?;
+    let (mut removed, mut left) = (0, BTreeSet::new());
+    // Children before their directories, and before these get their times.
+    for path in theirs.removed.iter().rev().filter(|_| back.landed) {
+        if has_own(back.write_back, path) {
+            left.insert(path.clone());
+            continue;
+        }
+        there.remove(path)?;
+        removed += 1;
+    }
+    there.sync()?;
     let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
     let root = RelativePath::root();
     let done =
         restore(&mut session, taken.snapshot, &root, back.write_back, &options, observer, cancel)?;
-    let mut removed = 0;
-    let there = Target::open(back.write_back, TargetOptions::default())?;
-    if back.landed {
-        // Children before their directories.
-        for path in theirs.removed.iter().rev() {
-            there.remove(path)?;
-            removed += 1;
-        }
-    }
-    there.sync()?;
-    // The source is no restore.
-    match fs::remove_file(back.write_back.join(OsStr::from_bytes(MARKER))) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::Scratch(error));
-        }
-        _ => {}
-    }
+    unmark(&mut session, taken.snapshot, back.write_back)?;
     let source = LocalSource::open(back.write_back)?;
     let compared = Compared::Target;
     let (outcome, _) =
@@ -95,7 +91,8 @@ pub fn bring_back(
     // What rules leave out was not taken, and what only the source has stays there.
     let counts = |finding: &Finding| {
         let path = finding.path.as_ref();
-        finding.kind != "extra" || path.is_some_and(|path| theirs.removed.contains(path))
+        let removed = |path| theirs.removed.contains(path) && !left.contains(path);
+        finding.kind != "extra" || (back.landed && path.is_some_and(removed))
     };
     let mut problems: Vec<_> = outcome.problems.into_iter().filter(counts).collect();
     problems.extend(outcome.unchecked);
@@ -107,6 +104,31 @@ pub fn bring_back(
     });
     problems.extend(exceptions);
     Ok(Brought { snapshot: taken.snapshot, written: done.written, removed, conflicts, problems })
+}
+
+/// Whether a directory has something in it that the target never had.
+fn has_own(root: &Path, path: &RelativePath) -> bool {
+    let directory = root.join(OsStr::from_bytes(path.as_bytes()));
+    let is_directory = directory.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    is_directory && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// The source is no restore: takes the mark away, and gives the root its time again.
+fn unmark(session: &mut ReaderSession, snapshot: SnapshotId, root: &Path) -> Result<(), Error> {
+    match fs::remove_file(root.join(OsStr::from_bytes(MARKER))) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::Scratch(error));
+        }
+        _ => {}
+    }
+    let index = session.load_index()?;
+    let session: &ReaderSession = session;
+    let reader = session.chunks(&index);
+    let mut tree = session.tree(&reader, session.snapshot(snapshot)?, RelativePath::root())?;
+    if let Some(entry) = tree.next().transpose()?.filter(|entry| entry.path.is_root()) {
+        Target::open(root, TargetOptions::default())?.set_attributes(&entry)?;
+    }
+    Ok(())
 }
 
 /// Paths that differ between two snapshots.
@@ -122,15 +144,10 @@ fn changes(
 ) -> Result<Changes, Error> {
     let mut changes = Changes { all: BTreeSet::new(), removed: BTreeSet::new() };
     diff(session, before, after, &mut |change| {
-        let path = match change {
-            Change::Removed(entry) => {
-                changes.removed.insert(entry.path.clone());
-                entry.path
-            }
-            Change::Added(entry) | Change::Changed(_, entry) | Change::Metadata(entry, _) => {
-                entry.path
-            }
-        };
+        let path = change.path().clone();
+        if matches!(change, Change::Removed(_)) {
+            changes.removed.insert(path.clone());
+        }
         if !path.is_root() {
             changes.all.insert(path);
         }

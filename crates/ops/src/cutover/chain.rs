@@ -94,7 +94,8 @@ impl Chain {
         for (record, action) in records.iter().filter(|(_, action)| action.verb == VERB) {
             let known = |step: &Taken| action.outcome == told(step.sequence, &step.hash, &step.to);
             if !self.steps.iter().any(known) {
-                let message = format!("the audit log has a step that is not there: {}", action.outcome);
+                let message =
+                    format!("the audit log has a step that is not there: {}", action.outcome);
                 let object = names::log(&record.open.writer, record.open.sequence, &record.hash);
                 self.problems.push(Problem::new("cutover", object, message));
             }

@@ -75,7 +75,7 @@ pub fn passes(
         let (before, after) = (passes[at - 1].snapshot, passes[at].snapshot);
         let (mut entries, mut bytes) = (0, 0);
         diff(session, before, after, &mut |change| {
-            entries += 1;
+            entries += u64::from(!change.path().is_root());
             if let Change::Added(entry) | Change::Changed(_, entry) = change {
                 bytes += size(&entry);
             }
@@ -107,10 +107,11 @@ pub fn exceptions(
     let reader = session.chunks(&index);
     let mut frames = FrameReader::new(Decompressor::new());
     for chunk in &details.exception_chunks {
-        let read = reader.read(chunk, ChunkKind::Exceptions, &mut frames, |plain, _| {
-            decode_exceptions(plain)
-        })?;
-        list.extend(read.map_err(|source| Error::Decode { what: "a list of exceptions".into(), source })?);
+        let read = reader
+            .read(chunk, ChunkKind::Exceptions, &mut frames, |plain, _| decode_exceptions(plain))?;
+        list.extend(
+            read.map_err(|source| Error::Decode { what: "a list of exceptions".into(), source })?,
+        );
     }
     Ok(list)
 }

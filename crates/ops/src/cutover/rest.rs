@@ -150,9 +150,8 @@ mod tests {
             fs::write(root.join(name), name).unwrap();
         }
         let source: Arc<dyn Source> = Arc::new(LocalSource::open(root).unwrap());
-        let look = |before: Option<&Scan>| {
-            scan(&source, false, before, &Silent, &Cancel::new()).unwrap()
-        };
+        let look =
+            |before: Option<&Scan>| scan(&source, false, before, &Silent, &Cancel::new()).unwrap();
         let (first, _) = look(None);
         assert_eq!(first.len(), 4);
         let (_, rest) = look(Some(&first));

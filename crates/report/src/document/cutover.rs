@@ -146,7 +146,10 @@ impl CutoverReport {
         page.fact("Freeze, 9 in 10 cases", seconds(f.predicted.p90));
         page.fact("Freeze, at most", seconds(f.limit));
         page.fact("Freeze, as it was", seconds(f.actual));
-        page.fact("Thawed by itself at", self.deadline.as_ref().map(Text::to_string).unwrap_or_default());
+        page.fact(
+            "Thawed by itself at",
+            self.deadline.as_ref().map(Text::to_string).unwrap_or_default(),
+        );
         page.fact("Time", format::duration(self.seconds));
         page.table(self.gate_table());
         page.table(self.step_table());
@@ -160,7 +163,11 @@ impl CutoverReport {
             terminal_rows: TERMINAL_ROWS,
         };
         let conflicts = self.conflicts.iter().map(|path| vec![path.to_string()]).collect();
-        page.table(list("Changed on both sides; the target's version stands", vec!["path"], conflicts));
+        page.table(list(
+            "Changed on both sides; the target's version stands",
+            vec!["path"],
+            conflicts,
+        ));
         let accepted =
             self.accepted.iter().map(|a| vec![a.path.to_string(), a.operator.to_string()]);
         page.table(list("Accepted exceptions", vec!["path", "by"], accepted.collect()));
@@ -242,7 +249,9 @@ impl CutoverReport {
 fn meaning(state: &str) -> &'static str {
     match state {
         "planned" => "Nothing was sent yet.",
-        "baseline" => "The first pass is there. Delta passes bring down what the freeze has to send.",
+        "baseline" => {
+            "The first pass is there. Delta passes bring down what the freeze has to send."
+        }
         "converging" => "Passes are made while the source works on.",
         "rehearsed" => "Everything but freeze and switch went well.",
         "freezing" | "final pass" | "verifying" => {

@@ -111,8 +111,12 @@ impl StatusReport {
             page.table(passes(source));
         }
         page.table(crate::page::warnings(&self.warnings));
-        page.next =
-            self.sources.iter().filter(|s| !s.when.is_empty()).map(|s| s.when.to_string()).collect();
+        page.next = self
+            .sources
+            .iter()
+            .filter(|s| !s.when.is_empty())
+            .map(|s| s.when.to_string())
+            .collect();
         page
     }
 
@@ -168,7 +172,14 @@ fn passes(source: &StatusSource) -> Table {
     Table {
         title: format!("Passes of {}", source.source),
         columns: vec![
-            "pass", "began", "took", "entries", "changed", "bytes", "exceptions", "snapshot",
+            "pass",
+            "began",
+            "took",
+            "entries",
+            "changed",
+            "bytes",
+            "exceptions",
+            "snapshot",
         ],
         rows: source.passes.iter().map(row).collect(),
         note: source.basis.to_string(),

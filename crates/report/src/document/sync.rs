@@ -137,6 +137,22 @@ pub struct SyncSource {
     pub error: Option<Failure>,
 }
 
+/// One of several passes in a run, over all sources.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncRound {
+    /// When it began.
+    pub began: Text,
+    /// How long it took.
+    pub seconds: f64,
+    /// What happened to the entries.
+    pub entries: SyncEntries,
+    /// All bodies sent.
+    pub uploaded: u64,
+    /// What could not be taken.
+    pub exceptions: u64,
+}
+
 /// A pass.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -152,9 +168,34 @@ pub struct SyncReport {
     /// Each source, where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SyncSource>,
+    /// Each pass, where the run made several; the rest of the report is of the last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<SyncRound>,
     /// What is worth knowing and no exception.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Text>,
+}
+
+/// The passes of a run.
+fn rounds(rounds: &[SyncRound]) -> Table {
+    let row = |round: &SyncRound| {
+        vec![
+            round.began.to_string(),
+            format::duration(round.seconds),
+            format::count(round.entries.new),
+            format::count(round.entries.changed + round.entries.metadata),
+            format::count(round.entries.removed),
+            format::bytes(round.uploaded),
+            format::count(round.exceptions),
+        ]
+    };
+    Table {
+        title: "Passes of this run".to_owned(),
+        columns: vec!["began", "took", "new", "changed", "removed", "sent", "exceptions"],
+        rows: rounds.iter().map(row).collect(),
+        note: String::new(),
+        terminal_rows: usize::MAX,
+    }
 }
 
 impl SyncReport {
@@ -252,6 +293,7 @@ impl SyncReport {
                 page.table(fidelity_table(&source.fidelity, &title));
             }
         }
+        page.table(rounds(&self.rounds));
         page.table(page::warnings(&self.warnings));
         if self.dry_run {
             return page;

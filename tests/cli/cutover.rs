@@ -1,0 +1,452 @@
+//! Cutovers: gates, the freeze with its timer, failures and kills at each step, other machines that go
+//! on, and the way back.
+//!
+//! The clinic is a directory and a few small programs: one that freezes it, one that thaws it, one
+//! that leads clients to the target. Each writes down that it ran; one that is told so fails, or
+//! kills the drover that called it.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    compare::assert_same,
+    lab::{Answer, Lab},
+    sshd::Sshd,
+};
+
+/// What a program of the clinic does.
+const PROGRAM: &str = r#"#!/bin/sh
+# Notes that it ran, and does what the files beside it say.
+here=$(dirname "$0")
+name=$(basename "$0")
+echo "$name" >> "$here/ran"
+if [ -e "$here/fail-$name" ]; then echo "it was told to fail"; exit 7; fi
+case $name in
+    freeze) touch "$here/frozen" ;;
+    thaw) rm -f "$here/frozen" ;;
+    switch) [ -e "$here/frozen" ] || exit 8; echo target > "$here/serves" ;;
+    switch_back) echo source > "$here/serves" ;;
+    smoke) grep -q target "$here/serves" ;;
+esac || exit
+if [ -e "$here/kill-$name" ]; then
+    rm "$here/kill-$name"
+    kill -9 "$PPID"
+    sleep 5
+fi
+"#;
+const PROGRAMS: [&str; 8] =
+    ["freeze", "thaw", "before", "after", "switch", "smoke", "switch_back", "freeze_target"];
+
+struct Clinic {
+    lab: Lab,
+    source: PathBuf,
+    target: PathBuf,
+    plan: String,
+}
+
+impl Clinic {
+    fn new() -> Self {
+        Self::with("60 seconds", "", "", |source| source.display().to_string())
+    }
+
+    fn with(
+        freeze: &str,
+        source_keys: &str,
+        cutover_keys: &str,
+        url: impl Fn(&Path) -> String,
+    ) -> Self {
+        let (lab, source) = Lab::with_source();
+        let target = lab.path("target");
+        let programs = lab.path("programs");
+        fs::create_dir(&programs).unwrap();
+        for name in PROGRAMS {
+            let file = programs.join(name);
+            fs::write(&file, PROGRAM).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let program = |name: &str| format!("[\"{}\"]", programs.join(name).display());
+        let plan = format!(
+            "[repository]\nurl = \"{}\"\n\
+             [[source]]\nname = \"files\"\nurl = \"{}\"\nfreeze = {}\nthaw = {}\nbefore_pass = {}\n\
+             after_pass = {}\nrules = [\"exclude *.tmp\"]\n{source_keys}\n\
+             [target]\nurl = \"{}\"\n\
+             [cutover]\nfreeze = \"{freeze}\"\nswitch = \"1 seconds\"\nswitch_command = {}\n\
+             smoke_test = {}\nswitch_back = {}\nfreeze_target = {}\n{cutover_keys}\n",
+            lab.repository,
+            url(&source),
+            program("freeze"),
+            program("thaw"),
+            program("before"),
+            program("after"),
+            target.display(),
+            program("switch"),
+            program("smoke"),
+            program("switch_back"),
+            program("freeze_target"),
+        );
+        let file = lab.path("plan.toml");
+        fs::write(&file, plan).unwrap();
+        let plan = file.to_str().unwrap().to_owned();
+        Self { lab, source, target, plan }
+    }
+
+    fn cutover(&self, more: &[&str]) -> Answer {
+        let mut all = vec!["--operator", "anna", "--json", "cutover", self.plan.as_str()];
+        all.extend(more);
+        self.lab.run(&all)
+    }
+
+    /// Two passes, a verification, a rehearsal.
+    fn prepared(self) -> Self {
+        for verb in ["sync", "sync", "verify"] {
+            self.lab.run(&[verb, self.plan.as_str(), "--json"]).expect(0);
+        }
+        self.cutover(&["--rehearse"]).expect(0);
+        fs::remove_file(self.programs("ran")).unwrap();
+        self
+    }
+
+    fn programs(&self, name: &str) -> PathBuf {
+        self.lab.path("programs").join(name)
+    }
+
+    fn tell(&self, what: &str) {
+        fs::write(self.programs(what), "").unwrap();
+    }
+
+    /// What ran, one after the other.
+    fn ran(&self) -> Vec<String> {
+        let ran = fs::read_to_string(self.programs("ran")).unwrap_or_default();
+        ran.lines().map(str::to_owned).collect()
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.programs("frozen").exists()
+    }
+
+    fn serves(&self) -> String {
+        fs::read_to_string(self.programs("serves")).unwrap_or("source\n".into()).trim().to_owned()
+    }
+
+    /// Where it stands, by another run.
+    fn state(&self) -> String {
+        let shown = self.lab.run(&["cutover", self.plan.as_str(), "--show", "--json"]).expect(0);
+        shown.json()["state"].as_str().unwrap().to_owned()
+    }
+}
+
+fn refused(document: &Value) -> Vec<&str> {
+    let gates = document["gates"].as_array().unwrap();
+    let refused = gates.iter().filter(|gate| gate["outcome"] == "refused");
+    refused.map(|gate| gate["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_cutover_from_the_first_pass_to_the_last_word() {
+    let clinic = Clinic::new();
+    let answer = clinic.cutover(&[]).expect(5);
+    let document = answer.json();
+    assert_eq!(document["state"], "planned");
+    assert_eq!(document["error"]["kind"], "gate");
+    assert_eq!(refused(&document), ["baseline", "freeze", "rehearsal", "lag"]);
+    for gate in document["gates"].as_array().unwrap() {
+        let refuses = gate["outcome"] == "refused";
+        assert_eq!(gate["remedy"].as_str().unwrap().is_empty(), !refuses, "{gate}");
+    }
+    assert_eq!(clinic.ran(), [""; 0], "nothing is touched before the gates are passed");
+
+    for verb in ["sync", "sync", "verify"] {
+        clinic.lab.run(&[verb, clinic.plan.as_str(), "--json"]).expect(0);
+    }
+    assert_eq!(refused(&clinic.cutover(&[]).expect(5).json()), ["rehearsal"]);
+    let rehearsed = clinic.cutover(&["--rehearse"]).expect(0).json();
+    assert_eq!(rehearsed["state"], "rehearsed");
+    assert!(rehearsed["freeze"]["predicted"]["p90"].as_f64().unwrap() > 1.0);
+    let ran = clinic.ran();
+    assert!(!ran.iter().any(|name| name == "freeze" || name == "switch"), "{ran:?}");
+    assert_same(&clinic.source, &clinic.target, &[]);
+
+    fs::write(clinic.source.join("late"), "in the last minute").unwrap();
+    fs::remove_file(clinic.source.join("readme")).unwrap();
+    fs::remove_file(clinic.programs("ran")).unwrap();
+    let done = clinic.cutover(&[]).expect(0).json();
+    assert_eq!(done["state"], "cut over");
+    assert_eq!(clinic.ran(), ["freeze", "before", "after", "switch", "smoke"]);
+    assert!(clinic.is_frozen());
+    assert_eq!(clinic.serves(), "target");
+    assert_same(&clinic.source, &clinic.target, &[]);
+    let actual = done["freeze"]["actual"].as_f64().unwrap();
+    assert!(actual > 0.0 && actual < 60.0, "{actual}");
+    let states: Vec<_> =
+        done["history"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect();
+    let expected = ["rehearsed", "freezing", "final pass", "verifying", "switching", "cut over"];
+    assert_eq!(states, expected);
+
+    clinic.cutover(&[]).expect(1);
+    assert_eq!(clinic.cutover(&["--commit"]).expect(0).json()["state"], "committed");
+    clinic.cutover(&["--rollback"]).refused(1, "cutover", "final");
+    clinic.lab.run(&["log", "verify", clinic.plan.as_str()]).expect(0);
+}
+
+#[test]
+fn what_fails_before_the_switch_leaves_the_clinic_as_it_was() {
+    let clinic = Clinic::new().prepared();
+    for (fails, ran) in [
+        ("fail-freeze", &["freeze", "thaw"][..]),
+        ("fail-before", &["freeze", "before", "after", "thaw"]),
+        ("fail-after", &["freeze", "before", "after", "thaw"]),
+    ] {
+        clinic.tell(fails);
+        let answer = clinic.cutover(&[]).expect(1);
+        assert_eq!(answer.json()["error"]["kind"], "given-up", "{fails}");
+        assert_eq!(clinic.ran(), ran, "{fails}");
+        assert!(!clinic.is_frozen());
+        assert_eq!(clinic.serves(), "source");
+        assert_eq!(clinic.state(), "converging");
+        for left in [fails, "ran"] {
+            fs::remove_file(clinic.programs(left)).unwrap();
+        }
+    }
+    // The rehearsal still counts.
+    assert_eq!(clinic.cutover(&[]).expect(0).json()["state"], "cut over");
+}
+
+#[test]
+fn a_source_that_does_not_rest_is_not_switched() {
+    let clinic = Clinic::new().prepared();
+    let busy = clinic.source.join("busy");
+    let writer = fs::File::create(&busy).unwrap();
+    let answer = clinic.cutover(&[]).expect(1);
+    let document = answer.json();
+    let message = document["error"]["message"].as_str().unwrap();
+    assert!(message.contains("does not rest") && message.contains("busy"), "{message}");
+    assert_eq!(clinic.ran(), ["freeze", "thaw"]);
+    assert_eq!(clinic.state(), "converging");
+    drop(writer);
+    clinic.cutover(&[]).expect(0);
+}
+
+#[test]
+fn what_is_landed_wrong_is_not_switched() {
+    let clinic = Clinic::new().prepared();
+    // Content that nobody's times or sizes tell of.
+    let hurt = clinic.target.join("letters/a");
+    let before = fs::metadata(&hurt).unwrap();
+    fs::write(&hurt, vec![8; 100_000]).unwrap();
+    let file = fs::File::options().write(true).open(&hurt).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+    drop(file);
+    let answer = clinic.cutover(&[]).expect(4);
+    let document = answer.json();
+    assert_eq!(document["error"]["kind"], "given-up");
+    assert_eq!(document["problems"][0]["path"], "letters/a");
+    assert_eq!(clinic.ran().last().unwrap(), "thaw");
+    assert!(!clinic.is_frozen());
+    assert_eq!(clinic.state(), "converging");
+}
+
+#[test]
+fn what_fails_in_the_switch_waits_for_someone() {
+    let clinic = Clinic::new().prepared();
+    for fails in ["fail-switch", "fail-smoke"] {
+        clinic.tell(fails);
+        let answer = clinic.cutover(&[]).expect(1);
+        assert_eq!(answer.json()["state"], "switching");
+        assert!(clinic.is_frozen(), "nothing thaws it by itself");
+        fs::remove_file(clinic.programs(fails)).unwrap();
+    }
+    // The rollback of what nobody used brings the same back.
+    clinic.tell("fail-switch_back");
+    clinic.cutover(&["--rollback"]).expect(1);
+    assert_eq!(clinic.state(), "rolling back");
+    assert!(clinic.is_frozen());
+    fs::remove_file(clinic.programs("fail-switch_back")).unwrap();
+    assert_eq!(clinic.cutover(&["--rollback"]).expect(0).json()["state"], "reverted");
+    assert!(!clinic.is_frozen());
+    assert_eq!(clinic.serves(), "source");
+    assert_same(&clinic.source, &clinic.target, &[]);
+}
+
+#[test]
+fn a_killed_run_goes_on_from_another_machine() {
+    for (killed, state) in [
+        ("kill-freeze", "freezing"),
+        ("kill-before", "final pass"),
+        ("kill-after", "final pass"),
+        ("kill-switch", "switching"),
+        ("kill-smoke", "switching"),
+    ] {
+        let clinic = Clinic::new().prepared();
+        clinic.tell(killed);
+        clinic.cutover(&[]).expect(-1);
+        assert_eq!(clinic.state(), state, "{killed}");
+        assert!(clinic.is_frozen(), "{killed}");
+        let elsewhere = clinic.lab.path("another machine's state");
+        let mut command =
+            clinic.lab.command(&["--operator", "ben", "--json", "cutover", clinic.plan.as_str()]);
+        let answer = Answer::new(command.env("DROVER_STATE_DIR", elsewhere).output().unwrap());
+        let document = answer.expect(0).json();
+        assert_eq!(document["state"], "cut over", "{killed}");
+        assert_eq!(clinic.serves(), "target", "{killed}");
+        assert_same(&clinic.source, &clinic.target, &[]);
+        let by: Vec<_> = document["history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| step["operator"].as_str().unwrap())
+            .collect();
+        assert_eq!((by.first(), by.last()), (Some(&"anna"), Some(&"ben")));
+    }
+}
+
+#[test]
+fn the_source_thaws_when_nobody_comes_back() {
+    let clinic = Clinic::with("20 seconds", "", "", |source| source.display().to_string());
+    let clinic = clinic.prepared();
+    clinic.tell("kill-before");
+    clinic.cutover(&[]).expect(-1);
+    assert!(clinic.is_frozen());
+    let begun = Instant::now();
+    while clinic.is_frozen() {
+        assert!(begun.elapsed() < Duration::from_secs(90), "it never thaws");
+        thread::park_timeout(Duration::from_millis(100));
+    }
+    let answer = clinic.cutover(&[]).expect(1);
+    assert_eq!(answer.json()["error"]["kind"], "given-up");
+    assert_eq!(clinic.state(), "converging");
+    assert_eq!(clinic.serves(), "source");
+    assert_eq!(clinic.ran(), ["freeze", "before", "thaw"]);
+}
+
+#[test]
+fn the_way_back_loses_nothing_of_either_side() {
+    let clinic = Clinic::new();
+    fs::write(clinic.source.join("scratch.tmp"), "left out").unwrap();
+    fs::write(clinic.source.join("both"), "at the switch").unwrap();
+    let clinic = clinic.prepared();
+    clinic.cutover(&[]).expect(0);
+    // What clients do on the target, and somebody on the source all the same.
+    fs::write(clinic.target.join("new"), "from the cloud").unwrap();
+    fs::write(clinic.target.join("letters/a"), "rewritten").unwrap();
+    fs::remove_file(clinic.target.join("readme")).unwrap();
+    fs::write(clinic.target.join("both"), "the target's").unwrap();
+    fs::write(clinic.source.join("both"), "the source's own").unwrap();
+    fs::write(clinic.source.join("alone"), "only here").unwrap();
+    fs::remove_file(clinic.programs("ran")).unwrap();
+
+    let back = clinic.cutover(&["--rollback"]).expect(0).json();
+    assert_eq!(back["state"], "reverted");
+    assert_eq!(back["conflicts"], serde_json::json!(["both"]));
+    assert_eq!(
+        clinic.ran(),
+        ["freeze_target", "before", "after", "switch_back", "thaw"],
+        "the source is thawed last"
+    );
+    let read = |name: &str| fs::read_to_string(clinic.source.join(name)).unwrap();
+    assert_eq!(read("new"), "from the cloud");
+    assert_eq!(read("letters/a"), "rewritten");
+    assert!(!clinic.source.join("readme").exists());
+    assert_eq!(read("both"), "the target's");
+    assert_eq!(read("alone"), "only here");
+    assert_eq!(read("scratch.tmp"), "left out");
+    assert!(!clinic.source.join(".drover-restore").exists());
+    // What the source had is in the repository.
+    let kept = clinic.lab.run(&["ls", &clinic.plan, "latest", "--source", "files"]).expect(0);
+    assert!(String::from_utf8_lossy(&kept.stdout).contains("alone"));
+    let both = clinic.lab.run(&["cat", &clinic.plan, "latest:both", "--source", "files"]);
+    assert_eq!(both.expect(0).stdout, b"the source's own");
+
+    // And forward again.
+    clinic.cutover(&[]).expect(0);
+    assert_eq!(clinic.serves(), "target");
+    assert_same_tree_but(&clinic.source, &clinic.target, "scratch.tmp");
+}
+
+/// But for what a rule leaves out.
+fn assert_same_tree_but(source: &Path, target: &Path, left_out: &str) {
+    assert_same(source, target, &[left_out]);
+}
+
+#[test]
+fn steps_that_somebody_took_away_are_missed() {
+    let clinic = Clinic::new().prepared();
+    let steps = Path::new(&clinic.lab.repository).join("cutover");
+    let newest = fs::read_dir(&steps).unwrap().flatten().map(|entry| entry.path()).max().unwrap();
+    fs::remove_file(newest).unwrap();
+    let document = clinic.cutover(&[]).expect(5).json();
+    assert!(refused(&document).contains(&"repository"), "{document}");
+    clinic.cutover(&["--rehearse"]).expect(1);
+}
+
+#[test]
+fn the_command_line_of_a_cutover() {
+    let clinic = Clinic::new();
+    let plan = clinic.plan.as_str();
+    clinic.lab.run(&["cutover", plan, "--json"]).refused(2, "command-line", "--operator");
+    clinic.cutover(&["--accept", "nothing/there"]).refused(1, "cutover", "planned");
+    clinic.lab.run(&["sync", plan, "--json"]).expect(0);
+    clinic.cutover(&["--accept", "nothing/there"]).refused(1, "cutover", "nothing/there");
+    clinic.cutover(&["--rollback"]).refused(1, "cutover", "needs no way back");
+    clinic.cutover(&["--commit"]).refused(1, "cutover", "not made final");
+    clinic.cutover(&["--source", "other"]).refused(1, "no-such-source", "other");
+}
+
+#[test]
+fn a_server_is_frozen_and_thawed_over_ssh() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let keys = format!(
+        "hooks_on = \"server\"\nidentity_file = \"{}\"\nhost_key = \"{}\"",
+        sshd.path("user_key").display(),
+        sshd.fingerprint
+    );
+    let lab_source = std::cell::RefCell::new(PathBuf::new());
+    let clinic = Clinic::with("120 seconds", &keys, "", |source| {
+        *lab_source.borrow_mut() = source.to_owned();
+        sshd.url(source)
+    });
+    let plan = fs::read_to_string(&clinic.plan).unwrap();
+    let write_back = format!("{plan}write_back = \"{}\"\n", clinic.source.display());
+    fs::write(&clinic.plan, write_back).unwrap();
+    let clinic = clinic.prepared();
+    let done = clinic.cutover(&[]).expect(0).json();
+    assert_eq!(done["state"], "cut over");
+    assert_eq!(clinic.ran(), ["freeze", "before", "after", "switch", "smoke"]);
+    assert_same(&clinic.source, &clinic.target, &[]);
+    fs::write(clinic.target.join("new"), "from the cloud").unwrap();
+    assert_eq!(clinic.cutover(&["--rollback"]).expect(0).json()["state"], "reverted");
+    assert_eq!(fs::read_to_string(clinic.source.join("new")).unwrap(), "from the cloud");
+    assert!(!clinic.is_frozen());
+}
+
+#[test]
+fn passes_foretell_the_freeze() {
+    let clinic = Clinic::new();
+    let status = |code| clinic.lab.run(&["status", &clinic.plan, "--json"]).expect(code).json();
+    let before = status(0);
+    assert_eq!(before["sources"][0]["state"], "planned");
+    assert_eq!(before["sources"][0]["freeze"]["p50"], Value::Null);
+    clinic.lab.run(&["sync", &clinic.plan]).expect(0);
+    fs::write(clinic.source.join("more"), vec![1; 5000]).unwrap();
+    clinic.lab.run(&["sync", &clinic.plan]).expect(0);
+    let after = status(0);
+    let source = &after["sources"][0];
+    assert_eq!(source["state"], "converging");
+    assert_eq!(source["converges"], true);
+    let passes = source["passes"].as_array().unwrap();
+    assert_eq!(passes.len(), 2);
+    assert_eq!(passes[0]["changed"], Value::Null);
+    assert_eq!(passes[1]["changed"], 1, "the root does not count");
+    assert_eq!(passes[1]["changed_bytes"], 5000);
+    let (p50, p90) = (source["freeze"]["p50"].as_f64(), source["freeze"]["p90"].as_f64());
+    assert!(p50.unwrap() >= 1.0 && p90 >= p50, "{source}");
+    let page = clinic.lab.path("status.html");
+    clinic.lab.run(&["status", &clinic.plan, "--html", page.to_str().unwrap()]).expect(0);
+    assert!(fs::read_to_string(page).unwrap().contains("<svg"));
+}
