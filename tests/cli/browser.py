@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -137,9 +138,45 @@ class Browser:
             self.driver.wait()
 
 
+LIVE = """
+const text = (id) => document.getElementById(id).textContent;
+return {
+  state: text("state"), left: text("left"), link: text("link"),
+  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  steps: document.getElementById("steps").rows.length,
+  gates: [...document.getElementById("gates").rows].map((row) => row.cells[0].textContent),
+};
+"""
+
+
+def watch(browser, url, go, until):
+    """Looks at a live page while what it shows waits, and once it has come to its end."""
+
+    def state(wanted):
+        for _ in range(600):
+            seen = browser.script(LIVE)
+            if seen["state"] == wanted and (wanted == until or seen["left"] != "no timer is armed"):
+                return seen
+            time.sleep(0.1)
+        raise SystemExit(f"it never came to {wanted}: {seen}")
+
+    browser.width(390)
+    browser.do("/url", url=url)
+    before = state("freezing")
+    open(go, "w").close()
+    after = state(until)
+    console = [line["message"] for line in browser.do("/se/log", type="browser")]
+    # The process ends with what it shows: that the connection is lost is no error of the page.
+    console = [line for line in console if "ERR_CONNECTION" not in line and "ERR_INCOMPLETE" not in line]
+    return {"before": before, "after": after, "console": console}
+
+
 browser = Browser()
 try:
     browser.begin()
-    print(json.dumps({page: browser.look(page) for page in PAGES}))
+    if PAGES[0] == "--watch":
+        print(json.dumps(watch(browser, *PAGES[1:])))
+    else:
+        print(json.dumps({page: browser.look(page) for page in PAGES}))
 finally:
     browser.close()

@@ -15,8 +15,17 @@ const BROWSER: &str = "/usr/bin/chromium";
 
 /// What the browser saw of these pages; `None` where there is none, which `tests/run` does not
 /// allow.
-#[allow(clippy::print_stderr)]
 fn look(pages: &[&Path]) -> Option<Value> {
+    browse(pages.iter().map(|page| page.as_os_str()))
+}
+
+/// What the browser saw of a live page: before the file `go` is made, and once its state is `until`.
+pub fn watch(url: &str, go: &Path, until: &str) -> Option<Value> {
+    browse(["--watch".as_ref(), url.as_ref(), go.as_os_str(), until.as_ref()].into_iter())
+}
+
+#[allow(clippy::print_stderr)]
+fn browse<'a>(arguments: impl Iterator<Item = &'a std::ffi::OsStr>) -> Option<Value> {
     if !Path::new(DRIVER).exists() || !Path::new(BROWSER).exists() {
         let required = std::env::var("DROVER_TEST_SERVICES").is_ok_and(|v| v == "required");
         assert!(!required, "chromium and chromium-driver are not installed");
@@ -24,8 +33,12 @@ fn look(pages: &[&Path]) -> Option<Value> {
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/browser.py");
-    let output =
-        Command::new("python3").arg(script).args([DRIVER, BROWSER]).args(pages).output().unwrap();
+    let output = Command::new("python3")
+        .arg(script)
+        .args([DRIVER, BROWSER])
+        .args(arguments)
+        .output()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     Some(serde_json::from_slice(&output.stdout).unwrap())

@@ -450,3 +450,211 @@ fn passes_foretell_the_freeze() {
     clinic.lab.run(&["status", &clinic.plan, "--html", page.to_str().unwrap()]).expect(0);
     assert!(fs::read_to_string(page).unwrap().contains("<svg"));
 }
+
+/// What is answered at a URL that was printed: the head, and what came of the body until `enough`.
+fn get(url: &str, more: &str, enough: impl Fn(&str) -> bool) -> String {
+    use std::io::{Read, Write};
+    let rest = url.strip_prefix("http://").unwrap();
+    let (address, path) = rest.split_once('/').unwrap();
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let request =
+        format!("GET /{path}{more} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = connection.read(&mut buffer) {
+        answer.extend_from_slice(&buffer[..n]);
+        if enough(&String::from_utf8_lossy(&answer)) {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Begins a cutover with a page, whose freeze waits until it is told to go on. Returns the URL.
+fn serving(clinic: &Clinic) -> (std::process::Child, String, thread::JoinHandle<String>) {
+    use std::io::{BufRead, BufReader, Read};
+    let program = fs::read_to_string(clinic.programs("freeze")).unwrap();
+    let waits = "while [ ! -e \"$here/go\" ]; do sleep 0.05; done\n";
+    fs::write(
+        clinic.programs("freeze"),
+        program.replace("case $name in", &format!("{waits}case $name in")),
+    )
+    .unwrap();
+    let all =
+        ["--operator", "anna", "cutover", &clinic.plan, "--serve", "0", "--progress", "plain"];
+    let mut child = clinic.lab.start(&all);
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let url = loop {
+        let mut line = String::new();
+        assert!(told.read_line(&mut line).unwrap() > 0, "it tells no URL");
+        if let Some(at) = line.find("http://") {
+            break line[at..].trim().to_owned();
+        }
+    };
+    // Whoever tells must not wait for a reader.
+    let rest = thread::spawn(move || {
+        let mut rest = String::new();
+        let _ = told.read_to_string(&mut rest);
+        rest
+    });
+    (child, url, rest)
+}
+
+#[test]
+fn a_page_shows_it_as_it_happens_to_who_has_the_token() {
+    let clinic = Clinic::new().prepared();
+    let (mut child, url, _rest) = serving(&clinic);
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    let page = get(&url, "", |_| false);
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(page.contains("default-src 'none'"));
+    let wrong = url.replace(&url[url.len() - 9..url.len() - 1], "00000000");
+    assert!(get(&wrong, "", |_| false).starts_with("HTTP/1.1 404"));
+    assert!(get(&url, "../", |_| false).starts_with("HTTP/1.1 404"));
+    let begun = get(&url, "events", |text| text.contains("freeze …"));
+    assert!(begun.contains("text/event-stream"), "{begun}");
+    assert!(begun.contains(r#""event":"gates""#) && begun.contains(r#""state":"freezing""#));
+    assert!(begun.contains(r#""deadline":1"#), "{begun}");
+    let seen = {
+        let (url, tell) = (url.clone(), clinic.programs("go"));
+        let look =
+            thread::spawn(move || get(&url, "events", |text| text.contains(r#""event":"end""#)));
+        fs::write(tell, "").unwrap();
+        look.join().unwrap()
+    };
+    assert!(child.wait().unwrap().success());
+    for state in ["final pass", "verifying", "switching", "cut over"] {
+        assert!(seen.contains(&format!(r#""state":"{state}""#)), "{state}: {seen}");
+    }
+}
+
+#[test]
+fn the_page_in_a_browser() {
+    let clinic = Clinic::new().prepared();
+    let (mut child, url, _rest) = serving(&clinic);
+    let Some(seen) = crate::browser::watch(&url, &clinic.programs("go"), "cut over") else {
+        fs::write(clinic.programs("go"), "").unwrap();
+        let _ = child.wait();
+        return;
+    };
+    assert!(child.wait().unwrap().success());
+    assert_eq!(seen["console"], serde_json::json!([]));
+    assert_eq!(seen["before"]["state"], "freezing");
+    assert!(seen["before"]["left"].as_str().unwrap().contains(':'), "{seen}");
+    assert_eq!(seen["after"]["state"], "cut over");
+    assert_eq!(seen["after"]["overflow"], 0);
+    let steps = seen["after"]["steps"].as_u64().unwrap();
+    assert!(steps >= 9, "{seen}");
+    let gates = seen["after"]["gates"].as_array().unwrap();
+    assert!(gates.len() >= 10 && gates.iter().all(|gate| gate == "passed"), "{seen}");
+}
+
+#[test]
+fn a_runbook_has_the_plans_own_names() {
+    let clinic = Clinic::new();
+    let page = clinic.lab.run(&["runbook", &clinic.plan]).expect(0);
+    let page = String::from_utf8(page.stdout).unwrap();
+    for word in ["## files", "programs/freeze", "programs/switch", "at most | 1 min", "--rollback"]
+    {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+}
+
+/// A client that writes numbered lines to whichever side is open, all the while. Holds the clinic's
+/// lock while it writes, as a service that is stopped by the freeze ends what it is at.
+struct Client {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: thread::JoinHandle<(u64, Duration)>,
+}
+
+impl Client {
+    fn begin(clinic: &Clinic) -> Self {
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (stopped, programs) = (stop.clone(), clinic.lab.path("programs"));
+        let (source, target) = (clinic.source.clone(), clinic.target.clone());
+        let lock = fs::File::create(programs.join("lock")).unwrap();
+        let thread = thread::spawn(move || {
+            use std::io::Write;
+            let (mut number, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                lock.lock().unwrap();
+                let serves = fs::read_to_string(programs.join("serves")).unwrap_or_default();
+                let side = match serves.trim() {
+                    "target" => Some(&target),
+                    _ if programs.join("frozen").exists() => None,
+                    _ => Some(&source),
+                };
+                if let Some(side) = side {
+                    let mut open = fs::File::options();
+                    let file = open.append(true).create(true).open(side.join("journal"));
+                    writeln!(file.unwrap(), "{number}").unwrap();
+                    number += 1;
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                }
+                lock.unlock().unwrap();
+                thread::park_timeout(Duration::from_millis(10));
+            }
+            (number, longest)
+        });
+        Self { stop, thread }
+    }
+
+    /// How many lines it wrote, and the longest time that it could write none.
+    fn end(self) -> (u64, Duration) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn clients_write_through_the_switch_and_lose_no_line() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let keys = format!(
+        "hooks_on = \"server\"\nidentity_file = \"{}\"\nhost_key = \"{}\"",
+        sshd.path("user_key").display(),
+        sshd.fingerprint
+    );
+    let clinic = Clinic::with("120 seconds", &keys, "", |source| sshd.url(source));
+    let plan = fs::read_to_string(&clinic.plan).unwrap();
+    fs::write(&clinic.plan, format!("{plan}write_back = \"{}\"\n", clinic.source.display()))
+        .unwrap();
+    let freeze = fs::read_to_string(clinic.programs("freeze")).unwrap();
+    let freeze = freeze.replace("freeze) touch", "freeze) flock \"$here/lock\" touch");
+    fs::write(clinic.programs("freeze"), freeze).unwrap();
+    for n in 0..300 {
+        fs::write(clinic.source.join(format!("letters/{n}")), vec![n as u8; 2000]).unwrap();
+    }
+    let client = Client::begin(&clinic);
+    let clinic = clinic.prepared();
+    let done = clinic.cutover(&[]).expect(0).json();
+    // Some lines more, on the new side.
+    let journal = clinic.target.join("journal");
+    let length = || fs::metadata(&journal).map_or(0, |metadata| metadata.len());
+    let (switched, begun) = (length(), Instant::now());
+    while length() < switched + 100 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody writes on the new side");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    let (lines, longest) = client.end();
+    let numbers = |side: &Path| -> Vec<u64> {
+        let text = fs::read_to_string(side.join("journal")).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    let (new, old) = (numbers(&clinic.target), numbers(&clinic.source));
+    assert!(new.iter().copied().eq(0..lines), "lines are lost or there twice");
+    assert!(new.starts_with(&old) && old.len() < new.len());
+    let actual = done["freeze"]["actual"].as_f64().unwrap();
+    let p90 = done["freeze"]["predicted"]["p90"].as_f64().unwrap();
+    eprintln!(
+        "the client could not write for {:.1} s; the freeze was {actual:.1} s, foretold {p90:.1} s",
+        longest.as_secs_f64()
+    );
+
+    // And back, with what was written meanwhile.
+    assert_eq!(clinic.cutover(&["--rollback"]).expect(0).json()["state"], "reverted");
+    assert_eq!(numbers(&clinic.source), new);
+}

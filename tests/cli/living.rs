@@ -366,3 +366,46 @@ fn a_plan_that_is_edited_changes_the_rate_of_a_pass_under_way() {
     plan(&lab, "[limits]\nwindows = [\"daily 00:00-24:00 1 GiB/s\"]");
     Answer::new(child.wait_with_output().unwrap()).expect(0);
 }
+
+/// A plan whose source is what a command prints.
+fn printing(lab: &Lab, script: &str) -> String {
+    let plan = lab.path("printing.toml");
+    let text = format!(
+        "[repository]\nurl = \"{}\"\n[[source]]\nname = \"dump\"\nfile = \"all.sql\"\n\
+         command = [\"/bin/sh\", \"-c\", '{script}']\n",
+        lab.repository
+    );
+    fs::write(&plan, text).unwrap();
+    plan.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_a_command_prints_is_a_file_that_was_never_on_a_disk() {
+    let lab = Lab::with_repository();
+    let plan = printing(&lab, "yes INSERT | head -c 30000000; echo COMMIT");
+    let pass = lab.run(&["sync", &plan, "--json"]).expect(0).json();
+    assert_eq!(number(&pass, "/entries/new"), 1);
+    assert_eq!(number(&pass, "/bytes/read"), 30_000_007);
+    let target = lab.path("landed");
+    lab.run(&["restore", &plan, "latest", target.to_str().unwrap(), "--json"]).expect(0);
+    let dump = fs::read(target.join("all.sql")).unwrap();
+    assert_eq!(dump.len(), 30_000_007);
+    assert!(dump.starts_with(b"INSERT\n") && dump.ends_with(b"COMMIT\n"));
+    lab.run(&["verify", &plan, "--target", target.to_str().unwrap(), "--json"]).expect(0);
+    // The same again is run again, and sends nothing.
+    let again = lab.run(&["sync", &plan, "--json"]).expect(0).json();
+    assert_eq!((number(&again, "/bytes/read"), number(&again, "/bytes/new")), (30_000_007, 0));
+
+    // What ends badly does not count: what was there stays, and is marked.
+    let plan = printing(&lab, "echo half of it; echo no such database >&2; exit 4");
+    let failed = lab.run(&["sync", &plan, "--json"]).expect(3).json();
+    let message = failed["exceptions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("exit code 4") && message.contains("no such database"), "{message}");
+    let kept = lab.run(&["cat", &plan, "latest:all.sql"]).expect(0);
+    assert_eq!(kept.stdout.len(), 30_000_007);
+    lab.run(&["verify", &plan, "--source", "dump", "--json"]).refused(2, "command-line", "prints");
+    let empty = printing(&lab, "true");
+    lab.run(&["sync", &empty, "--json"]).expect(0);
+    assert_eq!(lab.run(&["cat", &empty, "latest:all.sql"]).expect(0).stdout, b"");
+    lab.verb("verify", &["--read-data"]).expect(0);
+}

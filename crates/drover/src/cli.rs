@@ -112,6 +112,8 @@ verbs! {
     Verify(verb::verify::VerifyArgs) = "verify",
     /// Switch from server to cloud: rehearsed, gated, timed, with a way back
     Cutover(verb::cutover::CutoverArgs) = "cutover",
+    /// Write the night's runbook for a plan
+    Runbook(verb::runbook::RunbookArgs) = "runbook",
     /// Put a snapshot, or a part of it, back on a file system
     Restore(verb::restore::RestoreArgs) = "restore",
     /// List what passes left

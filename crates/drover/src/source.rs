@@ -7,16 +7,17 @@ use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use clap::Args;
 use drover_plan::{Location, SftpUrl, Ssh, is_fingerprint};
 use drover_source::{
-    LocalSource, Proxy, SftpOptions, SftpSource, Source, SourceError, SshSecrets,
+    CommandSource, LocalSource, Proxy, SftpOptions, SftpSource, Source, SourceError, SshSecrets,
     host::{Host, LocalHost, SshHost},
     legacy_algorithms_in,
 };
-use drover_types::lock;
+use drover_types::{RelativePath, lock, path::escape};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -70,9 +71,45 @@ pub enum Origin {
     Directory(PathBuf),
     /// One of another server.
     Server(SftpUrl, Ssh),
+    /// What a command prints, as a file.
+    Command(Printed),
+}
+
+/// A command whose output is a file.
+#[derive(Clone, Debug)]
+pub struct Printed {
+    words: Vec<String>,
+    file: RelativePath,
+    /// Where it runs, where that is not here.
+    server: Option<(SftpUrl, Ssh)>,
+    /// How long it may print nothing.
+    silence: Duration,
 }
 
 impl Origin {
+    /// A source of a plan.
+    pub fn of(source: &drover_plan::Source, given: &SshArgs) -> Result<Self, Error> {
+        let Some(printed) = &source.command else {
+            return Self::new(&source.url, given, Some(&source.ssh));
+        };
+        let server = match &source.url {
+            Location::Sftp(_) => match Self::new(&source.url, given, Some(&source.ssh))? {
+                Self::Server(url, ssh) => Some((url, ssh)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let file = RelativePath::new(printed.file.as_bytes());
+        let file = file.map_err(|error| Error::Usage(format!("{}: {error}", printed.file)))?;
+        let (words, silence) = (printed.words.clone(), source.hooks.timeout.0);
+        Ok(Self::Command(Printed { words, file, server, silence }))
+    }
+
+    /// Whether it is what a command prints: that runs in passes alone.
+    pub fn is_command(&self) -> bool {
+        matches!(self, Self::Command(_))
+    }
+
     /// What was given on the command line counts before what the plan says.
     pub fn new(location: &Location, given: &SshArgs, planned: Option<&Ssh>) -> Result<Self, Error> {
         match location {
@@ -107,15 +144,17 @@ impl Origin {
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Self::Directory(root) => Some(root),
-            Self::Server(..) => None,
+            Self::Server(..) | Self::Command(_) => None,
         }
     }
 
     /// How its server is reached; `None` of this machine.
     pub fn ssh_options(&self, context: &Context) -> Result<Option<SftpOptions>, Error> {
         match self {
-            Self::Directory(_) => Ok(None),
-            Self::Server(url, ssh) => options(url, ssh, context).map(Some),
+            Self::Directory(_) | Self::Command(Printed { server: None, .. }) => Ok(None),
+            Self::Server(url, ssh) | Self::Command(Printed { server: Some((url, ssh)), .. }) => {
+                options(url, ssh, context).map(Some)
+            }
         }
     }
 
@@ -154,6 +193,11 @@ impl Origin {
                 let source = LocalSource::open(root).map_err(drover_ops::Error::from)?;
                 Ok(Arc::new(source))
             }
+            Self::Command(printed) => {
+                let server = self.ssh_options(context)?;
+                let Printed { words, file, silence, .. } = printed;
+                Ok(Arc::new(CommandSource::new(words.clone(), file, server, *silence)))
+            }
             Self::Server(url, ssh) => {
                 let options = options(url, ssh, context)?;
                 let source = context.progress.pause(|| SftpSource::open(options));
@@ -179,6 +223,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Directory(root) => f.write_str(&shown(root)),
             Self::Server(url, _) => url.fmt(f),
+            Self::Command(printed) => f.write_str(&escape(printed.words.join(" ").as_bytes())),
         }
     }
 }

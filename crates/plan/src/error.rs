@@ -106,6 +106,17 @@ pub enum Problem {
     /// A word that is none of those that the key takes.
     #[error("\"{0}\" is one of {words}", words = Words(.1))]
     Word(&'static str, Vec<&'static str>),
+    /// A command beside a directory.
+    #[error(
+        "a source is a directory or the output of a command: with \"command\", \"url\" only names a server"
+    )]
+    CommandPlace,
+    /// A file's name without the command that prints it.
+    #[error("\"file\" names what \"command\" prints, and there is no command")]
+    FileWithoutCommand,
+    /// A name that no file has.
+    #[error("\"file\" is the name of a file, without \"/\", of at most 255 bytes")]
+    FileName,
     /// A key that only a server's directory has.
     #[error("\"{0}\" is for sources at sftp:// only")]
     OnlySftp(&'static str),

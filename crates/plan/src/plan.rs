@@ -29,9 +29,11 @@ const MOST_WAVES: usize = 1000;
 const MOST_EXCEPTIONS: usize = 1_000_000_000;
 
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 26] = [
+const SOURCE_KEYS: [&str; 28] = [
     "name",
     "url",
+    "command",
+    "file",
     "one_file_system",
     "allow_empty",
     "rules",
@@ -114,6 +116,8 @@ pub struct Source {
     pub name: SourceName,
     /// The directory, of this machine or of another server.
     pub url: Location,
+    /// What is taken in place of a directory; it runs on the server that `url` names, else here.
+    pub command: Option<CommandOutput>,
     /// How to be let in where it is another server's.
     pub ssh: Ssh,
     /// Do not enter what is mounted below the root.
@@ -126,6 +130,15 @@ pub struct Source {
     pub hooks: Hooks,
     /// Which of the waves it belongs to; the first is 1.
     pub wave: usize,
+}
+
+/// A command whose output is taken as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Program and arguments.
+    pub words: Vec<String>,
+    /// What the file is called.
+    pub file: String,
 }
 
 /// Commands around the passes and the freeze of a source: program and arguments.
@@ -432,7 +445,8 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         None => Costs::default(),
     };
 
-    for (source, _) in &sources {
+    let in_place = |source: &&(Source, usize)| source.0.command.is_none();
+    for (source, _) in sources.iter().filter(in_place) {
         let named = format!("source \"{}\"", source.name);
         // A repository within the source would be read and stored again in each pass.
         apart(text, ("repository", &repository), (&named, &source.url))?;
@@ -443,7 +457,7 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
     if let Some(target) = &target {
         // A restore that removes what the snapshot lacks would remove the repository.
         apart(text, ("repository", &repository), ("target", &target.value))?;
-        for (source, start) in &sources {
+        for (source, start) in sources.iter().filter(in_place) {
             let source = At { value: source.url.clone(), start: *start };
             apart(text, ("source", &source), ("target", &target.value))?;
         }
@@ -463,7 +477,17 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
     let name = table.required("name", table.string("name")?)?;
     let start = name.start;
     let name = SourceName::new(name.value).ok_or_else(|| text.error(start, Problem::SourceName))?;
-    let url = location(text, table, base)?;
+    let printed = printed(text, table, base)?;
+    let url = match (&printed, table.string("url")?) {
+        // It needs no place, and none is within another.
+        (Some(_), None) => At { value: Location::Directory(PathBuf::new()), start },
+        _ => location(text, table, base)?,
+    };
+    if let (Some(_), Location::Directory(path)) = (&printed, &url.value)
+        && !path.as_os_str().is_empty()
+    {
+        return Err(text.error(url.start, Problem::CommandPlace));
+    }
     if let Location::Cloud(_) = url.value {
         let problem = Problem::Location(LocationError::NotADirectory("source"));
         return Err(text.error(url.start, problem));
@@ -473,6 +497,7 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         name,
         ssh: ssh(text, table, base, &url.value)?,
         url: url.value,
+        command: printed,
         one_file_system: table.boolean("one_file_system")?.is_some_and(|at| at.value),
         allow_empty: table.boolean("allow_empty")?.is_some_and(|at| at.value),
         filter: filter(text, table, base)?,
@@ -490,6 +515,27 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         },
     };
     Ok(At { value, start })
+}
+
+/// The keys `command` and `file`, which come together.
+fn printed(
+    text: Text<'_>,
+    table: &Table<'_>,
+    base: &Path,
+) -> Result<Option<CommandOutput>, PlanError> {
+    let Some(words) = command(text, table, "command", base)? else {
+        return match table.string("file")? {
+            Some(at) => Err(text.error(at.start, Problem::FileWithoutCommand)),
+            None => Ok(None),
+        };
+    };
+    let file = table.required("file", table.string("file")?)?;
+    let name = file.value;
+    let fits = !matches!(name, "" | "." | "..") && name.len() <= 255 && !name.contains(['/', '\0']);
+    match fits {
+        true => Ok(Some(CommandOutput { words, file: name.to_owned() })),
+        false => Err(text.error(file.start, Problem::FileName)),
+    }
 }
 
 /// Program and arguments. A program that is given by a relative path lies where the plan does.

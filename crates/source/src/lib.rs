@@ -9,6 +9,7 @@
 //! how much is unknown, so that a server's hiccup is not taken for a deletion.
 
 pub mod beneath;
+pub mod command;
 mod error;
 pub mod filter;
 pub mod host;
@@ -22,6 +23,7 @@ use std::{ops::Range, sync::Arc};
 
 use drover_types::{Attributes, Entry, Evidence, Exception, Kind, RelativePath};
 
+pub use command::CommandSource;
 pub use error::{ReadError, SourceError};
 pub use filter::{Filter, FilterOptions, Filtered};
 pub use local::{LocalSource, SETTABLE_FLAGS};
@@ -110,7 +112,7 @@ impl Stat {
 /// What a source is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceDescription {
-    /// The sort of source: `local` or `sftp`.
+    /// The sort of source: `local`, `sftp` or `command`.
     pub kind: &'static str,
     /// The host whose data it is.
     pub host: String,

@@ -172,6 +172,10 @@ impl Cutover<'_> {
 
     /// Two scans, one after the other; what changed between them, in words.
     fn scans(&mut self) -> Result<String, Error> {
+        // What a command prints, it prints anew: there is nothing to be scanned.
+        if self.planned.origin.is_command() {
+            return Ok(String::new());
+        }
         let mut first = None;
         self.step("first scan", |cutover| {
             let source: Arc<dyn Source> = Arc::new(cutover.planned.open(cutover.context)?);

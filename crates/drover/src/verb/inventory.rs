@@ -97,7 +97,7 @@ struct Planned {
 impl InventoryArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
-        let planned = self.planned()?;
+        let planned = self.planned(context)?;
         let mut session = match &self.since {
             Some(_) => {
                 let mut plan = self.plan.clone().into_iter().collect();
@@ -163,7 +163,7 @@ impl InventoryArgs {
         })
     }
 
-    fn planned(&self) -> Result<Vec<Planned>, Error> {
+    fn planned(&self, context: &Context) -> Result<Vec<Planned>, Error> {
         let options = InventoryOptions {
             name: None,
             one_file_system: self.one_file_system,
@@ -203,7 +203,7 @@ impl InventoryArgs {
         };
         let planned = |source: &&drover_plan::Source| {
             Ok(Planned {
-                origin: Origin::new(&source.url, &self.ssh, Some(&source.ssh))?,
+                origin: Origin::of(source, &self.ssh)?,
                 filter: self.filter.with(&source.filter),
                 options: InventoryOptions {
                     name: Some(source.name.to_string()),
@@ -212,8 +212,19 @@ impl InventoryArgs {
                 },
             })
         };
-        chosen.iter().map(planned).collect()
+        chosen.iter().filter(|source| seen_without_a_pass(source, context)).map(planned).collect()
     }
+}
+
+/// Whether a source can be looked at: what a command prints runs in passes alone.
+pub fn seen_without_a_pass(source: &drover_plan::Source, context: &Context) -> bool {
+    if source.command.is_some() {
+        let name = source.name.as_str();
+        let message =
+            format!("{name} is what a command prints: its first pass tells how much it is");
+        context.progress.warn(&message);
+    }
+    source.command.is_none()
 }
 
 impl Planned {

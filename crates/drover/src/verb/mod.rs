@@ -15,6 +15,7 @@ pub mod man;
 pub mod plan;
 pub mod report;
 pub mod restore;
+pub mod runbook;
 pub mod snapshots;
 pub mod status;
 pub mod sync;

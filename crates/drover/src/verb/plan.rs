@@ -22,7 +22,10 @@ use crate::{
     place::{self, RepositoryArgs},
     planning::{self, Looked, template},
     source::{Origin, SshArgs},
-    verb::sync::{WAITING_READERS, exclusions},
+    verb::{
+        inventory::seen_without_a_pass,
+        sync::{WAITING_READERS, exclusions},
+    },
 };
 
 const EXAMPLES: &str = "\
@@ -118,7 +121,7 @@ impl PlanArgs {
         let file = self.plan.clone();
         let mut positionals: Vec<OsString> = self.plan.take().into_iter().collect();
         let place = self.repository.place(&mut positionals)?;
-        let planned = self.planned(place.plan.as_ref())?;
+        let planned = self.planned(place.plan.as_ref(), context)?;
         let mut looked = Vec::new();
         let mut failed: Option<Failure> = None;
         for source in &planned {
@@ -193,7 +196,7 @@ impl PlanArgs {
         Ok(Looked { inventory, estimate: Some(estimate), losses, wave: planned.wave })
     }
 
-    fn planned(&self, plan: Option<&Plan>) -> Result<Vec<Planned>, Error> {
+    fn planned(&self, plan: Option<&Plan>, context: &Context) -> Result<Vec<Planned>, Error> {
         let Some(plan) = plan else {
             if self.sources.is_empty() {
                 let message = "which source? Give a directory with --source, or a plan file";
@@ -214,14 +217,14 @@ impl PlanArgs {
         let chosen = place::chosen(plan, &self.sources)?;
         let planned = |source: &&drover_plan::Source| {
             Ok(Planned {
-                origin: Origin::new(&source.url, &self.ssh, Some(&source.ssh))?,
+                origin: Origin::of(source, &self.ssh)?,
                 filter: self.filter.with(&source.filter),
                 name: Some(source.name.clone()),
                 one_file_system: self.one_file_system || source.one_file_system,
                 wave: source.wave,
             })
         };
-        chosen.iter().map(planned).collect()
+        chosen.iter().filter(|source| seen_without_a_pass(source, context)).map(planned).collect()
     }
 }
 

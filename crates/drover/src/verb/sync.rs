@@ -120,7 +120,7 @@ impl Planned {
         ssh: &SshArgs,
     ) -> Result<Self, Error> {
         Ok(Self {
-            origin: Origin::new(&source.url, ssh, Some(&source.ssh))?,
+            origin: Origin::of(source, ssh)?,
             filter: source.filter.clone(),
             hooks: source.hooks.clone(),
             options: SyncOptions {

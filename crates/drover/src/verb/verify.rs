@@ -135,9 +135,14 @@ impl VerifyArgs {
                 let plan = place.plan.as_ref().zip(text.to_str());
                 let planned = plan.and_then(|(plan, name)| plan.source(name));
                 let origin = match planned {
-                    Some(source) => Origin::new(&source.url, &self.ssh, Some(&source.ssh))?,
+                    Some(source) => Origin::of(source, &self.ssh)?,
                     None => Origin::new(&place::location(text, "--source")?, &self.ssh, None)?,
                 };
+                if origin.is_command() {
+                    let message = "what a command prints, it prints anew: compare a restore, or leave \
+                                   --source out";
+                    return Err(Error::Usage(message.to_owned()));
+                }
                 // What the plan leaves out is no difference.
                 let rules = planned.map(|source| source.filter.clone()).unwrap_or_default();
                 let source = selector(place, text)?;

@@ -12,7 +12,7 @@ use drover_repo::{
     record::{self, INLINE_EXTENTS},
     state::{Database, Partial},
 };
-use drover_source::{ReadError, Source, SourceFile, Stat};
+use drover_source::{ReadError, Source, SourceFile, Stat, command::STREAM};
 use drover_types::{
     ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Extent, Extents,
     Observer, SourceId, codec::Encoder, limits,
@@ -92,6 +92,13 @@ impl ReadContext<'_> {
             let Some(content) = self.content(&entry, &mut *file, &before, buffers)? else {
                 continue;
             };
+            if before.evidence.size == STREAM {
+                let after = file.stat().map_err(exception)?;
+                entry.attributes = after.attributes;
+                entry.evidence = after.evidence;
+                entry.content = Some(content);
+                return Ok(entry);
+            }
             let mut attributes = before.attributes.clone();
             file.complete(&mut attributes).map_err(exception)?;
             let after = file.stat().map_err(exception)?;
@@ -214,7 +221,10 @@ impl ReadContext<'_> {
                     }
                 }
                 if filled == 0 {
-                    return Ok(None);
+                    match size {
+                        STREAM => break,
+                        _ => return Ok(None),
+                    }
                 }
                 let at_end = at + filled as u64 >= data.end || filled < want;
                 let cuts = self.cuts(&window[..filled], at_end);
@@ -237,7 +247,8 @@ impl ReadContext<'_> {
                 if filled == 0 && at_end && at < data.end {
                     break; // the file ends before its stat said: the caller sees the change
                 }
-                if at - noted >= NOTE_EVERY.max(at / 16) {
+                // What is printed again begins at its beginning.
+                if size != STREAM && at - noted >= NOTE_EVERY.max(at / 16) {
                     noted = at;
                     self.note(entry, stat, &progress, &mut places)?;
                 }
@@ -250,7 +261,7 @@ impl ReadContext<'_> {
             self.hole(entry, &mut progress, at..size, &mut buffers.told)?;
             at = size;
         }
-        if at >= NOTE_EVERY {
+        if size != STREAM && at >= NOTE_EVERY {
             self.note(entry, stat, &progress, &mut places)?;
         }
         let hash = progress.hasher.finalize();

@@ -31,6 +31,7 @@ fn the_documented_example_means_what_it_says() {
     let source = |name, url: &str, one_file_system| Source {
         name: SourceName::new(name).expect("a name"),
         url: Location::Directory(url.into()),
+        command: None,
         ssh: Ssh::default(),
         one_file_system,
         allow_empty: false,
@@ -89,8 +90,15 @@ fn every_key_of_a_plan_is_documented() {
         "max_age",
         "before_pass",
         "after_pass",
+        "freeze",
+        "hooks_on",
+        "command",
         "hook_timeout",
         "upload",
+        "switch_command",
+        "verify",
+        "landing",
+        "write_back",
         "parallel",
     ] {
         let cell = page.contains(&format!("| `{key}`")) || page.contains(&format!(", `{key}` |"));
@@ -286,5 +294,63 @@ proptest! {
         if let Err(error) = Plan::parse(&damaged, Path::new("x.toml")) {
             prop_assert!(!error.to_string().contains('\n'));
         }
+    }
+}
+
+/// A plan with these lines in its source and in `[cutover]`.
+fn with(source: &str, cutover: &str) -> Result<Plan, String> {
+    let text = format!(
+        "[repository]\nurl = \"/repository\"\n[[source]]\nname = \"pacs\"\n{source}\n[cutover]\n{cutover}\n"
+    );
+    Plan::parse(&text, Path::new("/plans/plan.toml")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_leads_clients_elsewhere() {
+    let url = "url = \"/srv/pacs\"";
+    let plan = with(
+        &format!("{url}\nfreeze = [\"./freeze\", \"now\"]\nthaw = [\"systemctl\", \"start\", \"pacs\"]"),
+        "verify = \"read back\"\nlanding = \"elsewhere\"\nlag = \"2 hours\"\nwrite_back = \"back\"\n\
+         switch_command = [\"/usr/bin/switch\"]",
+    )
+    .unwrap();
+    let hooks = &plan.sources[0].hooks;
+    assert_eq!(hooks.freeze.as_ref().unwrap(), &["/plans/./freeze", "now"]);
+    assert_eq!(hooks.on, HooksOn::Here);
+    assert_eq!((plan.cutover.verify, plan.cutover.landing), (Method::ReadBack, Landing::Elsewhere));
+    assert_eq!(plan.cutover.lag, Age(Duration::from_secs(7200)));
+    assert_eq!(plan.cutover.write_back.as_deref(), Some(Path::new("/plans/back")));
+    let usual = with(url, "").unwrap().cutover;
+    assert_eq!(usual, Cutover::default());
+    for (source, cutover, wrong) in [
+        (url, "verify = \"trust\"", "one of \"acknowledged\", \"read back\", \"landed\""),
+        (url, "switch_command = [\"\"]", "program and its arguments"),
+        ("url = \"/srv\"\nhooks_on = \"server\"", "", "sftp://"),
+        ("url = \"/srv\"\nhooks_on = \"there\"", "", "one of \"here\", \"server\""),
+    ] {
+        let error = with(source, cutover).unwrap_err();
+        assert!(error.contains(wrong), "{error}");
+    }
+}
+
+#[test]
+fn what_a_command_prints() {
+    let plan = with("command = [\"pg_dumpall\"]\nfile = \"all.sql\"", "").unwrap();
+    let printed = plan.sources[0].command.as_ref().unwrap();
+    assert_eq!(
+        (printed.words.as_slice(), printed.file.as_str()),
+        (&["pg_dumpall".to_owned()][..], "all.sql")
+    );
+    let url = "url = \"sftp://a@b/\"\ncommand = [\"pg_dumpall\"]\nfile = \"all.sql\"";
+    assert!(with(url, "").is_ok());
+    for (source, wrong) in [
+        ("command = [\"x\"]", "\"file\" is missing"),
+        ("url = \"/a\"\nfile = \"x\"", "there is no command"),
+        ("command = [\"x\"]\nfile = \"a/b\"", "the name of a file"),
+        ("command = [\"x\"]\nfile = \"..\"", "the name of a file"),
+        ("url = \"/a\"\ncommand = [\"x\"]\nfile = \"a\"", "only names a server"),
+    ] {
+        let error = with(source, "").unwrap_err();
+        assert!(error.contains(wrong), "{error}");
     }
 }

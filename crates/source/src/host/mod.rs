@@ -17,6 +17,7 @@ use std::{
 
 pub use local::LocalHost;
 pub use remote::SshHost;
+pub(crate) use remote::line;
 
 /// Where programs are looked for, on every host: an account's own `PATH` may lead elsewhere, and
 /// often lacks the folders of administrators' programs.

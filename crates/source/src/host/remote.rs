@@ -282,7 +282,7 @@ fn failed(error: ssh2::Error) -> HostError {
 
 /// One line that any shell takes apart into these words again: within single quotes nothing but the
 /// quote has a meaning.
-fn line(words: &[&str]) -> String {
+pub(crate) fn line(words: &[&str]) -> String {
     let plain = |word: &str| {
         !word.is_empty()
             && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&b))

@@ -144,7 +144,8 @@ impl SftpOptions {
         }
     }
 
-    pub(crate) fn place(&self) -> String {
+    /// Host and port, as reports have them.
+    pub fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
