@@ -43,7 +43,7 @@ impl Cutover<'_> {
             let host = cutover.planned.hooks_host(cutover.context)?;
             let id = id();
             let timer = Timer::new(&*host, &id);
-            let how = timer.arm(600, &["true".to_owned()])?;
+            let how = timer.arm(600, &["true".to_owned()], cutover.name())?;
             let fate = timer.disarm()?;
             timer.clear()?;
             match fate {
@@ -118,7 +118,10 @@ impl Cutover<'_> {
                 self.give_up(&Error::Cutover(why))
             }
             // Whether it thaws is not known: nothing is switched, and nothing is undone.
-            Err(error) => Err(error),
+            Err(error) => Err(Error::Cutover(format!(
+                "{error}: whether the source is thawed at its time is not known, and nothing was \
+                 switched. Run the same command again; --rollback thaws it"
+            ))),
         }
     }
 
@@ -137,7 +140,7 @@ impl Cutover<'_> {
         self.step("arm the timer", |cutover| {
             let host = cutover.planned.hooks_host(cutover.context)?;
             let id = cutover.timer_id()?;
-            let how = Timer::new(&*host, &id).arm(left.unsigned_abs(), &thaw)?;
+            let how = Timer::new(&*host, &id).arm(left.unsigned_abs(), &thaw, cutover.name())?;
             let left = format::duration(left as f64);
             Ok(format!("by {how}; it thaws the source in {left}"))
         })?;
@@ -403,7 +406,12 @@ impl Cutover<'_> {
 
     /// Leads clients to the target. From here on nothing thaws the source by itself.
     fn switch(&mut self) -> Result<(), Error> {
-        self.take(State::Switching, "")?;
+        self.take(State::Switching, "").map_err(|error| {
+            Error::Cutover(format!(
+                "{error}. The source rests, nothing was switched, and nothing thaws it by itself: run \
+                 the same command again, or thaw it with --rollback"
+            ))
+        })?;
         let (switch, smoke) =
             (self.plan.cutover.switch_command.clone(), self.plan.cutover.smoke_test.clone());
         self.step("switch", |cutover| cutover.command("switch_command", switch.as_ref()))?;
@@ -455,8 +463,11 @@ impl Cutover<'_> {
         if let Err(error) = withdrawn {
             self.context.progress.warn(&error.to_string());
         }
-        self.take(State::Converging, &format!("given up: {}", why.outcome()))?;
-        self.clear_timer();
+        // Where this cannot be written now, the timer's files tell the next run.
+        match self.take(State::Converging, &format!("given up: {}", why.outcome())) {
+            Ok(()) => self.clear_timer(),
+            Err(error) => self.context.progress.warn(&error.to_string()),
+        }
         self.facts.clear();
         match interrupted {
             true => Err(Error::Ops(drover_ops::Error::Interrupted)),

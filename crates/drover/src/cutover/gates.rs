@@ -9,7 +9,7 @@ use drover_report::{CutoverGate, Text, format};
 use drover_types::{Exception, Timestamp};
 use jiff::tz::TimeZone;
 
-use super::foretell::Foretold;
+use super::foretell::{Foretold, REHEARSED};
 use crate::{bandwidth::minute_of_week, output::shown};
 
 /// Room that is asked for beside what the last pass leads to expect.
@@ -189,7 +189,9 @@ fn freeze(looked: &Looked<'_>, cutover: &Cutover) -> Vec<CutoverGate> {
 
 /// The rehearsal that counts, if there is one.
 pub fn last_rehearsal<'c>(chain: &'c Chain, source: &'c str) -> Option<&'c Taken> {
-    chain.newest(source, State::Rehearsed)
+    // An exception that was accepted since is no rehearsal.
+    let rehearsals = chain.of(source).filter(|step| step.to.state == State::Rehearsed);
+    rehearsals.rev().find(|step| step.to.facts.contains_key(REHEARSED))
 }
 
 fn rehearsal(looked: &Looked<'_>, cutover: &Cutover) -> CutoverGate {

@@ -26,6 +26,7 @@ use drover_report::{CutoverAccepted, CutoverEvent, CutoverReport, CutoverStep, T
 use drover_types::{Exception, Timestamp, clock};
 
 use crate::{
+    bandwidth::Keeper,
     context::Context,
     error::Error,
     hooks::Hook,
@@ -36,6 +37,7 @@ use crate::{
 };
 
 pub use foretell::{Foretold, LOOKED_AT, foretell};
+pub use gates::last_rehearsal;
 use gates::{Looked, gates};
 pub use live::{Address, Live};
 
@@ -112,6 +114,11 @@ impl<'c> Cutover<'c> {
             cutover.facts = last.to.facts.clone();
         }
         Ok(cutover)
+    }
+
+    /// Keeps the plan's bandwidth for as long as what is returned lives.
+    pub fn keep_bandwidth(&self) -> Option<Keeper> {
+        Keeper::start(self.place, &self.writer.objects, self.context)
     }
 
     fn name(&self) -> &'c str {
@@ -231,7 +238,13 @@ impl<'c> Cutover<'c> {
     fn target(&self) -> Option<PathBuf> {
         let landing = self.plan.cutover.landing == drover_plan::Landing::Here;
         match self.plan.target.as_ref().map(|target| &target.url) {
-            Some(drover_plan::Location::Directory(target)) if landing => Some(target.clone()),
+            Some(drover_plan::Location::Directory(target)) if landing => {
+                // Several sources lie beside one another.
+                Some(match self.plan.sources.len() {
+                    1 => target.clone(),
+                    _ => target.join(self.name()),
+                })
+            }
             _ => None,
         }
     }

@@ -128,11 +128,15 @@ impl<'t> Timer<'t> {
         format!("{FOLDER}{}", self.id)
     }
 
-    /// Has the machine run `thaw` after so many seconds. One that waits already is kept as it is.
-    /// Says what runs it there.
-    pub fn arm(&self, seconds: u64, thaw: &[String]) -> Result<String, Error> {
+    /// Has the machine run `thaw` of `source` after so many seconds. One that waits already is kept
+    /// as it is. Says what runs it there.
+    pub fn arm(&self, seconds: u64, thaw: &[String], source: &str) -> Result<String, Error> {
         let quoted: Vec<_> = thaw.iter().map(|word| quote(word)).collect();
-        let thawing = format!("{} > output 2>&1\necho $? > status\n", quoted.join(" "));
+        let thawing = format!(
+            "DROVER_SOURCE={}; export DROVER_SOURCE\n{} > output 2>&1\necho $? > status\n",
+            quote(source),
+            quoted.join(" ")
+        );
         let script = format!("{WAIT}{thawing}");
         let seconds = seconds.to_string();
         let how = self.ask(ARM, &[&self.folder(), &seconds, self.id, &script])?;
@@ -232,7 +236,7 @@ mod tests {
         let (folder, host, id) = (tempfile::tempdir().unwrap(), LocalHost::new(), id());
         let timer = Timer::new(&host, &id);
         assert_eq!(timer.fate().unwrap(), Fate::Gone);
-        timer.arm(1, &thaw(folder.path())).unwrap();
+        timer.arm(1, &thaw(folder.path()), "files").unwrap();
         until(|| folder.path().join("it's thawed").exists());
         assert_eq!(timer.fate().unwrap(), Fate::Fired);
         assert_eq!(timer.disarm().unwrap(), Fate::Fired, "too late");
@@ -244,9 +248,13 @@ mod tests {
     fn disarmed_it_ends_without_a_thaw() {
         let (folder, host, id) = (tempfile::tempdir().unwrap(), LocalHost::new(), id());
         let timer = Timer::new(&host, &id);
-        timer.arm(3600, &thaw(folder.path())).unwrap();
+        timer.arm(3600, &thaw(folder.path()), "files").unwrap();
         assert_eq!(timer.fate().unwrap(), Fate::Armed);
-        assert_eq!(timer.arm(1, &thaw(folder.path())).unwrap(), "kept", "no second deadline");
+        assert_eq!(
+            timer.arm(1, &thaw(folder.path()), "files").unwrap(),
+            "kept",
+            "no second deadline"
+        );
         let process = fs::read_to_string(format!("{FOLDER}{id}/pid")).unwrap();
         assert_eq!(timer.disarm().unwrap(), Fate::Disarmed);
         assert_eq!(timer.disarm().unwrap(), Fate::Disarmed);
@@ -260,7 +268,7 @@ mod tests {
     fn a_timer_without_its_process_is_no_timer() {
         let (folder, host, id) = (tempfile::tempdir().unwrap(), LocalHost::new(), id());
         let timer = Timer::new(&host, &id);
-        timer.arm(3600, &thaw(folder.path())).unwrap();
+        timer.arm(3600, &thaw(folder.path()), "files").unwrap();
         let process = fs::read_to_string(format!("{FOLDER}{id}/pid")).unwrap();
         let process = process.trim().parse().ok().and_then(rustix::process::Pid::from_raw);
         let kill = rustix::process::Signal::KILL;

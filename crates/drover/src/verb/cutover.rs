@@ -103,6 +103,7 @@ impl CutoverArgs {
         };
         let choices = Choices { sole_operator: self.sole_operator, no_way_back: self.no_way_back };
         let mut cutover = Cutover::open(context, &place, (plan, file), source, &self.ssh, choices)?;
+        let _kept = cutover.keep_bandwidth();
         if let Some(address) = self.serve {
             let (live, url) = Live::start(address, &context.progress)?;
             if !address.0.ip().is_loopback() {

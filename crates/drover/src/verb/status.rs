@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, ffi::OsString, time::Instant};
 
 use clap::Args;
-use drover_ops::cutover::{Chain, Pass, State, passes, seconds};
+use drover_ops::cutover::{Chain, Pass, passes, seconds};
 use drover_report::{StatusPass, StatusReport, StatusSource, Text, format};
 use drover_types::clock;
 
 use crate::{
     context::Context,
-    cutover::{LOOKED_AT, foretell},
+    cutover::{LOOKED_AT, foretell, last_rehearsal},
     error::Error,
     output::Answer,
     place::RepositoryArgs,
@@ -62,7 +62,7 @@ impl StatusArgs {
         let mut sources = Vec::new();
         for name in names {
             let found = passes(&mut session, &name, LOOKED_AT)?;
-            let rehearsal = chain.newest(&name, State::Rehearsed).map(|taken| &taken.to);
+            let rehearsal = last_rehearsal(&chain, &name).map(|taken| &taken.to);
             let foretold = foretell(&found, &cutover, rehearsal);
             let state = chain.state(&name, found.len());
             sources.push(StatusSource {

@@ -122,11 +122,6 @@ impl Chain {
         }
     }
 
-    /// The newest step of a source with this state.
-    pub fn newest<'c>(&'c self, source: &'c str, state: State) -> Option<&'c Taken> {
-        self.of(source).rev().find(|step| step.to.state == state)
-    }
-
     /// The paths whose exceptions somebody accepted, and who did.
     pub fn accepted<'c>(&'c self, source: &'c str) -> BTreeMap<&'c str, &'c str> {
         let pair = |step: &'c Taken| {
