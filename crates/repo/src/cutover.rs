@@ -166,7 +166,8 @@ pub enum StepError {
 }
 
 impl Move {
-    fn encode(&self) -> Vec<u8> {
+    /// The sealed part before it is sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new();
         e.u8(self.state as u8);
         for text in [&self.source, &self.operator, &self.host, &self.program, &self.note] {

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "seeds are made here; what fails on the way is a finding")]
 
 pub mod cut;
+pub mod cutover;
 pub mod entry;
 pub mod frame;
 pub mod hasher;
@@ -48,5 +49,5 @@ macro_rules! targets {
 }
 
 targets! {
-    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect
+    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect cutover
 }

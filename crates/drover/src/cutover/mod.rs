@@ -309,10 +309,11 @@ impl<'c> Cutover<'c> {
         for (record, action) in &records {
             let ours = action.subject.starts_with(&of_source);
             match action.verb.as_str() {
-                "verify" if action.outcome.starts_with("verified") => {
-                    if ours || action.subject.ends_with(" snapshots") {
-                        verified = Some(record.open.time);
-                    }
+                "verify"
+                    if action.outcome.starts_with("verified")
+                        && (ours || action.subject.ends_with(" snapshots")) =>
+                {
+                    verified = Some(record.open.time);
                 }
                 "restore" if ours && !action.outcome.starts_with("failed") => {
                     landed = action.subject.strip_prefix(&of_source).map(str::to_owned);
