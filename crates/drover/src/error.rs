@@ -5,7 +5,9 @@ use std::{io, path::PathBuf};
 
 use drover_crypt::hierarchy::{HierarchyError, UnlockError};
 use drover_plan::PlanError;
-use drover_repo::{ChunkError, RepositoryError, TreeError, names, state::StateError};
+use drover_repo::{
+    ChunkError, RepositoryError, TreeError, certificate::CertificateError, names, state::StateError,
+};
 use drover_report::{Failure, ParseError, Text};
 use drover_source::{SourceError, SshError, target::TargetErrorKind};
 use drover_store::StoreError;
@@ -110,6 +112,14 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: ParseError,
+    },
+    /// A file that is no certificate, or was changed.
+    #[error("{}: {source}", shown(path))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CertificateError,
     },
     /// A server that was reached, and then said nothing.
     #[error("the server runs no command for this account and shows it no file")]
@@ -241,6 +251,11 @@ impl Error {
             Self::Report { .. } => {
                 ("not-a-report", "Give a file that a verb wrote with --json.", FAILED)
             }
+            Self::Certificate { .. } => (
+                "not-a-certificate",
+                "Get it again from whoever made it; do not rely on this one.",
+                FAILED,
+            ),
             Self::Unanswered => (
                 "unanswered",
                 "Look at the server's log. The account needs SFTP (Subsystem sftp internal-sftp), and \
