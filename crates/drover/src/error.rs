@@ -4,6 +4,7 @@
 use std::{io, path::PathBuf};
 
 use drover_crypt::hierarchy::{HierarchyError, UnlockError};
+use drover_ops::evidence::EvidenceError;
 use drover_plan::PlanError;
 use drover_repo::{
     ChunkError, RepositoryError, TreeError, certificate::CertificateError, names, state::StateError,
@@ -345,6 +346,17 @@ fn ops(error: &drover_ops::Error) -> Advice {
             "The repository may have been set back or swapped: find out before trusting it.",
             FAILED,
         ),
+        Error::Evidence(EvidenceError::NotEmpty(_)) => (
+            "evidence-not-empty",
+            "Choose an empty directory, or one that drover evidence made.",
+            FAILED,
+        ),
+        Error::Evidence(EvidenceError::Include { .. }) => {
+            ("include", "Give a file with a plain name, each name once.", USAGE)
+        }
+        Error::Evidence(EvidenceError::Io { .. }) => {
+            ("file", "Check that it is there, its permissions, and the room.", FAILED)
+        }
         Error::Interrupted | Error::Stopped => (
             "interrupted",
             "What was done is kept: run the same command again, and it goes on.",

@@ -11,6 +11,7 @@ mod certify;
 pub mod compare;
 mod error;
 pub mod estimate;
+pub mod evidence;
 pub mod file;
 mod init;
 pub mod inspect;
