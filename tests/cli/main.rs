@@ -11,6 +11,7 @@ mod certificate;
 mod compare;
 mod crash;
 mod docs;
+mod evidence;
 mod faults;
 mod fixture;
 mod flaky;

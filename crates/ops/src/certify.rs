@@ -6,9 +6,9 @@ use drover_pack::FrameReader;
 use drover_repo::{
     CheckedSnapshot, ChunkReader, Problem, TreeError,
     certificate::{Certificate, CertifiedHead, CertifiedSnapshot, Method, Sample, Totals, Verdict},
-    snapshot::encode_exceptions,
+    snapshot::{decode_exceptions, encode_exceptions},
 };
-use drover_types::{ChunkKind, SnapshotId, clock};
+use drover_types::{ChunkKind, Exception, SnapshotId, clock};
 
 use crate::{Error, PROGRAM, ReaderSession};
 
@@ -190,4 +190,27 @@ pub fn exceptions_digest(
     let list = *list.finalize().as_bytes();
     let salt = keys.leaf_salt(&[SALT_PREFIX, &list].concat());
     Ok(merkle::leaf_hash(&salt, &list))
+}
+
+/// Hands every exception that the passes of `snapshots` recorded to `take`.
+pub fn exceptions(
+    session: &mut ReaderSession,
+    snapshots: &[SnapshotId],
+    take: &mut dyn FnMut(&CheckedSnapshot, &Exception) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let each = |_: &ReaderSession, reader: Option<&ChunkReader<'_>>, snapshot: &CheckedSnapshot| {
+        let mut frames = FrameReader::new(Decompressor::new());
+        for exception in &snapshot.details.exceptions {
+            take(snapshot, exception)?;
+        }
+        for chunk in &snapshot.details.exception_chunks {
+            let reader = reader.ok_or(TreeError::Root("nothing reads its exceptions"))?;
+            let plain = reader.read_vec(chunk, ChunkKind::Exceptions, &mut frames)?;
+            for exception in decode_exceptions(&plain).map_err(TreeError::from)? {
+                take(snapshot, &exception)?;
+            }
+        }
+        Ok(())
+    };
+    with_chunks(session, snapshots, each)?.into_iter().collect()
 }

@@ -30,7 +30,7 @@ pub mod sync;
 mod verify;
 
 pub use cancel::Cancel;
-pub use certify::{Findings, certify, certify_unopened, compare_certificate};
+pub use certify::{Findings, certify, certify_unopened, compare_certificate, exceptions};
 pub use error::Error;
 pub use init::{NewRepository, init};
 pub use prove::{Proven, prove};

@@ -28,6 +28,7 @@ pub use document::{
     },
     demo::{DemoReport, DemoStep},
     diff::{ChangeItem, DiffReport, DiffTotals},
+    evidence::{EvidencePiece, EvidenceReport},
     exception::{ExceptionItem, PathText},
     finding::FindingItem,
     init::InitReport,

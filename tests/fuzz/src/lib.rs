@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, reason = "seeds are made here; what fails on the way is a finding")]
 
+pub mod certificate;
 pub mod cut;
 pub mod entry;
 pub mod frame;
@@ -22,6 +23,7 @@ pub mod manifest;
 pub mod names;
 pub mod pack;
 pub mod plan;
+pub mod proof;
 pub mod report;
 pub mod server;
 mod shared;
@@ -48,5 +50,6 @@ macro_rules! targets {
 }
 
 targets! {
-    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect
+    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect certificate
+    proof
 }

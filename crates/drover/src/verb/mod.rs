@@ -5,6 +5,7 @@ pub mod cat;
 pub mod completions;
 pub mod demo;
 pub mod diff;
+pub mod evidence;
 pub mod init;
 pub mod inventory;
 pub mod key;

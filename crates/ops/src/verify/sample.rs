@@ -8,7 +8,7 @@
 //! ```
 //!
 //! which is the hypergeometric distribution at zero. Ateniese et al., "Provable Data Possession at
-//! Untrusted Stores", CCS 2007, section 4.2, uses the same formula for the same question. A sample
+//! Untrusted Stores", CCS 2007, use the same formula for the same question. A sample
 //! that was whole excludes, at a confidence of 99 %, every number of damaged packs of which it would
 //! have missed all with a probability of at most 1 %. That is so for damage that does not know the
 //! seed.

@@ -4,7 +4,8 @@ mod check;
 mod heads;
 mod method;
 
-pub use method::{MethodArgs, Verified};
+pub use method::MethodArgs;
+use method::Verified;
 
 use std::{
     ffi::OsString,
@@ -134,14 +135,7 @@ pub fn verify(
     context: &Context,
 ) -> Result<VerifyReport, Error> {
     let key = certificate.map(|(_, key)| key);
-    let (mut report, text) = match opened(method, place, key, context) {
-        // Nothing was found to be wrong, and nothing to be right.
-        Err(error) if error.is_denied() => unopened(denied(&error), key),
-        // Without it nothing else can be looked at, and that is a finding of its own.
-        Err(error) => unopened(damaged(&error).ok_or(error)?, key),
-        Ok(found) => found,
-    };
-    report.repository = place.text();
+    let (mut report, text) = certified(method, place, key, context)?;
     if let (Some((file, _)), Some(certificate)) = (certificate, text) {
         report.certificate = Some(item(file, &certificate.0));
         drover_ops::file::write_whole(file, certificate.1.as_bytes(), 0o644).map_err(|source| {
@@ -150,6 +144,24 @@ pub fn verify(
         })?;
     }
     Ok(report)
+}
+
+/// Verifies and records it. Returns the report and, where there is a key, its certificate.
+pub fn certified(
+    method: &MethodArgs,
+    place: &Place,
+    key: Option<&SigningKey>,
+    context: &Context,
+) -> Result<Found, Error> {
+    let (mut report, certificate) = match opened(method, place, key, context) {
+        // Nothing was found to be wrong, and nothing to be right.
+        Err(error) if error.is_denied() => unopened(denied(&error), key),
+        // Without it nothing else can be looked at, and that is a finding of its own.
+        Err(error) => unopened(damaged(&error).ok_or(error)?, key),
+        Ok(found) => found,
+    };
+    report.repository = place.text();
+    Ok((report, certificate))
 }
 
 /// A report, and the certificate of it as it is and as it is written.
@@ -226,7 +238,7 @@ fn findings(verified: &Verified) -> Findings {
 }
 
 /// A certificate as reports have it.
-fn item(file: &Path, certificate: &Certificate) -> CertificateItem {
+pub fn item(file: &Path, certificate: &Certificate) -> CertificateItem {
     let at = |seconds| format::time(Timestamp { seconds, nanos: 0 });
     let repository = certificate.repository.map(|id| id.to_string());
     CertificateItem {
@@ -244,7 +256,7 @@ fn item(file: &Path, certificate: &Certificate) -> CertificateItem {
 }
 
 /// 32 bytes in hexadecimal.
-fn hex(bytes: &[u8; 32]) -> String {
+pub fn hex(bytes: &[u8; 32]) -> String {
     SnapshotId(*bytes).to_hex()
 }
 
@@ -285,7 +297,8 @@ fn damaged(error: &Error) -> Option<VerifyReport> {
     })
 }
 
-fn answer(report: VerifyReport) -> Answer {
+/// What is answered with a report.
+pub fn answer(report: VerifyReport) -> Answer {
     let failure = |kind: &str, message: String, remedy: &str, exit| Failure {
         kind: kind.into(),
         message: message.into(),
