@@ -3,7 +3,7 @@
 
 use drover_repo::proof::Proof;
 
-const SEED: &str = include_str!("../seeds/proof.txt");
+const SEED: &str = include_str!("../../../docs/vectors/proof-1.txt");
 
 /// What holds is the seed, and is written again as it was.
 pub fn run(data: &[u8]) -> bool {
