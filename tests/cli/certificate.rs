@@ -171,6 +171,42 @@ fn a_sample_says_how_sure_it_makes() {
     assert!(found["method"].as_str().unwrap().contains("with 99 % confidence"), "{found}");
 }
 
+#[test]
+fn other_methods_are_certified_as_what_they_are() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    let landing = lab.path("landing");
+    lab.verb("restore", &[OsStr::new("latest"), landing.as_os_str()]).expect(0);
+    let check_method = |more: &[&str], method: &str| {
+        let (file, _) = certify(&lab, "certificate.txt", more, 0);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(&format!("\nmethod: {method}\n")), "{text}");
+        // What was compared is a path.
+        assert!(!text.contains("landing") && !text.contains("/source"), "{text}");
+        assert_eq!(check(&file, &[]).expect(0).json()["method"], method);
+    };
+    check_method(&["--target", landing.to_str().unwrap()], "landed and hashed");
+    check_method(&["--source", source.to_str().unwrap()], "source against snapshot");
+
+    // An auditor opens no content, and claims to have opened none.
+    let password = lab.path("auditor");
+    fs::write(&password, "an auditor's password").unwrap();
+    let password = password.to_str().unwrap();
+    let add = ["--role", "auditor", "--new-password-file", password];
+    lab.verb("key add", &add).expect(0);
+    let with = ["--read-data", "--password-file", password];
+    let (file, _) = certify(&lab, "auditor.txt", &with, 0);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\ncontent: hashed only\n"), "{text}");
+    assert!(text.contains("contents were not."), "{text}");
+    let method = check(&file, &[]).expect(0).json()["method"].clone();
+    assert_eq!(method, "read back; packs of content were hashed and not opened");
+    // Proving takes names and hashes only.
+    let proof = lab.path("proof");
+    let prove = ["--prove", "readme", "--proof", proof.to_str().unwrap()];
+    lab.verb("verify", &[&prove[..], &with[1..]].concat()).expect(0);
+}
+
 /// Whether the parts of `file`, taken apart as the document says, fit for openssl.
 fn openssl(lab: &Lab, file: &Path) -> bool {
     let script = r#"

@@ -1,5 +1,7 @@
 //! Certificates of verifications, and whether a repository is still what one says.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use drover_chunk::Decompressor;
 use drover_crypt::{domain::DomainKeys, merkle, sign::PublicKey};
 use drover_pack::FrameReader;
@@ -90,27 +92,24 @@ pub fn compare_certificate(
             format!("the certificate is not of this repository, {}", session.repository.id());
         return Ok(vec![Problem::new("certificate", "config", message)]);
     }
-    let heads: Vec<_> = certificate
-        .heads
-        .iter()
-        .chain(certificate.snapshots.iter().map(|snapshot| &snapshot.head))
-        .map(CertifiedHead::parts)
-        .collect();
-    let mut problems = ReaderSession::compare_heads(&session.history, &heads, WHY);
-    // A snapshot that is its writer's head stands twice.
-    problems.dedup();
-    let said = |id: SnapshotId| {
-        certificate.snapshots.iter().find(move |snapshot| snapshot.head.snapshot == id)
-    };
-    let there: Vec<SnapshotId> = session
-        .history
+    let there: HashSet<SnapshotId> =
+        session.history.snapshots.iter().map(CheckedSnapshot::id).collect();
+    let said: HashMap<SnapshotId, &CertifiedSnapshot> =
+        certificate.snapshots.iter().map(|known| (known.head.snapshot, known)).collect();
+    // A snapshot that is its writer's head is looked for once. By its hash alone: where it is there
+    // with another writer or number, it differs.
+    let gone: BTreeSet<CertifiedHead> = certificate
         .snapshots
         .iter()
-        .map(CheckedSnapshot::id)
-        .filter(|id| said(*id).is_some())
+        .map(|known| known.head)
+        .filter(|head| !there.contains(&head.snapshot))
+        .chain(certificate.heads.iter().copied())
         .collect();
+    let gone: Vec<_> = gone.iter().map(CertifiedHead::parts).collect();
+    let mut problems = ReaderSession::compare_heads(&session.history, &gone, WHY);
+    let there: Vec<SnapshotId> = said.keys().copied().filter(|id| there.contains(id)).collect();
     let different = with_chunks(session, &there, |session, reader, snapshot| {
-        let said = said(snapshot.id())?;
+        let said = *said.get(&snapshot.id())?;
         let digest = match said.exceptions_digest {
             // It was not known then; that it is now is no contradiction.
             None => None,
@@ -150,7 +149,8 @@ fn with_chunks<T>(
     snapshots: &[SnapshotId],
     mut each: impl FnMut(&ReaderSession, Option<&ChunkReader<'_>>, &CheckedSnapshot) -> T,
 ) -> Result<Vec<T>, Error> {
-    let chosen = |snapshot: &&CheckedSnapshot| snapshots.contains(&snapshot.id());
+    let chosen: HashSet<&SnapshotId> = snapshots.iter().collect();
+    let chosen = |snapshot: &&CheckedSnapshot| chosen.contains(&snapshot.id());
     let in_chunks = |snapshot: &CheckedSnapshot| !snapshot.details.exception_chunks.is_empty();
     let takes_chunks = session.history.snapshots.iter().filter(chosen).any(in_chunks);
     let index = match takes_chunks {
