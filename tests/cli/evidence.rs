@@ -200,3 +200,52 @@ fn a_folder_of_something_else_is_left_alone() {
     let missing = ["evidence", &plan, "--out", out, "--include", "nowhere.html", "--json"];
     lab.run(&missing).refused(1, "file", "nowhere.html");
 }
+
+/// More exceptions than a snapshot holds itself.
+#[test]
+fn many_exceptions_are_certified_and_listed() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    fs::create_dir(&source).unwrap();
+    let count = 1500;
+    for number in 0..count {
+        let path = source.join(format!("={number}-{}", "n".repeat(200)));
+        fs::write(&path, "closed").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let mut command = lab.command(&["sync", "--repo", &lab.repository, "--json", "--source"]);
+    command.arg(&source);
+    let is_root = fs::metadata("/proc/self")
+        .is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0);
+    if is_root {
+        // Nothing can be denied to root.
+        let root = lab.path("");
+        let copy = lab.path("drover");
+        assert!(
+            Command::new("cp").arg(command.get_program()).arg(&copy).status().unwrap().success()
+        );
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&root).status();
+        assert!(chown.unwrap().success());
+        let mut user = Command::new("setpriv");
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(copy);
+        user.args(command.get_args()).env_clear().current_dir("/");
+        user.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command = user;
+    }
+    crate::lab::Answer::new(command.output().unwrap()).expect(3);
+
+    let folder = lab.path("evidence");
+    let out = ["--out", folder.to_str().unwrap()];
+    lab.verb("evidence", &out).expect(0);
+    let certificate = fs::read_to_string(folder.join("certificate.txt")).unwrap();
+    let lines = format!("\nsnapshot-exceptions: {count}\nsnapshot-exceptions-digest: ");
+    let digest = certificate.split_once(&lines).unwrap().1.lines().next().unwrap();
+    assert_eq!(digest.len(), 64, "{certificate}");
+    let rows = fs::read_to_string(folder.join("exceptions.csv")).unwrap();
+    assert_eq!(rows.lines().count(), count + 1);
+    // A name that a spreadsheet would take for a formula.
+    assert_eq!(rows.matches(",\"'=").count(), count);
+    let name = folder.join("certificate.txt");
+    lab.verb("verify", &["--check-certificate", name.to_str().unwrap()]).expect(0);
+}

@@ -115,8 +115,11 @@ fn verifier(file: &Path, context: &Context) -> Result<SigningKey, Error> {
     let what = "cannot write the certificate";
     let fail = |source| Error::File { what, path: file.into(), source };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if !folder.unwrap_or(Path::new(".")).metadata().map_err(fail)?.is_dir() || file.is_dir() {
+    if !folder.unwrap_or(Path::new(".")).metadata().map_err(fail)?.is_dir() {
         return Err(fail(std::io::ErrorKind::NotADirectory.into()));
+    }
+    if file.is_dir() {
+        return Err(fail(std::io::ErrorKind::IsADirectory.into()));
     }
     signing_key(context)
 }
