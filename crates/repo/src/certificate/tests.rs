@@ -130,7 +130,75 @@ fn there_is_one_spelling() {
     assert_eq!(Certificate::parse(&format!("{text}more: 1\n")), Err(FormError::Trailing));
 }
 
+fn head() -> impl Strategy<Value = CertifiedHead> {
+    (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(writer, sequence, hash)| {
+        CertifiedHead { writer: WriterId(writer), sequence, snapshot: SnapshotId(hash) }
+    })
+}
+
+prop_compose! {
+    /// Any certificate that does not contradict itself.
+    fn any_certificate()(
+        known in prop::collection::btree_map(any::<[u8; 16]>(), (head(), 0u64..3), 0..4),
+        method in prop::sample::select(&Method::ALL[1..]),
+        verdict in prop::sample::select(&Verdict::ALL[..]),
+        opened in any::<bool>(),
+        numbers in any::<[u32; 8]>(),
+        time in any::<i64>(),
+        digest in any::<Option<[u8; 32]>>(),
+        statement in "[!-\\[\\]-~]([ -\\[\\]-~]{0,80}[!-\\[\\]-~])?",
+    ) -> Certificate {
+        let number = |at: usize| u64::from(numbers[at]);
+        let heads: Vec<CertifiedHead> = known
+            .iter()
+            .map(|(writer, (head, _))| CertifiedHead { writer: WriterId(*writer), ..*head })
+            .collect();
+        let of = |head: &CertifiedHead, count: u64| -> Vec<CertifiedSnapshot> {
+            let sequences = (0..count).rev().filter_map(|back| head.sequence.checked_sub(back));
+            sequences
+                .map(|sequence| CertifiedSnapshot {
+                    head: CertifiedHead { sequence, ..*head },
+                    time,
+                    exceptions_digest: digest,
+                    ..snapshot(1, 1)
+                })
+                .collect()
+        };
+        let counts = known.values().map(|(_, count)| *count);
+        let snapshots = heads.iter().zip(counts).flat_map(|(head, count)| of(head, count)).collect();
+        let sample = Sample { packs: number(0), of: number(0) + 1 + number(1), seed: number(2) };
+        Certificate {
+            program: statement.clone(),
+            time,
+            repository: Some(RepositoryId([9; 16])),
+            verifier: SigningKey::from_seed(&[1; 32]).public(),
+            method,
+            opened: opened || !method.reads_back(),
+            sample: (method == Method::ReadBackSample).then_some(sample),
+            statement,
+            verdict,
+            problems: if verdict == Verdict::Failed { 1 + number(3) } else { 0 },
+            unchecked: match verdict {
+                Verdict::Verified => 0,
+                Verdict::Failed => number(4),
+                Verdict::Incomplete => 1 + number(4),
+            },
+            changed_since: number(5),
+            totals: Totals { entries: number(6), files: number(7), ..Totals::default() },
+            heads,
+            snapshots,
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_certificate_is_read_as_it_was_written(certificate in any_certificate()) {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let file = certificate.sign(&key);
+        prop_assert_eq!(Certificate::open(file.as_bytes()), Ok(certificate));
+    }
+
     #[test]
     fn any_text_is_read_as_it_is_or_refused(
         line in any::<prop::sample::Index>(),

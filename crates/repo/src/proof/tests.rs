@@ -173,3 +173,23 @@ fn neighbours_do_not_show() {
         assert!(!text.contains(&guess));
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn an_entry_of_any_tree_is_proven(
+        blocks in proptest::collection::vec(1usize..12, 1..12),
+        at in proptest::prelude::any::<(proptest::sample::Index, proptest::sample::Index)>(),
+        bit in proptest::prelude::any::<proptest::sample::Index>(),
+    ) {
+        let block = at.0.index(blocks.len());
+        let made = proof(&blocks, block, at.1.index(blocks[block]));
+        let mut text = made.text().into_bytes();
+        let read = Proof::open(&text);
+        proptest::prop_assert_eq!(read.ok().map(|read| read.entry), Some(made.entry));
+        let bit = bit.index(text.len() * 8);
+        text[bit / 8] ^= 1 << (bit % 8);
+        proptest::prop_assert!(Proof::open(&text).is_err());
+    }
+}
