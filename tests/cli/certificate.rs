@@ -327,9 +327,16 @@ fn what_is_typed_wrongly_is_refused() {
     let readme = readme.to_str().unwrap();
     check(Path::new(readme), &[]).refused(4, "difference", "1 problem");
     check(Path::new(readme), &["--verifier", readme]).refused(2, "command-line", "Ed25519");
-    let both: [&OsStr; 4] =
-        ["--check-certificate", readme, "--certificate", readme].map(OsStr::new);
-    lab.verb("verify", &both).expect(2);
+    // What would be passed over is refused.
+    for both in [
+        ["--check-certificate", readme, "--certificate", readme],
+        ["--check-certificate", readme, "--expect-head", readme],
+        ["--check-proof", readme, "--target", readme],
+        ["--check-proof", readme, "--prove", readme],
+        ["--prove", "readme", "--seed", "7"],
+    ] {
+        lab.verb("verify", &both).expect(2);
+    }
     // A damaged key is not replaced by another.
     fs::write(lab.path("state/verifier"), "nothing").unwrap();
     let file = lab.path("certificate.txt");

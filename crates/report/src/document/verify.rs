@@ -204,9 +204,16 @@ impl VerifyReport {
         page.next = match self.verdict {
             Verdict::Verified => {
                 let what = if self.certificate.is_some() { "certificate" } else { "report" };
-                vec![format!(
+                let keep = format!(
                     "Keep this {what}: its heads tell a later verification what to expect."
-                )]
+                );
+                let check = self.certificate.as_ref().map(|certificate| {
+                    format!(
+                        "Anyone can check it: drover verify --check-certificate {} --verifier {}",
+                        certificate.file, certificate.verifier
+                    )
+                });
+                [keep].into_iter().chain(check).collect()
             }
             Verdict::Failed if self.method.as_str() == "landed and hashed" => vec![
                 "Restore the snapshot onto the target again: what differs is written again, and \

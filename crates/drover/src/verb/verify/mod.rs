@@ -67,19 +67,19 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE", help_heading = "Evidence")]
     certificate: Option<PathBuf>,
     /// Check a certificate; alone, or against a repository
-    #[arg(long, value_name = "FILE", help_heading = "Evidence", conflicts_with_all = ["certificate", "prove", "check_proof"])]
+    #[arg(long, value_name = "FILE", help_heading = "Evidence", conflicts_with_all = ["certificate", "prove", "check_proof", "read_data", "target", "source", "snapshot", "expect_head"])]
     check_certificate: Option<PathBuf>,
     /// The verifier whose signature it must have: the key, or a file with it as PEM
     #[arg(long, value_name = "KEY | FILE", help_heading = "Evidence")]
     verifier: Option<OsString>,
     /// Prove that this path is in the snapshot
-    #[arg(long, value_name = "PATH", help_heading = "Evidence", requires = "proof", conflicts_with_all = ["read_data", "target", "certificate", "check_proof"])]
+    #[arg(long, value_name = "PATH", help_heading = "Evidence", requires = "proof", conflicts_with_all = ["read_data", "target", "certificate", "check_proof", "expect_head", "verifier"])]
     prove: Option<OsString>,
     /// Where to write the proof
     #[arg(long, value_name = "FILE", help_heading = "Evidence", requires = "prove")]
     proof: Option<PathBuf>,
     /// Check a proof; alone, or against a repository
-    #[arg(long, value_name = "FILE", help_heading = "Evidence")]
+    #[arg(long, value_name = "FILE", help_heading = "Evidence", conflicts_with_all = ["read_data", "target", "source", "snapshot", "expect_head"])]
     check_proof: Option<PathBuf>,
 }
 

@@ -87,6 +87,9 @@ pub(super) fn certificate_page(report: &VerifyReport, item: &CertificateItem) ->
         Verdict::Failed if item.verdict.as_str() == "failed" && report.problems.is_empty() => {
             (Tone::Bad, "genuine, of a verification that failed".to_owned())
         }
+        Verdict::Failed if report.compared.is_some() && item.expected != Some(false) => {
+            (Tone::Bad, "genuine, and the repository is not what it says".to_owned())
+        }
         Verdict::Failed => (Tone::Bad, "does not hold".to_owned()),
     };
     let mut page = Page::new("Certificate", tone, verdict);
