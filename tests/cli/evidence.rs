@@ -53,7 +53,7 @@ fn a_folder_is_checked_by_its_own_page() {
     let (lab, plan) = planned();
     let include = lab.path("sync report.html");
     fs::write(&include, "<p>a report</p>").unwrap();
-    let include = ["--read-data", "--include", include.to_str().unwrap()];
+    let include = ["--read-data", "--files", "--include", include.to_str().unwrap()];
     let (folder, report) = evidence(&lab, &plan, &include, 0);
     assert_eq!(report["schema"], "drover.evidence/1");
     assert_eq!(report["verdict"], "verified", "{report}");
@@ -65,6 +65,7 @@ fn a_folder_is_checked_by_its_own_page() {
         "controls.csv",
         "controls.html",
         "exceptions.csv",
+        "files.csv",
         "included/sync report.html",
         "keys.json",
         "log.json",
@@ -87,6 +88,12 @@ fn a_folder_is_checked_by_its_own_page() {
     let log: Value = serde_json::from_slice(&fs::read(folder.join("log.json")).unwrap()).unwrap();
     let verbs: Vec<_> = log["records"].as_array().unwrap().iter().map(|r| &r["verb"]).collect();
     assert_eq!(verbs, ["sync", "verify"], "{log}");
+
+    let files = fs::read_to_string(folder.join("files.csv")).unwrap();
+    let hash = blake3::hash(b"hello").to_hex();
+    assert_eq!(files.lines().count(), 4, "{files}");
+    assert!(files.contains("\"letters\",\"readme\",\"file\",\"5\",\""), "{files}");
+    assert!(files.contains(hash.as_str()), "{files}");
 
     // What it says is to be run is run.
     let readme = fs::read_to_string(folder.join("README.txt")).unwrap();

@@ -86,7 +86,8 @@ fn no_name_comes_out_raw() {
 
     // What is handed on: a folder of all of it, and proofs of names.
     let folder = lab.path("evidence");
-    let out = ["--out", folder.to_str().unwrap(), "--operator", "o\u{1b}[31m\u{202e}<script>"];
+    let out =
+        ["--files", "--out", folder.to_str().unwrap(), "--operator", "o\u{1b}[31m\u{202e}<script>"];
     lab.verb("evidence", &out).expect(0);
     let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|path| path.extension().is_some_and(|kind| kind != "sig")) {

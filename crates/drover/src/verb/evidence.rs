@@ -13,11 +13,10 @@ use drover_ops::{
     evidence::{EvidenceFolder, Piece, Summary, csv_row},
     exceptions, inspect,
 };
-use drover_repo::CheckedSnapshot;
 use drover_report::{
     Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport, format,
 };
-use drover_types::{FileHash, clock};
+use drover_types::{FileHash, RelativePath, SnapshotId, clock};
 
 use super::{
     key, log, snapshots,
@@ -38,7 +37,10 @@ Examples:
     drover evidence plan.toml --out evidence --read-data
 
   With the landed target compared, and reports of earlier steps in the folder:
-    drover evidence plan.toml --out evidence --target /srv/restored --include sync.html";
+    drover evidence plan.toml --out evidence --target /srv/restored --include sync.html
+
+  With a row for each file:
+    drover evidence plan.toml --out evidence --files";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -53,6 +55,9 @@ pub struct EvidenceArgs {
     /// A file to put into it as it is, such as a report; may be given several times
     #[arg(long, value_name = "FILE")]
     include: Vec<PathBuf>,
+    /// List every file of the newest snapshot of each source, with its hash
+    #[arg(long)]
+    files: bool,
     #[command(flatten)]
     method: MethodArgs,
 }
@@ -166,6 +171,11 @@ impl EvidenceArgs {
         if let Err(error) = exception_rows(folder, &mut session) {
             missing("the exceptions", &error);
         }
+        if self.files
+            && let Err(error) = file_rows(folder, &mut session)
+        {
+            missing("the files", &error);
+        }
         let subject = format::counted(folder.pieces().len() as u64, "piece", "pieces");
         context.record(&session.repository, "evidence", &subject, word(made.verdict));
         Ok(())
@@ -232,36 +242,75 @@ fn verification(
     Ok(found.error)
 }
 
-/// Adds what the newest pass of each source could not take, a row for each.
-fn exception_rows(folder: &mut EvidenceFolder, session: &mut ReaderSession) -> Result<(), Error> {
-    let newest: Vec<_> = session.sources().values().map(|snapshot| snapshot.id()).collect();
+/// Takes the cells of a row.
+type Line<'l> = dyn FnMut(&[&str]) -> Result<(), drover_ops::Error> + 'l;
+
+/// Adds a table as CSV, a row for each that `fill` hands over.
+fn rows(
+    folder: &mut EvidenceFolder,
+    name: &str,
+    what: &'static str,
+    columns: &[&str],
+    fill: impl FnOnce(&mut Line<'_>) -> Result<(), drover_ops::Error>,
+) -> Result<(), Error> {
     let mut failed = None;
-    let what = "what the newest pass of each source could not take";
-    let added = folder.add_with("exceptions.csv", what, |out| {
-        let mut line = |cells: [&str; 5]| {
+    let added = folder.add_with(name, what, |out| {
+        let mut line = |cells: &[&str]| {
             let mut row = String::new();
-            csv_row(&mut row, cells);
-            out.write_all(row.as_bytes())
+            csv_row(&mut row, cells.iter().copied());
+            out.write_all(row.as_bytes()).map_err(drover_ops::Error::Output)
         };
-        line(["snapshot", "source", "kind", "path", "message"])?;
-        let listed = exceptions(session, &newest, &mut |snapshot: &CheckedSnapshot, exception| {
-            let source = Text::from(snapshot.details.source.as_str());
-            let path = Text::from_bytes(exception.path.as_bytes());
-            let message = Text::from(exception.message.as_str());
-            let id = snapshot.id().to_hex();
-            let kind = exception.kind.as_str();
-            line([&id, source.as_str(), kind, path.as_str(), message.as_str()])
-                .map_err(drover_ops::Error::Output)
-        });
-        listed.map_err(|error| {
+        let filled = line(columns).and_then(|()| fill(&mut line));
+        filled.map_err(|error| {
             failed = Some(error);
-            io::Error::other("the exceptions cannot be read")
+            io::Error::other("what it lists cannot be read")
         })
     });
     match (failed, added) {
         (Some(error), _) => Err(error.into()),
         (None, added) => added.map_err(|error| drover_ops::Error::from(error).into()),
     }
+}
+
+/// Adds what the newest pass of each source could not take.
+fn exception_rows(folder: &mut EvidenceFolder, session: &mut ReaderSession) -> Result<(), Error> {
+    let newest: Vec<_> = session.sources().values().map(|snapshot| snapshot.id()).collect();
+    let what = "what the newest pass of each source could not take";
+    let columns = ["snapshot", "source", "kind", "path", "message"];
+    rows(folder, "exceptions.csv", what, &columns, |line| {
+        exceptions(session, &newest, &mut |snapshot, exception| {
+            let source = Text::from(snapshot.details.source.as_str());
+            let path = Text::from_bytes(exception.path.as_bytes());
+            let message = Text::from(exception.message.as_str());
+            let id = snapshot.id().to_hex();
+            let kind = exception.kind.as_str();
+            line(&[&id, source.as_str(), kind, path.as_str(), message.as_str()])
+        })
+    })
+}
+
+/// Adds every entry of the newest snapshot of each source.
+fn file_rows(folder: &mut EvidenceFolder, session: &mut ReaderSession) -> Result<(), Error> {
+    let newest: Vec<(String, SnapshotId)> =
+        session.sources().iter().map(|(name, newest)| ((*name).to_owned(), newest.id())).collect();
+    let what = "every entry of the newest snapshot of each source, with its hash";
+    let columns = ["snapshot", "source", "path", "kind", "size", "modified", "blake3"];
+    rows(folder, "files.csv", what, &columns, |line| {
+        for (source, snapshot) in newest {
+            let (source, id) = (Text::from(source), snapshot.to_hex());
+            inspect::list(session, snapshot, &RelativePath::root(), true, &mut |entry| {
+                let path = Text::from_bytes(entry.path.as_bytes());
+                let time = format::time(entry.attributes.mtime);
+                let content = entry.content.as_ref();
+                let size = content.map(|content| content.size.to_string()).unwrap_or_default();
+                let hash = content.map(|content| content.hash.to_hex()).unwrap_or_default();
+                let kind = entry.kind.as_str();
+                let (path, time) = (path.as_str(), time.as_str());
+                line(&[&id, source.as_str(), path, kind, &size, time, &hash])
+            })?;
+        }
+        Ok(())
+    })
 }
 
 fn piece(piece: &Piece) -> EvidencePiece {

@@ -87,6 +87,13 @@ pub const CONTROLS: &[Control] = &[
         "a timed restore, unless the method is `landed and hashed`; then that it could be restored",
     ),
     control(
+        "files.csv",
+        "45 CFR 164.312(c)(2)",
+        "Mechanism to authenticate electronic protected health information",
+        "the size, time and BLAKE3 of each file as it was taken, which any copy can be compared with",
+        "that a copy was compared: b3sum does that, file by file",
+    ),
+    control(
         "exceptions.csv",
         "45 CFR 164.308(a)(1)(ii)(A)",
         "Risk analysis",

@@ -66,8 +66,8 @@ What it does not say: a certificate tells what was found at its time by the meth
 and no more. Whether a law or a contract is complied with is for people to judge; controls.csv says
 which requirement each file supports as evidence, and what it does not show of it.
 
-These files name sources, machines, operators and, in exceptions.csv and the verification, paths of
-files. Paths can be patients' names. Keep the folder as you keep the data; the certificate alone
+These files name sources, machines, operators and, in exceptions.csv, files.csv and the verification,
+paths of files. Paths can be patients' names. Keep the folder as you keep the data; the certificate alone
 holds no names and can be handed on.
 ";
 
