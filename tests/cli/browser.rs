@@ -82,11 +82,30 @@ fn pages_are_what_they_should_be_in_a_browser() {
         assert!(page.exists(), "{verb}");
         page
     };
+    let folder = lab.path("evidence");
+    let evidence = write("evidence", &["--out", folder.to_str().unwrap()]);
+    let certificate = folder.join("certificate.txt");
+    let proof = lab.path("proof.txt");
+    let [certificate, proof] = [&certificate, &proof].map(|path| path.to_str().unwrap());
+    // Of one verb two pages: what was checked is moved out of the way.
+    let checked = |name: &str, more: &[&str]| {
+        let checked = page(name);
+        fs::rename(write("verify", more), &checked).unwrap();
+        checked
+    };
+    let proven =
+        checked("proven", &["--prove", "<img src=x onerror=window.planted=2>", "--proof", proof]);
+    let certified = checked("certified", &["--check-certificate", certificate]);
     let pages = [
         write("ls", &["latest"]),
         write("verify", &["--read-data"]),
         write("sync", &["--source", at]),
         write("plan", &["--source", at, "--sample", "1 MiB"]),
+        evidence,
+        folder.join("controls.html"),
+        folder.join("keys.html"),
+        proven,
+        certified,
     ];
     let pages: Vec<&Path> = pages.iter().map(PathBuf::as_path).collect();
     let Some(seen) = look(&pages) else { return };

@@ -179,8 +179,15 @@ fn a_cutover_from_the_first_pass_to_the_last_word() {
     fs::write(clinic.source.join("late"), "in the last minute").unwrap();
     fs::remove_file(clinic.source.join("readme")).unwrap();
     fs::remove_file(clinic.programs("ran")).unwrap();
-    let done = clinic.cutover(&[]).expect(0).json();
+    let certificate = clinic.lab.path("certificate.txt");
+    let certificate = certificate.to_str().unwrap();
+    let done = clinic.cutover(&["--certificate", certificate]).expect(0).json();
     assert_eq!(done["state"], "cut over");
+    assert_eq!(done["certificate"]["verdict"], "verified");
+    let checked = clinic.lab.run(&["verify", "--check-certificate", certificate, "--json"]);
+    assert!(
+        checked.expect(0).json()["certificate"]["statement"].as_str().unwrap().contains("hashed")
+    );
     assert_eq!(clinic.ran(), ["freeze", "before", "after", "switch", "smoke"]);
     assert!(clinic.is_frozen());
     assert_eq!(clinic.serves(), "target");

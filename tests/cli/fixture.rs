@@ -70,3 +70,26 @@ fn what_version_1_wrote_is_read() {
     entries.iter().for_each(|entry| check(&target, entry));
     assert_eq!(crate::tree::count(&target), entries.len() as u64 + 1, "and the restore's mark");
 }
+
+#[test]
+fn what_version_1_signed_holds() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vectors");
+    let [certificate, proof] = ["certificate-1.txt", "proof-1.txt"].map(|name| vectors.join(name));
+    let [certificate, proof] = [&certificate, &proof].map(|path| path.to_str().unwrap());
+    let lab = Lab::new();
+    let found = lab.run(&["verify", "--check-certificate", certificate, "--json"]).expect(0).json();
+    let verifier = "2472992f9daad82b304a2a0d291f9fc33b0a4f40046f41b28d9828c1abe24e8e";
+    assert_eq!(found["certificate"]["verifier"], verifier, "{found}");
+    let arguments = ["verify", "--check-proof", proof, "--certificate", certificate, "--json"];
+    let found = lab.run(&arguments).expect(0).json();
+    assert_eq!(found["proof"]["path"], "letter.txt", "{found}");
+    assert_eq!(found["proof"]["certified_by"], verifier, "{found}");
+    // And the repository that they were made of still has what they name.
+    symlink(vectors.join("repository-1/repository"), &lab.repository).unwrap();
+    let password = lab.path("password");
+    fs::write(&password, PASSWORD).unwrap();
+    let with = ["--password-file", password.to_str().unwrap()];
+    for check in [["--check-certificate", certificate], ["--check-proof", proof]] {
+        lab.verb("verify", &[&with[..], &check].concat()).expect(0);
+    }
+}

@@ -7,10 +7,12 @@
 
 mod audit;
 mod browser;
+mod certificate;
 mod compare;
 mod crash;
 mod cutover;
 mod docs;
+mod evidence;
 mod faults;
 mod fixture;
 mod flaky;

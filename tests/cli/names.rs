@@ -83,4 +83,25 @@ fn no_name_comes_out_raw() {
         }
     }
     assert_eq!(checked, 3 * verbs.len());
+
+    // What is handed on: a folder of all of it, and proofs of names.
+    let folder = lab.path("evidence");
+    let out =
+        ["--files", "--out", folder.to_str().unwrap(), "--operator", "o\u{1b}[31m\u{202e}<script>"];
+    lab.verb("evidence", &out).expect(0);
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    for file in files.filter(|path| path.extension().is_some_and(|kind| kind != "sig")) {
+        let text = fs::read_to_string(&file).unwrap().replace("\r\n", "\n");
+        let scripts = if file.extension().is_some_and(|kind| kind == "html") { 1 } else { 0 };
+        assert!(is_plain(&text), "{}: {text:?}", file.display());
+        assert!(scripts == 0 || text.matches("<script").count() == scripts, "{}", file.display());
+    }
+    let proof = lab.path("proof.txt");
+    for name in NAMES {
+        // As it is printed, it is found.
+        let shown = drover_types::path::escape(name);
+        let to = ["--prove", &shown, "--proof", proof.to_str().unwrap()];
+        lab.verb("verify", &to).expect(0);
+        assert!(is_plain(&fs::read_to_string(&proof).unwrap()));
+    }
 }

@@ -5,7 +5,7 @@
 //! - [`random`] is the one door to randomness, [`secret`] the type of every symmetric key and the
 //!   one way to derive one from another.
 //! - [`aead`] encrypts under a key whose nonces only count, [`seal`] to a reader's public key,
-//!   [`sign`] signs, [`merkle`] proves membership.
+//!   [`sign`] signs, [`text`] what people check, [`merkle`] proves membership.
 //! - [`domain`] holds the secrets that name chunks and cut files.
 //! - [`hierarchy`] puts them together: the objects `config` and `keys/` of a repository, what
 //!   opens them and what a writer is given (`docs/format-keys.md`).
@@ -21,6 +21,7 @@ pub mod random;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+pub mod text;
 
 pub use aead::{Nonce, OpenError};
 pub use secret::{Key, commitment, commitment_matches};

@@ -132,6 +132,45 @@ pub fn prove(leaves: &[[u8; 32]], index: usize) -> Option<Vec<[u8; 32]>> {
     Some(proof)
 }
 
+/// One step up a tree: the sibling, and on which side of the node it stands.
+///
+/// A path of steps leads to one root only: neither the number of a leaf nor that of all leaves,
+/// which no root tells, has to be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The sibling stands to the left.
+    Left([u8; 32]),
+    /// The sibling stands to the right.
+    Right([u8; 32]),
+}
+
+/// The steps from leaf `index` (from 0) up to the root, lowest first; `None` where there is no
+/// such leaf.
+pub fn steps(leaves: &[[u8; 32]], index: usize) -> Option<Vec<Step>> {
+    let siblings = prove(leaves, index)?;
+    let (mut at, mut last) = (index, leaves.len() - 1);
+    let mut steps = Vec::with_capacity(siblings.len());
+    for sibling in siblings {
+        // At the right edge, levels without a sibling are skipped.
+        while at & 1 == 0 && at == last {
+            at >>= 1;
+            last >>= 1;
+        }
+        steps.push(if at & 1 == 1 { Step::Left(sibling) } else { Step::Right(sibling) });
+        at >>= 1;
+        last >>= 1;
+    }
+    Some(steps)
+}
+
+/// The root that `steps` lead to from `leaf` (a hash).
+pub fn climb(leaf: [u8; 32], steps: &[Step]) -> [u8; 32] {
+    steps.iter().fold(leaf, |hash, step| match step {
+        Step::Left(sibling) => node(sibling, &hash),
+        Step::Right(sibling) => node(&hash, sibling),
+    })
+}
+
 /// Whether `leaf` (a hash) is leaf `index` of the tree of `len` leaves with `root`
 /// (RFC 9162, section 2.1.3.2).
 pub fn verify_inclusion(
@@ -209,6 +248,8 @@ mod tests {
                     verify_inclusion(leaf, index as u64, n as u64, proof, &root)
                 };
                 assert!(check(leaf, index, n, &proof), "leaf {index} of {n}");
+                let climbed = steps(&all, index).expect("the leaf is there");
+                assert_eq!(climb(*leaf, &climbed), root, "leaf {index} of {n}");
                 for other in (0..=n).filter(|other| *other != index) {
                     assert!(!check(leaf, other, n, &proof), "leaf {index} of {n} as {other}");
                 }

@@ -1,6 +1,6 @@
 //! Signatures: Ed25519 with strict verification.
 //!
-//! What Ed25519 signs is always these 32 bytes:
+//! What Ed25519 signs, but for [texts](crate::text), is always these 32 bytes:
 //!
 //! ```text
 //! BLAKE3(length of context (8 bytes, little-endian) ‖ context ‖ message)
@@ -42,6 +42,18 @@ impl PublicKey {
         key.verify_strict(&digest(context, message), &signature).map_err(|_| SignatureError)
     }
 
+    /// Checks that the holder of this key signed a text as it is, without a context: see
+    /// [`crate::text`].
+    pub fn verify_text(&self, text: &[u8], signature: &Signature) -> Result<(), SignatureError> {
+        // So short a text could be the digest of an object.
+        if text.len() <= 32 {
+            return Err(SignatureError);
+        }
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| SignatureError)?;
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        key.verify_strict(text, &signature).map_err(|_| SignatureError)
+    }
+
     /// The identifier of the writer with this key: the first 16 bytes of the key's BLAKE3.
     pub fn writer_id(&self) -> WriterId {
         let hash = blake3::hash(&self.0);
@@ -77,6 +89,12 @@ impl SigningKey {
     /// Signs `message` in `context`. The same input gives the same signature.
     pub fn sign(&self, context: &'static str, message: &[u8]) -> Signature {
         Signature(self.0.sign(&digest(context, message)).to_bytes())
+    }
+
+    /// Signs a text as it is, without a context: see [`crate::text`]. What it begins with has to say
+    /// of what sort it is, and it is longer than the 32 bytes of a digest.
+    pub fn sign_text(&self, text: &[u8]) -> Signature {
+        Signature(self.0.sign(text).to_bytes())
     }
 }
 

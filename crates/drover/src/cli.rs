@@ -128,6 +128,8 @@ verbs! {
     Key(verb::key::KeyArgs) = "key",
     /// Show or check the tamper-evident audit log
     Log(verb::log::LogArgs) = "log",
+    /// Put together one folder of evidence: verification, certificate, log, keys, and how to check it
+    Evidence(verb::evidence::EvidenceArgs) = "evidence",
     /// Look at a server itself: system, services, listeners, peers, accounts, and what is risky
     Audit(verb::audit::AuditArgs) = "audit",
     /// Migrate a made-up clinic end to end on this machine

@@ -4,8 +4,11 @@
 use std::{io, path::PathBuf};
 
 use drover_crypt::hierarchy::{HierarchyError, UnlockError};
+use drover_ops::evidence::EvidenceError;
 use drover_plan::PlanError;
-use drover_repo::{ChunkError, RepositoryError, TreeError, names, state::StateError};
+use drover_repo::{
+    ChunkError, RepositoryError, TreeError, certificate::CertificateError, names, state::StateError,
+};
 use drover_report::{Failure, ParseError, Text};
 use drover_source::{SourceError, SshError, target::TargetErrorKind};
 use drover_store::StoreError;
@@ -149,6 +152,14 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: ParseError,
+    },
+    /// A file that is no certificate, or was changed.
+    #[error("{}: {source}", shown(path))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CertificateError,
     },
     /// A server that was reached, and then said nothing.
     #[error("the server runs no command for this account and shows it no file")]
@@ -302,6 +313,11 @@ impl Error {
             Self::Report { .. } => {
                 ("not-a-report", "Give a file that a verb wrote with --json.", FAILED)
             }
+            Self::Certificate { .. } => (
+                "not-a-certificate",
+                "Get it again from whoever made it; do not rely on this one.",
+                FAILED,
+            ),
             Self::Unanswered => (
                 "unanswered",
                 "Look at the server's log. The account needs SFTP (Subsystem sftp internal-sftp), and \
@@ -396,6 +412,17 @@ fn ops(error: &drover_ops::Error) -> Advice {
             "The repository may have been set back or swapped: find out before trusting it.",
             FAILED,
         ),
+        Error::Evidence(EvidenceError::NotEmpty(_)) => (
+            "evidence-not-empty",
+            "Choose an empty directory, or one that drover evidence made.",
+            FAILED,
+        ),
+        Error::Evidence(EvidenceError::Include { .. }) => {
+            ("include", "Give a file with a plain name, each name once.", USAGE)
+        }
+        Error::Evidence(EvidenceError::Io { .. }) => {
+            ("file", "Check that it is there, its permissions, and the room.", FAILED)
+        }
         Error::Interrupted | Error::Stopped => (
             "interrupted",
             "What was done is kept: run the same command again, and it goes on.",

@@ -63,6 +63,11 @@ pub struct Place {
 }
 
 impl RepositoryArgs {
+    /// Whether the command line names a repository.
+    pub fn is_given(&self) -> bool {
+        self.repo.is_some()
+    }
+
     /// Finds out which repository is meant. Without `--repo`, the first of `positionals` is a
     /// plan, and is taken away from them.
     pub fn place(&self, positionals: &mut Vec<OsString>) -> Result<Place, Error> {
@@ -314,10 +319,7 @@ impl SnapshotPath {
             Some(colon) => (&bytes[..colon], &bytes[colon + 1..]),
             None => (bytes, &b""[..]),
         };
-        let mut path = unescape(path);
-        path.drain(..path.iter().take_while(|&&b| b == b'/').count());
-        path.truncate(path.len() - path.iter().rev().take_while(|&&b| b == b'/').count());
-        let path = RelativePath::new(path).map_err(|error| {
+        let path = relative(path).map_err(|error| {
             let shown = drover_types::path::escape(bytes);
             Error::Usage(format!("{shown} is not SNAPSHOT:PATH: {error}"))
         })?;
@@ -327,6 +329,22 @@ impl SnapshotPath {
         };
         Ok(Self { snapshot, path })
     }
+
+    /// Reads a path alone, in the same way.
+    pub fn parse_path(text: &OsStr) -> Result<RelativePath, Error> {
+        relative(text.as_bytes()).map_err(|error| {
+            let shown = drover_types::path::escape(text.as_bytes());
+            Error::Usage(format!("{shown} is no path below a source: {error}"))
+        })
+    }
+}
+
+/// A path below the source's root, as reports print it.
+fn relative(text: &[u8]) -> Result<RelativePath, drover_types::path::PathError> {
+    let mut path = unescape(text);
+    path.drain(..path.iter().take_while(|&&b| b == b'/').count());
+    path.truncate(path.len() - path.iter().rev().take_while(|&&b| b == b'/').count());
+    RelativePath::new(path)
 }
 
 fn unescape(text: &[u8]) -> Vec<u8> {

@@ -98,6 +98,9 @@ pub enum Error {
     /// What was asked for cannot be written out.
     #[error("cannot write: {0}")]
     Output(std::io::Error),
+    /// A folder of evidence.
+    #[error(transparent)]
+    Evidence(#[from] crate::evidence::EvidenceError),
     /// What is put aside on the disk for a while.
     #[error("cannot use a temporary file: {0}")]
     Scratch(std::io::Error),

@@ -7,10 +7,13 @@
 
 pub mod audit;
 mod cancel;
+mod certify;
 pub mod compare;
 pub mod cutover;
 mod error;
 pub mod estimate;
+pub mod evidence;
+pub mod file;
 mod init;
 pub mod inspect;
 pub mod inventory;
@@ -18,6 +21,7 @@ pub mod keys;
 pub mod merge;
 mod pipeline;
 pub mod probe;
+mod prove;
 mod reading;
 mod rebuild;
 mod restore;
@@ -27,15 +31,20 @@ pub mod sync;
 mod verify;
 
 pub use cancel::Cancel;
+pub use certify::{Findings, certify, certify_unopened, compare_certificate, exceptions};
 pub use error::Error;
 pub use init::{NewRepository, init};
+pub use prove::{Proven, prove};
 pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use session::WriterSession;
 pub use sync::{
     EntryCounts, Exclusions, Fidelity, LastPass, Preview, SyncOptions, SyncOutcome, preview, sync,
 };
-pub use verify::{Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, verify};
+pub use verify::{
+    Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, confidence,
+    damaged_below, verify,
+};
 
 /// Name and version, as snapshots and records of the audit log hold them.
 pub const PROGRAM: &str = concat!("drover ", env!("CARGO_PKG_VERSION"));

@@ -172,6 +172,13 @@ impl<'r> ChunkReader<'r> {
         own.get_or_init(|| read().ok().map(Arc::new)).clone()
     }
 
+    /// Whether a pack itself has this chunk, where an index object says another length of it.
+    pub fn vouches(&self, said: &PackReceipt, chunk: &ChunkRef) -> bool {
+        self.own(said).is_some_and(|own| {
+            own.entries.iter().any(|entry| entry.id == chunk.id && entry.plain_len == chunk.len)
+        })
+    }
+
     /// What a pack says of itself, where `bytes` are those of its name.
     pub fn receipt(&self, id: PackId, bytes: &[u8]) -> Result<PackReceipt, ChunkError> {
         directory_of(bytes, self.keyring, self.history, id)

@@ -275,3 +275,41 @@ pub fn decode_block(
     }
     Ok(entries)
 }
+
+/// An entry found in a block.
+pub struct Found {
+    /// The entry.
+    pub entry: Entry,
+    /// Its leaf.
+    pub leaf: Vec<u8>,
+    /// Which of the block's leaves that is.
+    pub index: usize,
+    /// The salted hashes of all of the block's leaves.
+    pub leaves: Vec<[u8; 32]>,
+}
+
+/// Finds the entry of `path` in a block that is checked as [`decode_block`] does.
+pub fn find_in_block(
+    bytes: &[u8],
+    block: &BlockRef,
+    keys: &DomainKeys,
+    path: &RelativePath,
+) -> Result<Option<Found>, DecodeError> {
+    let entries = decode_block(bytes, block, keys)?;
+    let Some(index) = entries.iter().position(|entry| entry.path == *path) else {
+        return Ok(None);
+    };
+    let mut d = Decoder::new(bytes);
+    d.u8()?;
+    let mut leaves = Vec::with_capacity(entries.len());
+    let mut found = None;
+    for (number, entry) in entries.into_iter().enumerate() {
+        let leaf = d.bytes(ENTRY_BYTES)?;
+        d.bytes(ENTRY_BYTES)?;
+        leaves.push(merkle::leaf_hash(&keys.leaf_salt(leaf), leaf));
+        if number == index {
+            found = Some((entry, leaf.to_vec()));
+        }
+    }
+    Ok(found.map(|(entry, leaf)| Found { entry, leaf, index, leaves }))
+}

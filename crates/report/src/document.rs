@@ -7,6 +7,7 @@ pub mod audit;
 pub mod cutover;
 pub mod demo;
 pub mod diff;
+pub mod evidence;
 pub mod exception;
 pub mod finding;
 pub mod init;
@@ -130,6 +131,8 @@ bodies! {
     Key(key::KeyReport) = "key",
     /// The audit log.
     Log(log::LogReport) = "log",
+    /// A folder of evidence.
+    Evidence(evidence::EvidenceReport) = "evidence",
     /// What a server is, and what is risky about it.
     Audit(audit::AuditReport) = "audit",
     /// The demo.

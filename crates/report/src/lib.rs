@@ -16,6 +16,9 @@ pub mod plot;
 mod stream;
 mod text;
 
+/// Longer than the longest report, in bytes: exceptions of ten million entries.
+pub const LONGEST: u64 = 4 << 30;
+
 pub use document::{
     Body, Document, Failure, ParseError,
     audit::{
@@ -28,6 +31,7 @@ pub use document::{
     },
     demo::{DemoReport, DemoStep},
     diff::{ChangeItem, DiffReport, DiffTotals},
+    evidence::{EvidencePiece, EvidenceReport},
     exception::{ExceptionItem, PathText},
     finding::FindingItem,
     init::InitReport,
@@ -54,7 +58,10 @@ pub use document::{
         FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncHook, SyncReport, SyncRequests,
         SyncRound, SyncSource,
     },
-    verify::{ChangedItem, CheckedSnapshot, Head, Problem, Verdict, VerifyReport, VerifyTotals},
+    verify::{
+        CertificateItem, ChangedItem, CheckedSnapshot, Head, Problem, ProofItem, Verdict,
+        VerifyReport, VerifySample, VerifyTotals,
+    },
 };
 pub use html::render as html;
 pub use page::{Fact, Page, Table, Tone};

@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, reason = "seeds are made here; what fails on the way is a finding")]
 
+pub mod certificate;
 pub mod cut;
 pub mod cutover;
 pub mod entry;
@@ -23,6 +24,7 @@ pub mod manifest;
 pub mod names;
 pub mod pack;
 pub mod plan;
+pub mod proof;
 pub mod report;
 pub mod server;
 mod shared;
@@ -49,5 +51,6 @@ macro_rules! targets {
 }
 
 targets! {
-    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect cutover
+    pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect certificate
+    proof cutover
 }

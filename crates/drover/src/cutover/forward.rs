@@ -23,7 +23,11 @@ use super::{
     gates, rest,
     timer::{Fate, Timer},
 };
-use crate::{error::Error, hooks, verb::sync};
+use crate::{
+    error::Error,
+    hooks,
+    verb::{sync, verify::Verified},
+};
 
 /// How often the audit log is looked at for what another machine landed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -335,8 +339,11 @@ impl Cutover<'_> {
         };
         let told = format!("{verdict}, {}: {problems}", outcome.method);
         self.record("verify", &format!("{}, snapshot {snapshot}", self.name()), &told)?;
-        let item = crate::verb::verify::item(outcome);
-        self.report.problems.extend(item.problems.into_iter().chain(item.unchecked));
+        let mut verified = Verified::new(outcome);
+        verified.snapshots = vec![snapshot];
+        let found = &verified.report;
+        self.report.problems.extend(found.problems.iter().chain(&found.unchecked).cloned());
+        self.verified = Some(verified);
         match fails {
             true => Err(Error::Difference(told)),
             false => Ok(told),

@@ -13,8 +13,14 @@ mod live;
 mod rest;
 mod timer;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
+use drover_crypt::sign::SigningKey;
 use drover_ops::{
     ReaderSession, SyncOptions, WriterSession,
     audit::Event,
@@ -33,7 +39,10 @@ use crate::{
     place::Place,
     reading,
     source::SshArgs,
-    verb::sync::{self, Planned},
+    verb::{
+        sync::{self, Planned},
+        verify::{self, Verified},
+    },
 };
 
 pub use foretell::{Foretold, LOOKED_AT, foretell};
@@ -65,6 +74,8 @@ pub struct Cutover<'c> {
     facts: BTreeMap<String, String>,
     /// What is told of it.
     pub report: CutoverReport,
+    /// The last verification of this run.
+    verified: Option<Verified>,
     /// The page that shows it as it happens.
     pub live: Option<Live>,
 }
@@ -106,6 +117,7 @@ impl<'c> Cutover<'c> {
                 source: Text::from(source.name.as_str()),
                 ..CutoverReport::default()
             },
+            verified: None,
             live: None,
         };
         if let Some(last) = cutover.chain.of(source.name.as_str()).next_back()
@@ -434,6 +446,14 @@ impl<'c> Cutover<'c> {
             self.facts = BTreeMap::from([(drover_ops::cutover::ACCEPTED.to_owned(), path.clone())]);
             self.take(state, "an exception was accepted")?;
         }
+        Ok(())
+    }
+
+    /// Writes a certificate of the last verification of this run, where there was one.
+    pub fn certify(&mut self, file: &Path, key: &SigningKey) -> Result<(), Error> {
+        let Some(verified) = &self.verified else { return Ok(()) };
+        let mut reader = self.reader()?;
+        self.report.certificate = Some(verify::certify_into(file, key, &mut reader, verified)?);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::{
     output::Answer,
     place::RepositoryArgs,
     source::SshArgs,
+    verb::verify,
 };
 
 const EXAMPLES: &str = "\
@@ -62,6 +63,9 @@ pub struct CutoverArgs {
     /// Sign for an exception, by its path; may be given several times
     #[arg(long, value_name = "PATH", group = "action")]
     accept: Vec<String>,
+    /// Write a certificate of the verification of the last pass, or of the rehearsal's
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["show", "rollback", "commit", "accept"])]
+    certificate: Option<PathBuf>,
     /// Nobody else works on this cutover, though the store would not keep them from it
     #[arg(long)]
     sole_operator: bool,
@@ -101,6 +105,10 @@ impl CutoverArgs {
                 return Err(Error::Usage(message));
             }
         };
+        let key = match &self.certificate {
+            Some(file) => Some((file, verify::verifier(file, context)?)),
+            None => None,
+        };
         let choices = Choices { sole_operator: self.sole_operator, no_way_back: self.no_way_back };
         let mut cutover = Cutover::open(context, &place, (plan, file), source, &self.ssh, choices)?;
         let _kept = cutover.keep_bandwidth();
@@ -124,6 +132,14 @@ impl CutoverArgs {
             ("accept", cutover.accept(&self.accept).and_then(|()| cutover.look()))
         } else {
             ("cut over", cutover.go())
+        };
+        let done = match &key {
+            // Also where it was given up: a certificate says what was found.
+            Some((file, key)) => {
+                let certified = cutover.certify(file, key);
+                done.and(certified)
+            }
+            None => done,
         };
         // What it says is of what is there now; what went wrong says more than that it could not.
         let told = cutover.end();

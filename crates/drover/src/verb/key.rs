@@ -122,8 +122,8 @@ impl KeyArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         match self.action {
             KeyAction::List(args) => {
-                let (place, session) = args.open(context)?;
-                report(&place, &session, KeyReport { action: "list".into(), ..Default::default() })
+                let place = args.repository.place(&mut args.plan.into_iter().collect())?;
+                listed(&place, context).map(Answer::done)
             }
             KeyAction::Add(args) => args.run(context),
             KeyAction::Remove(args) => args.run(context),
@@ -242,14 +242,24 @@ fn done(
     }
 }
 
+/// What `key list` says.
+pub fn listed(place: &Place, context: &Context) -> Result<KeyReport, Error> {
+    let session = open(place, context)?;
+    filled(place, &session, KeyReport { action: "list".into(), ..Default::default() })
+}
+
 fn report(place: &Place, session: &KeySession, start: KeyReport) -> Result<Answer, Error> {
-    Ok(Answer::done(KeyReport {
+    filled(place, session, start).map(Answer::done)
+}
+
+fn filled(place: &Place, session: &KeySession, start: KeyReport) -> Result<KeyReport, Error> {
+    Ok(KeyReport {
         repository: place.text(),
         slots: session.slots()?.iter().map(slot).collect(),
         writers: session.writers().iter().map(writer).collect(),
         epoch: session.keyring.newest_epoch(),
         ..start
-    }))
+    })
 }
 
 fn slot(slot: &ListedSlot) -> SlotItem {

@@ -3,11 +3,17 @@
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
-use drover_ops::inspect;
+use drover_ops::{ReaderSession, inspect};
 use drover_repo::log::{Action, StoredRecord};
 use drover_report::{Failure, LogItem, LogReport, Problem, Text, Verdict, format};
 
-use crate::{context::Context, error::Error, output::Answer, place::RepositoryArgs, reading};
+use crate::{
+    context::Context,
+    error::Error,
+    output::Answer,
+    place::{Place, RepositoryArgs},
+    reading,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,29 +52,8 @@ impl LogArgs {
         let place = place.repository.place(&mut place.plan.into_iter().collect())?;
         let session = reading::open(&place, context)?;
         let (records, problems) = inspect::log(&session)?;
-        let problems: Vec<Problem> = session
-            .problems
-            .iter()
-            .chain(&problems)
-            .map(|p| Problem {
-                kind: Text::from(p.kind),
-                object: Some(Text::from(p.object.as_str())),
-                message: Text::from(p.message.as_str()),
-                ..Problem::default()
-            })
-            .collect();
-        let found = problems.len() as u64;
-        let report = LogReport {
-            repository: place.text(),
-            action: Text::from(action),
-            verdict: if found == 0 { Verdict::Verified } else { Verdict::Failed },
-            checked: records.len() as u64,
-            records: match action {
-                "show" => records.iter().map(item).collect(),
-                _ => Vec::new(),
-            },
-            problems,
-        };
+        let report = report(&place, &session, action, &records, &problems);
+        let found = report.problems.len() as u64;
         if found == 0 {
             return Ok(Answer::done(report));
         }
@@ -80,6 +65,38 @@ impl LogArgs {
             exit: 4,
         };
         Ok(Answer::failed(report, failure))
+    }
+}
+
+/// The log as reports have it; the records themselves where they are to be shown.
+pub fn report(
+    place: &Place,
+    session: &ReaderSession,
+    action: &str,
+    records: &[inspect::LoggedAction],
+    problems: &[drover_repo::Problem],
+) -> LogReport {
+    let problems: Vec<Problem> = session
+        .problems
+        .iter()
+        .chain(problems)
+        .map(|p| Problem {
+            kind: Text::from(p.kind),
+            object: Some(Text::from(p.object.as_str())),
+            message: Text::from(p.message.as_str()),
+            ..Problem::default()
+        })
+        .collect();
+    LogReport {
+        repository: place.text(),
+        action: Text::from(action),
+        verdict: if problems.is_empty() { Verdict::Verified } else { Verdict::Failed },
+        checked: records.len() as u64,
+        records: match action {
+            "show" => records.iter().map(item).collect(),
+            _ => Vec::new(),
+        },
+        problems,
     }
 }
 

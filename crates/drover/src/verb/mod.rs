@@ -6,6 +6,7 @@ pub mod completions;
 pub mod cutover;
 pub mod demo;
 pub mod diff;
+pub mod evidence;
 pub mod init;
 pub mod inventory;
 pub mod key;

@@ -7,16 +7,13 @@ use std::{
 };
 
 use clap::Args;
-use drover_report::Document;
+use drover_report::{Document, LONGEST};
 
 use crate::{
     context::Context,
     error::Error,
     output::{self, Answer},
 };
-
-/// Longer than the longest report: exceptions of ten million entries.
-const LONGEST: u64 = 4 << 30;
 
 const EXAMPLES: &str = "\
 Examples:

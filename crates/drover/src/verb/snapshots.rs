@@ -3,10 +3,17 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use drover_ops::ReaderSession;
 use drover_repo::CheckedSnapshot;
 use drover_report::{SnapshotItem, SnapshotsReport, Text, format};
 
-use crate::{context::Context, error::Error, output::Answer, place::RepositoryArgs, reading};
+use crate::{
+    context::Context,
+    error::Error,
+    output::Answer,
+    place::{Place, RepositoryArgs},
+    reading,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,17 +36,22 @@ impl SnapshotsArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         let place = self.repository.place(&mut self.plan.into_iter().collect())?;
         let session = reading::open(&place, context)?;
-        let mut snapshots: Vec<&CheckedSnapshot> = session
-            .history
-            .snapshots
-            .iter()
-            .filter(|s| self.source.as_ref().is_none_or(|name| s.details.source == *name))
-            .collect();
-        snapshots.sort_by_key(|s| s.committed());
-        Ok(Answer::done(SnapshotsReport {
-            repository: place.text(),
-            snapshots: snapshots.into_iter().map(item).collect(),
-        }))
+        Ok(Answer::done(report(&place, &session, self.source.as_deref())))
+    }
+}
+
+/// The snapshots of all sources, or of the one of this name, oldest first.
+pub fn report(place: &Place, session: &ReaderSession, source: Option<&str>) -> SnapshotsReport {
+    let mut snapshots: Vec<&CheckedSnapshot> = session
+        .history
+        .snapshots
+        .iter()
+        .filter(|s| source.is_none_or(|name| s.details.source == name))
+        .collect();
+    snapshots.sort_by_key(|s| s.committed());
+    SnapshotsReport {
+        repository: place.text(),
+        snapshots: snapshots.into_iter().map(item).collect(),
     }
 }
 

@@ -6,8 +6,10 @@
 //! file that touches a damaged chunk is named.
 
 mod packs;
+mod sample;
 mod tree;
 
+pub use sample::{confidence, damaged_below};
 pub use tree::{Compared, compare_tree};
 
 use std::collections::{BTreeMap, HashSet};
@@ -15,8 +17,9 @@ use std::collections::{BTreeMap, HashSet};
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
 use drover_repo::{
-    CheckedSnapshot, ChunkError, ChunkIndex, ChunkReader, Problem, Tree, TreeError, names,
-    tree as stored,
+    CheckedSnapshot, ChunkError, ChunkIndex, ChunkReader, Problem, Tree, TreeError,
+    certificate::{Method, Sample},
+    names, tree as stored,
 };
 use drover_store::StoreError;
 use drover_types::{
@@ -93,6 +96,12 @@ pub enum Verdict {
 pub struct VerifyOutcome {
     /// What it came to.
     pub verdict: Verdict,
+    /// How it was done.
+    pub kind: Method,
+    /// Which part was read back, where not all was.
+    pub sample: Option<Sample>,
+    /// Whether packs of content were opened, where they were read back, or only hashed.
+    pub opened: bool,
     /// How it was done, in words that claim no more.
     pub method: String,
     /// Entries, files and bytes of the snapshots, chunks and packs they name.
@@ -151,6 +160,7 @@ pub fn verify(
     let mut damage = Damage::default();
     let all_are_read = options.read_data.is_some_and(|part| part >= 1.0);
     packs::presence(session, all_are_read, &mut damage, &mut unchecked)?;
+    let (mut kind, mut sample, mut opened) = (Method::Acknowledged, None, true);
     let method = match options.read_data {
         None => "acknowledged".to_owned(),
         Some(part) => {
@@ -163,6 +173,7 @@ pub fn verify(
             if !read.own.is_empty() {
                 index = index.corrected(read.own);
             }
+            (kind, sample, opened) = (read.kind, read.sample, read.opened);
             read.method
         }
     };
@@ -222,7 +233,20 @@ pub fn verify(
         (true, true) => Verdict::Verified,
     };
     let packs = session.history.packs.len() as u64;
-    Ok(VerifyOutcome { verdict, method, entries, files, bytes, chunks, packs, problems, unchecked })
+    Ok(VerifyOutcome {
+        verdict,
+        kind,
+        sample,
+        opened,
+        method,
+        entries,
+        files,
+        bytes,
+        chunks,
+        packs,
+        problems,
+        unchecked,
+    })
 }
 
 /// What is damaged.
@@ -369,13 +393,14 @@ impl Walk<'_> {
             let receipt = &self.index.packs()[pack as usize];
             let entry = &receipt.entries[frame as usize];
             let object = names::pack(&receipt.id);
-            if entry.plain_len != chunk.len {
-                failure.get_or_insert((object, "it has a chunk of another length".to_owned()));
-            } else if self.damage.packs.contains(&receipt.id) {
+            if self.damage.packs.contains(&receipt.id) {
                 let message = self.damage.objects.get(&object).cloned().unwrap_or_default();
                 failure.get_or_insert((object, message));
             } else if self.damage.chunks.contains(&(receipt.id, chunk.id)) {
                 failure.get_or_insert((object, format!("chunk {} is damaged", chunk.id)));
+            // What an index object says is a hint: the pack has the last word.
+            } else if entry.plain_len != chunk.len && !self.reader.vouches(receipt, chunk) {
+                failure.get_or_insert((object, "it has a chunk of another length".to_owned()));
             } else {
                 return Ok(());
             }

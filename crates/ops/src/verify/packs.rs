@@ -10,11 +10,15 @@ use std::{
 
 use drover_chunk::Decompressor;
 use drover_pack::{FrameReader, PackHeader, PackReceipt};
-use drover_repo::{ChunkError, ChunkIndex, ChunkReader, names};
+use drover_repo::{
+    ChunkError, ChunkIndex, ChunkReader,
+    certificate::{Method, Sample},
+    names,
+};
 use drover_store::StoreError;
 use drover_types::{Basis, ChunkId, Counter, Observer, PackClass, PackId, Total, limits, lock};
 
-use super::{Damage, Finding, VerifyOptions};
+use super::{Damage, Finding, VerifyOptions, confidence};
 use crate::{Cancel, Error, reading::ReaderSession};
 
 /// Compares the store's listing with the packs that signed snapshots list. What the listing
@@ -69,6 +73,12 @@ pub(super) fn presence(
 
 /// What reading packs back came to.
 pub(super) struct ReadBack {
+    /// How much was read.
+    pub kind: Method,
+    /// Which part, where not all was.
+    pub sample: Option<Sample>,
+    /// Whether packs of content were opened.
+    pub opened: bool,
     /// How it was done, in words.
     pub method: String,
     /// What packs say of themselves, where an index object says something else.
@@ -126,9 +136,10 @@ pub(super) fn read_back(
     if cancel.is_set() {
         return Err(Error::Interrupted);
     }
-    let mut hashed_only = 0;
+    let (mut hashed_only, mut damaged) = (0, 0);
     for (id, state) in results.into_inner().unwrap_or_default() {
         let name = names::pack(&id);
+        damaged += u64::from(!matches!(state, PackState::Whole | PackState::HashedOnly));
         match state {
             PackState::Whole => {}
             PackState::HashedOnly => hashed_only += 1,
@@ -142,22 +153,30 @@ pub(super) fn read_back(
             }
         }
     }
-    let mut method = if chosen.len() == all.len() {
-        "read back".to_owned()
-    } else {
-        let n = chosen.len().max(1) as f64;
-        let undetected = 100.0 * (1.0 - 0.01f64.powf(1.0 / n));
-        format!(
-            "read back a sample: {} of {} packs, seed {}; where all of these are whole, fewer than {undetected:.2} % of all packs are damaged, with 99 % confidence",
-            chosen.len(),
-            all.len(),
-            options.seed
-        )
+    let part = Sample { packs: chosen.len() as u64, of: all.len() as u64, seed: options.seed };
+    let sample = (part.packs < part.of).then_some(part);
+    let mut method = match &sample {
+        None => "read back".to_owned(),
+        Some(sample) => {
+            let Sample { packs, of, seed } = sample;
+            let found = match damaged {
+                // Those that were not even there are not among these.
+                0 => format!("all of them were whole: {}", confidence(sample)),
+                _ => "some of them are damaged, so others may be".to_owned(),
+            };
+            format!("read back a sample: {packs} of {of} packs, seed {seed}; {found}")
+        }
     };
     if hashed_only > 0 {
         method.push_str("; packs of content were hashed and not opened, for these keys open names and attributes only");
     }
-    Ok(ReadBack { method, own: own.into_inner().unwrap_or_default() })
+    Ok(ReadBack {
+        kind: if sample.is_some() { Method::ReadBackSample } else { Method::ReadBack },
+        sample,
+        opened: hashed_only == 0,
+        method,
+        own: own.into_inner().unwrap_or_default(),
+    })
 }
 
 /// A part of the packs: those whose keyed hash is lowest, which is as good as chance and the

@@ -7,7 +7,7 @@ use std::sync::{
 
 use crossbeam_channel::bounded;
 use drover_chunk::FileHasher;
-use drover_repo::{CheckedSnapshot, snapshot::Snapshot};
+use drover_repo::{CheckedSnapshot, certificate::Method, snapshot::Snapshot};
 use drover_source::{
     ReadError, Source, WalkEvent, WalkOptions,
     target::{is_marker, is_temporary},
@@ -106,6 +106,12 @@ pub fn compare_tree(
     };
     let outcome = VerifyOutcome {
         verdict,
+        kind: match what {
+            Compared::Target => Method::LandedAndHashed,
+            Compared::Source => Method::SourceAgainstSnapshot,
+        },
+        sample: None,
+        opened: true,
         method: match what {
             Compared::Target => "landed and hashed".into(),
             Compared::Source => "source against snapshot".into(),

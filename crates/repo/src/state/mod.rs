@@ -4,7 +4,8 @@
 //! lost or damaged: then it is set aside, never repaired, and rebuilt from the repository or, by
 //! a machine that holds a write credential alone, by sending again what the next pass finds.
 //!
-//! One folder for each repository: `state.redb` (the database, full sync), `credential` (mode
+//! Beside the key that this machine signs certificates with (`verifier`, mode 0600) there is one
+//! folder for each repository: `state.redb` (the database, full sync), `credential` (mode
 //! 0600), `location` (where the repository was used), and for each source its last manifest and the
 //! checkpoints of an unfinished pass.
 
@@ -12,6 +13,7 @@ mod database;
 mod filter;
 mod links;
 mod tape;
+mod verifier;
 
 use std::{
     fs,
@@ -27,6 +29,7 @@ pub use database::{Commit, Database, Head, Partial, SourceRecord};
 pub use filter::Filter;
 pub use links::{FileKey, LinkMap};
 pub use tape::{EndedTape, TapeReader, TapeRecord, TapeWriter};
+pub use verifier::verifier_key;
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]

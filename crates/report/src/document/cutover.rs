@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{plan::Likely, verify::Problem};
 use crate::{
-    Page, Table, Text, Tone, format,
+    CertificateItem, Page, Table, Text, Tone, format,
     page::TERMINAL_ROWS,
     plot::{Figure, Plot, Span},
 };
@@ -99,6 +99,8 @@ pub struct CutoverReport {
     pub freeze: CutoverFreeze,
     /// When the timer on the source thaws it, where one is armed.
     pub deadline: Option<Text>,
+    /// The certificate of the last verification of this run, where one was asked for.
+    pub certificate: Option<CertificateItem>,
     /// What this run did.
     pub steps: Vec<CutoverStep>,
     /// The conditions.
@@ -150,6 +152,8 @@ impl CutoverReport {
             "Thawed by itself at",
             self.deadline.as_ref().map(Text::to_string).unwrap_or_default(),
         );
+        let certificate = self.certificate.as_ref().map(|item| item.file.to_string());
+        page.fact("Certificate", certificate.unwrap_or_default());
         page.fact("Time", format::duration(self.seconds));
         page.table(self.gate_table());
         page.table(self.step_table());

@@ -1,5 +1,9 @@
 //! `drover verify`: whether what is in the cloud is what was on the server.
 
+mod evidence;
+
+pub use evidence::{CertificateItem, ProofItem, VerifySample};
+
 use serde::{Deserialize, Serialize};
 
 use super::exception::PathText;
@@ -92,6 +96,9 @@ pub struct Head {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VerifyReport {
+    /// `check-certificate`, `prove` or `check-proof`; empty where something was verified.
+    #[serde(skip_serializing_if = "Text::is_empty")]
+    pub action: Text,
     /// The repository's URL, without credentials.
     pub repository: Text,
     /// What it found.
@@ -101,6 +108,9 @@ pub struct VerifyReport {
     /// What chose the sample, where only a part was read back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// Which part was read back, where only a part was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<VerifySample>,
     /// What was compared with the snapshot, where a source or a target was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compared: Option<Text>,
@@ -116,12 +126,38 @@ pub struct VerifyReport {
     pub snapshots: Vec<CheckedSnapshot>,
     /// Every writer's newest snapshot.
     pub heads: Vec<Head>,
+    /// The certificate that was written or checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateItem>,
+    /// The proof that was made or checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofItem>,
     /// How long it took.
     pub seconds: f64,
 }
 
 impl VerifyReport {
+    /// The method in words that claim no more than was done, for a certificate: what it says of
+    /// itself, and what that means.
+    pub fn statement(&self) -> String {
+        let meaning = meaning(self.method.as_str());
+        let stop = if meaning.is_empty() { "" } else { ". " };
+        match self.verdict {
+            Verdict::Verified => format!("{}{stop}{meaning}", self.method),
+            // What the method would have meant does not hold.
+            Verdict::Failed => format!("{}. Not all is as it should be.", self.method),
+            Verdict::Incomplete => {
+                format!("{}. Not everything could be looked at.", self.method)
+            }
+        }
+    }
+
     pub(super) fn page(&self) -> Page {
+        match (self.action.as_str(), &self.certificate, &self.proof) {
+            ("check-certificate", Some(item), _) => return evidence::certificate_page(self, item),
+            ("prove" | "check-proof", _, Some(item)) => return evidence::proof_page(self, item),
+            _ => {}
+        }
         let t = &self.totals;
         let what = format!(
             "{} in {}",
@@ -156,6 +192,10 @@ impl VerifyReport {
         let exceptions: u64 = self.snapshots.iter().map(|s| s.exceptions).sum();
         page.fact("Exceptions the passes recorded", format::count(exceptions));
         page.fact("Time", format::duration(self.seconds));
+        if let Some(certificate) = &self.certificate {
+            page.fact("Certificate", certificate.file.to_string());
+            page.fact("Verifier", certificate.verifier.to_string());
+        }
         page.table(problem_table("Problems", &self.problems));
         page.table(problem_table("Not looked at", &self.unchecked));
         page.table(self.changed_table());
@@ -163,10 +203,17 @@ impl VerifyReport {
         page.table(self.heads_table());
         page.next = match self.verdict {
             Verdict::Verified => {
-                vec![
-                    "Keep this report: its heads tell a later verification what to expect."
-                        .to_owned(),
-                ]
+                let what = if self.certificate.is_some() { "certificate" } else { "report" };
+                let keep = format!(
+                    "Keep this {what}: its heads tell a later verification what to expect."
+                );
+                let check = self.certificate.as_ref().map(|certificate| {
+                    format!(
+                        "Anyone can check it: drover verify --check-certificate {} --verifier {}",
+                        certificate.file, certificate.verifier
+                    )
+                });
+                [keep].into_iter().chain(check).collect()
             }
             Verdict::Failed if self.method.as_str() == "landed and hashed" => vec![
                 "Restore the snapshot onto the target again: what differs is written again, and \
