@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use drover_ops::ReaderSession;
+use drover_report::{Problem, Text};
 use drover_types::SnapshotId;
 
 use crate::{
@@ -14,6 +15,16 @@ use crate::{
 
 /// Beyond this many problems, `drover verify` names the rest.
 const SHOWN_PROBLEMS: usize = 5;
+
+/// What is wrong with a repository, as reports have it.
+pub fn problem(found: &drover_repo::Problem) -> Problem {
+    Problem {
+        kind: Text::from(found.kind),
+        object: Some(Text::from(found.object.as_str())),
+        message: Text::from(found.message.as_str()),
+        ..Problem::default()
+    }
+}
 
 /// Which of a repository's sources is meant.
 #[derive(Debug, Args)]

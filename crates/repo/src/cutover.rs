@@ -6,24 +6,22 @@
 //! is told that its number is taken. What a step says is sealed to the meta reader, since a
 //! source's name can be a secret; who wrote it is signed, so that any machine may go on.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::Deref};
 
 use drover_crypt::{
-    seal::{self, ReaderPublic, ReaderSecret},
-    sign::{PublicKey, Signature, SigningKey},
+    seal::{ReaderPublic, ReaderSecret},
+    sign::SigningKey,
 };
-use drover_types::{
-    RepositoryId, Timestamp, WriterId,
-    codec::{DecodeError, Decoder, Encoder},
-    limits,
+use drover_types::codec::{DecodeError, Decoder, Encoder};
+
+use crate::chained::{self, Form, Stored};
+pub use crate::chained::{ChainedError as StepError, Record as Step};
+
+const FORM: Form = Form {
+    magic: *b"DRVRCUT\0",
+    context: "drover 2026-11 cutover step",
+    refusal: "not a cutover step of version 1",
 };
-
-use crate::record;
-
-const MAGIC: [u8; 8] = *b"DRVRCUT\0";
-const VERSION: u8 = 1;
-const SUITE: u8 = 1;
-const SIGN_CONTEXT: &str = "drover 2026-11 cutover step";
 /// The most facts of one step.
 const FACTS: usize = 256;
 /// The most bytes of one text.
@@ -115,23 +113,6 @@ impl State {
     }
 }
 
-/// The open part of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The repository.
-    pub repository: RepositoryId,
-    /// Who wrote it.
-    pub writer: WriterId,
-    /// Numbered from 1 without gaps, over all writers.
-    pub sequence: u64,
-    /// BLAKE3 of the step before; zeros for the first.
-    pub previous: [u8; 32],
-    /// When.
-    pub time: Timestamp,
-    /// Which generation of the meta reader's keys the sealed part is for.
-    pub epoch: u32,
-}
-
 /// The sealed part of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
@@ -149,20 +130,6 @@ pub struct Move {
     pub note: String,
     /// What those who go on have to know, by name.
     pub facts: BTreeMap<String, String>,
-}
-
-/// Why a step cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StepError {
-    /// The bytes are no step of this version.
-    #[error("not a cutover step: {0}")]
-    Layout(#[from] DecodeError),
-    /// Not signed by the writer it names.
-    #[error("the signature is not that of the writer it names")]
-    Signature,
-    /// The sealed part does not open.
-    #[error("the sealed part does not open: it was changed, or is for other keys")]
-    Sealed,
 }
 
 impl Move {
@@ -207,74 +174,30 @@ fn text(d: &mut Decoder<'_>) -> Result<String, DecodeError> {
 
 /// Encodes, seals and signs a step.
 pub fn encode(step: &Step, to: &Move, meta: &ReaderPublic, key: &SigningKey) -> Vec<u8> {
-    let mut e = Encoder::new();
-    e.raw(&MAGIC);
-    e.u8(VERSION);
-    e.u8(SUITE);
-    e.raw(step.repository.as_bytes());
-    e.raw(step.writer.as_bytes());
-    e.u64(step.sequence);
-    e.raw(&step.previous);
-    record::encode_time(step.time, &mut e);
-    e.u32(step.epoch);
-    let info = blake3::hash(e.as_bytes());
-    e.bytes(&seal::seal(meta, info.as_bytes(), &to.encode()));
-    let signature = key.sign(SIGN_CONTEXT, e.as_bytes());
-    e.raw(&signature.0);
-    e.finish()
+    chained::encode(&FORM, step, &to.encode(), meta, key)
 }
 
 /// A step as it was read, whose signature has yet to be checked.
 #[derive(Clone, Debug)]
-pub struct StoredStep {
-    /// BLAKE3 of its bytes.
-    pub hash: [u8; 32],
-    /// The open part.
-    pub open: Step,
-    bytes: Vec<u8>,
-    sealed: std::ops::Range<usize>,
-    open_len: usize,
+pub struct StoredStep(Stored);
+
+impl Deref for StoredStep {
+    type Target = Stored;
+
+    fn deref(&self) -> &Stored {
+        &self.0
+    }
 }
 
 impl StoredStep {
     /// Decodes the open part.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, StepError> {
-        let mut d = Decoder::new(&bytes);
-        if d.array::<8>()? != MAGIC || d.u8()? != VERSION || d.u8()? != SUITE {
-            return Err(DecodeError::Invalid("not a step of version 1").into());
-        }
-        let open = Step {
-            repository: RepositoryId(d.array()?),
-            writer: WriterId(d.array()?),
-            sequence: d.u64()?,
-            previous: d.array()?,
-            time: record::decode_time(&mut d)?,
-            epoch: d.u32()?,
-        };
-        let open_len = bytes.len() - d.rest().len();
-        let len = d.bytes(limits::SMALL_OBJECT)?.len();
-        let end = bytes.len() - d.rest().len();
-        d.array::<64>()?;
-        d.end()?;
-        let hash = *blake3::hash(&bytes).as_bytes();
-        Ok(Self { hash, open, sealed: end - len..end, open_len, bytes })
-    }
-
-    /// Checks that `writer`'s key signed it.
-    pub fn verify(&self, writer: &PublicKey) -> Result<(), StepError> {
-        let (message, signature) =
-            self.bytes.split_last_chunk::<64>().expect("decoding found 64 bytes at the end");
-        writer
-            .verify(SIGN_CONTEXT, message, &Signature(*signature))
-            .map_err(|_| StepError::Signature)
+        Stored::decode(&FORM, bytes).map(Self)
     }
 
     /// Opens the sealed part.
     pub fn read(&self, meta: &ReaderSecret) -> Result<Move, StepError> {
-        let info = blake3::hash(&self.bytes[..self.open_len]);
-        let plain = seal::open(meta, info.as_bytes(), &self.bytes[self.sealed.clone()])
-            .map_err(|_| StepError::Sealed)?;
-        Move::decode(&plain)
+        Move::decode(self.unseal(meta)?.as_ref())
     }
 }
 
@@ -309,7 +232,7 @@ mod tests {
         #[test]
         fn bytes_of_any_kind_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let _ = Move::decode(&bytes);
-            let mut with_magic = [&MAGIC[..], &[VERSION, SUITE]].concat();
+            let mut with_magic = [&FORM.magic[..], &[1, 1]].concat();
             with_magic.extend(bytes);
             let _ = StoredStep::decode(with_magic);
         }

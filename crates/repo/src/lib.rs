@@ -3,6 +3,7 @@
 //! evidence, certificates and proofs.
 
 pub mod certificate;
+pub mod chained;
 pub mod chunks;
 mod claim;
 pub mod cutover;

@@ -22,6 +22,7 @@ use crate::{
     error::Error,
     filter::filter,
     place::{self, Place},
+    reading,
     source::{Origin, SshArgs},
 };
 
@@ -199,16 +200,7 @@ impl MethodArgs {
             &context.cancel,
         )?;
         // What the history has against it counts here too.
-        let history: Vec<Problem> = session
-            .problems
-            .iter()
-            .map(|p| Problem {
-                kind: Text::from(p.kind),
-                object: Some(Text::from(p.object.as_str())),
-                message: Text::from(p.message.as_str()),
-                ..Problem::default()
-            })
-            .collect();
+        let history: Vec<Problem> = session.problems.iter().map(reading::problem).collect();
         let mut verified = Verified::new(&outcome);
         let report = &mut verified.report;
         if !history.is_empty() {
