@@ -24,6 +24,7 @@ mod names;
 mod plan;
 mod proxy;
 mod reader;
+mod recipes;
 mod refusals;
 mod resume;
 mod roundtrip;
