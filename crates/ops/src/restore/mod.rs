@@ -19,7 +19,7 @@ use drover_pack::FrameReader;
 use drover_repo::{CheckedSnapshot, ChunkReader, snapshot::Snapshot};
 use drover_source::{
     LocalSource,
-    target::{Losses, Marker, Target, TargetError, TargetOptions},
+    target::{Losses, Marker, SettlingMark, Target, TargetError, TargetOptions},
 };
 use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Observer, Phase, RelativePath, SnapshotId,
@@ -98,8 +98,11 @@ pub fn restore(
         return Err(Error::TargetNotEmpty(root.display().to_string()));
     }
     let trusted = known.is_some_and(Marker::content_survived);
+    let before = known.and_then(Marker::last_complete);
+    let begun = Marker::under_way(repository, snapshot.source(), snapshot.id());
+    let begun = Marker { before, ..begun };
     if let Some(target) = target.as_ref().filter(|_| !options.dry_run) {
-        target.write_marker(&Marker::under_way(repository, snapshot.source()))?;
+        target.write_marker(&begun)?;
     }
 
     let there: Option<LocalSource> = if empty { None } else { Some(LocalSource::open(root)?) };
@@ -109,6 +112,8 @@ pub fn restore(
         there: there.as_ref(),
         known: known.is_some(),
         trusted,
+        begun: &begun,
+        surplus: AtomicU64::new(0),
         options,
         observer,
         cancel,
@@ -120,15 +125,19 @@ pub fn restore(
         let Snapshot { entries, bytes, .. } = snapshot.stored.open;
         observer.total(Total { entries, bytes, basis: Basis::Snapshot });
     }
-    let mut outcome = run.run(session, snapshot, below).map_err(|error| match error {
-        Error::Stopped => Error::Interrupted,
-        error => error,
-    })?;
+    let (mut outcome, mark) =
+        run.run(session, snapshot, below).map_err(|error| match error {
+            Error::Stopped => Error::Interrupted,
+            error => error,
+        })?;
     if let Some(target) = run.target {
         observer.phase(Phase::Flushing);
         for error in target.sync()? {
             run.failed(error)?;
         }
+    }
+    if let Some(mark) = mark {
+        mark.complete(lock(&run.exceptions).len() as u64)?;
     }
     outcome.written += run.written.into_inner();
     outcome.bytes_written = run.bytes.into_inner();
@@ -146,6 +155,10 @@ struct Restore<'r> {
     known: bool,
     /// As far as it goes, sizes and times stand for content.
     trusted: bool,
+    /// The mark that it left when it began.
+    begun: &'r Marker,
+    /// How many entries stay in the target that the snapshot lacks.
+    surplus: AtomicU64,
     options: &'r RestoreOptions,
     observer: &'r dyn Observer,
     cancel: &'r Cancel,
@@ -160,7 +173,7 @@ impl Restore<'_> {
         session: &ReaderSession,
         snapshot: &CheckedSnapshot,
         below: &RelativePath,
-    ) -> Result<RestoreOutcome, Error> {
+    ) -> Result<(RestoreOutcome, Option<SettlingMark>), Error> {
         let keys = session.history.keys(snapshot);
         let landing =
             self.target.map(|target| Landing::new(self, target, keys.clone())).transpose()?;
@@ -173,18 +186,20 @@ impl Restore<'_> {
             removed: later.removals.len() as u64,
             ..RestoreOutcome::default()
         };
+        let mut mark = None;
         match self.target.zip(landing) {
             Some((target, landing)) => {
                 landing.land()?;
-                let complete = Marker::complete(session.repository.id(), snapshot.source());
-                outcome.removed = self.finish(later, &landing, target, &complete)?;
+                let removed;
+                (removed, mark) = self.finish(later, &landing, target, below)?;
+                outcome.removed = removed;
             }
             None => {
                 let others = later.symlinks.len() + later.links.len() + later.after_removals.len();
                 outcome.written += others as u64;
             }
         }
-        Ok(outcome)
+        Ok((outcome, mark))
     }
 
     /// Goes through the manifest; several threads find out what files need.

@@ -3,7 +3,7 @@
 //! Directories are made as the stream comes to them, files are given out, and everything else
 //! waits for [`Later`].
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use drover_repo::CheckedSnapshot;
 use drover_source::{
@@ -118,8 +118,13 @@ impl Restore<'_> {
                 Merged::Left(entry) => (entry, None),
                 Merged::Both(entry, found) => (entry, Some(found)),
                 Merged::Right(found) => {
-                    if self.options.delete && !found.path.is_root() {
+                    if found.path.is_root() {
+                        continue;
+                    }
+                    if self.options.delete {
                         later.removals.push(found.path);
+                    } else {
+                        self.surplus.fetch_add(1, Ordering::Relaxed);
                     }
                     continue;
                 }
