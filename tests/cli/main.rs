@@ -16,6 +16,7 @@ mod flaky;
 mod inventory;
 mod kills;
 mod lab;
+mod landing;
 mod living;
 mod names;
 mod plan;

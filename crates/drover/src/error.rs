@@ -174,6 +174,20 @@ impl Error {
         self.advice().2 == interrupt::EXIT
     }
 
+    /// Whether trying again later is of use: the store failed.
+    pub fn is_of_store(&self) -> bool {
+        match self {
+            Self::Store(_) => true,
+            Self::Ops(error) => error.is_of_store(),
+            _ => false,
+        }
+    }
+
+    /// Whether a snapshot, or what it names, is damaged or missing.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Ops(error) if error.is_damage())
+    }
+
     /// Whether the store denies access.
     pub fn is_denied(&self) -> bool {
         self.advice().0 == "denied"

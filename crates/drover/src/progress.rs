@@ -66,6 +66,8 @@ struct Events {
 /// A line between two lines of progress.
 enum Message {
     Warning(String),
+    /// What was done, where a verb goes on afterwards.
+    Done(String),
     Exception(Exception),
     Phase(Phase),
 }
@@ -120,6 +122,18 @@ impl Progress {
             events.warnings.push(message.to_owned());
             events.messages.push(Message::Warning(message.to_owned()));
         }
+    }
+
+    /// A line for people that says what was done; until the next phase nothing is under way.
+    pub fn rest(&self, done: Option<String>) {
+        let mut events = lock(&self.shared.events);
+        events.stage = None;
+        events.messages.extend(done.map(Message::Done));
+        let messages = std::mem::take(&mut events.messages);
+        drop(events);
+        let mut show = lock(&self.shared.show);
+        show.clear();
+        show.messages(messages);
     }
 
     /// All warnings so far.

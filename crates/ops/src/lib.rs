@@ -10,6 +10,7 @@ mod cancel;
 pub mod compare;
 mod error;
 pub mod estimate;
+mod follow;
 mod init;
 pub mod inspect;
 pub mod inventory;
@@ -27,6 +28,7 @@ mod verify;
 
 pub use cancel::Cancel;
 pub use error::Error;
+pub use follow::{Follow, Look, list_snapshots};
 pub use init::{NewRepository, init};
 pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};

@@ -17,7 +17,7 @@ pub mod snapshot;
 pub mod state;
 pub mod tree;
 
-pub use chunks::{ChunkError, ChunkReader};
+pub use chunks::{ChunkError, ChunkReader, KeptPacks};
 pub use claim::Claim;
 pub use fetch::PackPart;
 pub use history::{CheckedSnapshot, History, Problem};

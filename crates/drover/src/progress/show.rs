@@ -173,7 +173,12 @@ fn coarse(seconds: f64) -> f64 {
 fn words(message: &Message, mode: ProgressMode) -> Option<String> {
     match message {
         Message::Warning(text) => Some(format!("warning: {}", Text::from(text.as_str()))),
-        Message::Exception(_) | Message::Phase(_) if mode == ProgressMode::None => None,
+        Message::Exception(_) | Message::Phase(_) | Message::Done(_)
+            if mode == ProgressMode::None =>
+        {
+            None
+        }
+        Message::Done(text) => Some(Text::from(text.as_str()).to_string()),
         Message::Exception(e) => Some(format!(
             "{}: {}: {}",
             e.kind,
@@ -189,6 +194,7 @@ fn event(message: &Message) -> String {
         Message::Warning(text) => {
             json!({"event": "warning", "message": Text::from(text.as_str())})
         }
+        Message::Done(text) => json!({"event": "done", "message": Text::from(text.as_str())}),
         Message::Exception(e) => {
             let item = drover_report::ExceptionItem::from(e);
             json!({"event": "exception", "exception": item})

@@ -1,16 +1,23 @@
 //! `drover restore`: puts a snapshot, or a part of it, back on a file system.
 
-use std::{ffi::OsString, time::Instant};
+mod follow;
+
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, ValueEnum};
-use drover_ops::{RestoreOptions, RestoreOutcome};
+use drover_ops::{ReaderSession, RestoreOptions, RestoreOutcome};
 use drover_plan::Location;
 use drover_report::{ExceptionItem, RestoreBytes, RestoreEntries, RestoreReport, Text, format};
 use drover_source::target::{Owners, TargetOptions};
+use drover_types::SnapshotId;
 
 use crate::{
     context::Context,
     error::Error,
+    interrupt::Bell,
     output::{self, Answer},
     place::{self, RepositoryArgs, SnapshotPath},
     reading::{self, SourceArg},
@@ -25,7 +32,10 @@ Examples:
     drover restore --repo /mnt/backup 5f3a91:studies/2019 /tmp/2019
 
   Bring an earlier restore up to date, removing what is gone:
-    drover restore plan.toml latest /srv/restored --delete";
+    drover restore plan.toml latest /srv/restored --delete
+
+  Keep a directory up to date with each pass, until it is stopped:
+    drover restore plan.toml latest /srv/landing --follow --poll 30s";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,6 +57,13 @@ pub struct RestoreArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Bring the target up to date with each new snapshot, deletions included, until SIGINT or
+    /// SIGTERM; SIGUSR1 looks at once
+    #[arg(long, conflicts_with = "dry_run")]
+    follow: bool,
+    /// How often to look for a new snapshot: a number with s, m or h
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = interval, requires = "follow")]
+    poll: Duration,
     /// Whom the files shall belong to [default: keep for root, else ignore]
     #[arg(long, value_name = "WHO")]
     owners: Option<OwnersArg>,
@@ -71,6 +88,7 @@ enum OwnersArg {
 impl RestoreArgs {
     pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
+        let bell = self.follow.then(Bell::install).transpose().map_err(Error::Signals)?;
         let place = self.repository.place(&mut self.positionals)?;
         let (wanted, target) = match self.positionals.as_slice() {
             [wanted, target] => (wanted.clone(), place::directory(target, "TARGET")?),
@@ -88,11 +106,14 @@ impl RestoreArgs {
             }
         };
         place.refuse_around(&target, "the target")?;
-        if self.delete {
+        if self.delete || self.follow {
             place.refuse_within(&target, "the target", false)?;
         }
         let wanted = SnapshotPath::parse(&wanted)?;
         let mut session = reading::open(&place, context)?;
+        if let Some(bell) = bell {
+            return self.followed(&place, &wanted, &target, session, &bell, context);
+        }
         let found = session.find(&wanted.snapshot, self.source.source.as_deref())?;
         let (snapshot, details) = (found.id(), found.details.clone());
         let time = format::time(found.stored.open.time);
@@ -107,13 +128,7 @@ impl RestoreArgs {
         )
         .map_err(|error| place.explain(error));
         if !self.dry_run {
-            let subject = format!("{}, snapshot {snapshot}", details.source);
-            let recorded = outcome.as_ref().map_or_else(Error::outcome, |outcome| {
-                let RestoreOutcome { written, unchanged, removed, exceptions, .. } = outcome;
-                let exceptions = exceptions.len();
-                format!("{written} entries written, {unchanged} there already, {removed} removed, {exceptions} exceptions")
-            });
-            context.record(&session.repository, "restore", &subject, &recorded);
+            record(context, &session, &details.source, snapshot, &outcome);
         }
         let outcome = outcome?;
         let received = session.objects().usage().bytes_received;
@@ -149,7 +164,41 @@ impl RestoreArgs {
             overwrite: self.overwrite,
             dry_run: self.dry_run,
             target,
+            keep_packs: false,
         }
+    }
+}
+
+/// Records in the audit log what came of a restore.
+fn record(
+    context: &Context,
+    session: &ReaderSession,
+    source: &str,
+    snapshot: SnapshotId,
+    outcome: &Result<RestoreOutcome, Error>,
+) {
+    let recorded = outcome.as_ref().map_or_else(Error::outcome, |outcome| {
+        let RestoreOutcome { written, unchanged, removed, exceptions, .. } = outcome;
+        let exceptions = exceptions.len();
+        format!("{written} entries written, {unchanged} there already, {removed} removed, {exceptions} exceptions")
+    });
+    let subject = format!("{source}, snapshot {snapshot}");
+    context.record(&session.repository, "restore", &subject, &recorded);
+}
+
+/// A number with `s`, `m` or `h`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let unit = text.chars().last().unwrap_or_default();
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => 0,
+    };
+    let number = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
+    match number.map(|number| u64::from(number) * seconds) {
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it is a number with s, m or h, such as 30s, from a second to a day".to_owned()),
     }
 }
 
@@ -164,5 +213,19 @@ pub fn item(outcome: &RestoreOutcome, received: u64) -> RestoreReport {
         bytes: RestoreBytes { written: outcome.bytes_written, received },
         exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
         ..RestoreReport::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_a_number_with_a_unit() {
+        let seconds = |text: &str| interval(text).map(|interval| interval.as_secs());
+        assert_eq!((seconds("30s"), seconds("5m"), seconds("2h")), (Ok(30), Ok(300), Ok(7200)));
+        for bad in ["", "s", "0s", "30", "1d", "-1s", "1.5s", "25h", "\u{b5}"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
     }
 }

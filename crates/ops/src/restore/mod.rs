@@ -8,15 +8,16 @@
 use std::{
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use crossbeam_channel::bounded;
 use drover_chunk::Decompressor;
+use drover_crypt::domain::DomainKeys;
 use drover_pack::FrameReader;
-use drover_repo::{CheckedSnapshot, ChunkReader, snapshot::Snapshot};
+use drover_repo::{CheckedSnapshot, ChunkReader, manifest::ManifestRoot, snapshot::Snapshot};
 use drover_source::{
     LocalSource,
     target::{Losses, Marker, SettlingMark, Target, TargetError, TargetOptions},
@@ -49,6 +50,8 @@ pub struct RestoreOptions {
     pub dry_run: bool,
     /// What may be put back.
     pub target: TargetOptions,
+    /// Keep the packs of metadata that were read in memory: at most 96 MiB, for the next landing.
+    pub keep_packs: bool,
 }
 
 /// What a restore did.
@@ -76,11 +79,25 @@ pub fn restore(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<RestoreOutcome, Error> {
-    let cancel = &cancel.nested();
     let index = session.load_index()?;
-    let session: &ReaderSession = session;
-    let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
+    restore_by(session, &reader, snapshot, below, root, options, observer, cancel)
+}
+
+/// The same by a reader that may have read before, and may read again.
+#[allow(clippy::too_many_arguments, reason = "what a restore takes, and its reader")]
+pub(crate) fn restore_by(
+    session: &ReaderSession,
+    reader: &ChunkReader<'_>,
+    snapshot: SnapshotId,
+    below: &RelativePath,
+    root: &Path,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RestoreOutcome, Error> {
+    let cancel = &cancel.nested();
+    let snapshot = session.snapshot(snapshot)?;
     observer.phase(Phase::Restoring);
 
     let exists = root.exists();
@@ -107,12 +124,13 @@ pub fn restore(
 
     let there: Option<LocalSource> = if empty { None } else { Some(LocalSource::open(root)?) };
     let run = Restore {
-        reader: &reader,
+        reader,
         target: target.as_ref().filter(|_| !options.dry_run),
         there: there.as_ref(),
         known: known.is_some(),
         trusted,
         begun: &begun,
+        earlier: earlier(session, known, below),
         surplus: AtomicU64::new(0),
         options,
         observer,
@@ -125,11 +143,10 @@ pub fn restore(
         let Snapshot { entries, bytes, .. } = snapshot.stored.open;
         observer.total(Total { entries, bytes, basis: Basis::Snapshot });
     }
-    let (mut outcome, mark) =
-        run.run(session, snapshot, below).map_err(|error| match error {
-            Error::Stopped => Error::Interrupted,
-            error => error,
-        })?;
+    let (mut outcome, mark) = run.run(session, snapshot, below).map_err(|error| match error {
+        Error::Stopped => Error::Interrupted,
+        error => error,
+    })?;
     if let Some(target) = run.target {
         observer.phase(Phase::Flushing);
         for error in target.sync()? {
@@ -146,6 +163,20 @@ pub fn restore(
     Ok(outcome)
 }
 
+/// The manifests of the snapshots that `marker` names, where the whole of one lands.
+fn earlier(
+    session: &ReaderSession,
+    marker: Option<&Marker>,
+    below: &RelativePath,
+) -> Vec<(Arc<DomainKeys>, ManifestRoot)> {
+    let ids = marker.into_iter().filter(|_| below.is_root()).flat_map(Marker::snapshots);
+    let known = ids.filter_map(|id| session.snapshot(id).ok());
+    let manifest = |snapshot: &CheckedSnapshot| {
+        (session.history.keys(snapshot).clone(), snapshot.details.manifest)
+    };
+    known.map(manifest).collect()
+}
+
 struct Restore<'r> {
     reader: &'r ChunkReader<'r>,
     /// `None` in a dry run.
@@ -157,6 +188,8 @@ struct Restore<'r> {
     trusted: bool,
     /// The mark that it left when it began.
     begun: &'r Marker,
+    /// The manifests that what is in the target can be of.
+    earlier: Vec<(Arc<DomainKeys>, ManifestRoot)>,
     /// How many entries stay in the target that the snapshot lacks.
     surplus: AtomicU64,
     options: &'r RestoreOptions,
@@ -179,7 +212,9 @@ impl Restore<'_> {
             self.target.map(|target| Landing::new(self, target, keys.clone())).transpose()?;
         let mut later = Later::new(self.target, keys)?;
         self.plan_all(session, snapshot, below, landing.as_ref(), &mut later)?;
-        self.reader.forget_packs();
+        if !self.options.keep_packs {
+            self.reader.forget_packs();
+        }
         let mut outcome = RestoreOutcome {
             written: later.written,
             unchanged: later.unchanged,

@@ -9,7 +9,8 @@ use std::{
 };
 
 use drover_types::{
-    Attributes, Content, Evidence, Extents, FileHash, RepositoryId, SnapshotId, SourceId, Timestamp, Xattr,
+    Attributes, Content, Evidence, Extents, FileHash, RepositoryId, SnapshotId, SourceId,
+    Timestamp, Xattr,
 };
 use tempfile::TempDir;
 
