@@ -35,7 +35,7 @@ impl Follower {
         let target = target.to_str().unwrap();
         let arguments =
             ["restore", "--repo", &lab.repository, "latest", target, "--follow", "--json"];
-        let mut child = lab.start(&[&arguments, more].concat());
+        let mut child = lab.start(&[&arguments[..], more].concat());
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (send, lines) = channel();
         std::thread::spawn(move || {
@@ -71,7 +71,7 @@ impl Follower {
         self.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
         self.said.extend(self.lines.iter());
-        Answer::of(code, stdout, self.said.join("\n"))
+        Answer::of(code, stdout, self.said.join("\n").into_bytes())
     }
 
     fn stop(self) -> Answer {
@@ -234,7 +234,7 @@ fn a_manifest_that_cannot_be_read_leaves_the_target_as_it_was() {
     let kept: Vec<_> = new
         .iter()
         .map(|(name, _)| {
-            let path = Path::new(&lab.repository).join(name);
+            let path = Path::new(&lab.repository).join("packs").join(&name[..2]).join(name);
             let bytes = fs::read(&path).unwrap();
             fs::write(&path, vec![0; bytes.len()]).unwrap();
             (path, bytes)

@@ -89,6 +89,9 @@ pub enum Error {
     /// A target that is not empty and not known.
     #[error("the target {0} is not empty, and is no earlier restore of this source")]
     TargetNotEmpty(String),
+    /// Chunks that open, and do not make up the file that the manifest names.
+    #[error("what its chunks hold is not what its hash says")]
+    Content,
     /// The history that was read is not the one expected.
     #[error("{0}")]
     History(String),

@@ -219,6 +219,8 @@ impl Error {
 
     /// Whether a snapshot, or what it names, is damaged or missing.
     pub fn is_damage(&self) -> bool {
-        !self.is_of_store() && matches!(self, Self::Chunk(_) | Self::Tree(_) | Self::Decode { .. })
+        let damage =
+            matches!(self, Self::Chunk(_) | Self::Tree(_) | Self::Decode { .. } | Self::Content);
+        damage && !self.is_of_store()
     }
 }

@@ -6,6 +6,7 @@
 //! [`Cancel`].
 
 pub mod audit;
+mod bucket;
 mod cancel;
 pub mod compare;
 mod error;
@@ -16,6 +17,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod keys;
 pub mod merge;
+mod owners;
 mod pipeline;
 pub mod probe;
 mod reading;
@@ -26,17 +28,21 @@ pub mod session;
 pub mod sync;
 mod verify;
 
+pub use bucket::{land_in_bucket, verify_bucket};
 pub use cancel::Cancel;
 pub use error::Error;
 pub use follow::{Follow, Look, list_snapshots};
 pub use init::{NewRepository, init};
+pub use owners::OwnerMap;
 pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use session::WriterSession;
 pub use sync::{
     EntryCounts, Exclusions, Fidelity, LastPass, Preview, SyncOptions, SyncOutcome, preview, sync,
 };
-pub use verify::{Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, verify};
+pub use verify::{
+    Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_mapped, compare_tree, verify,
+};
 
 /// Name and version, as snapshots and records of the audit log hold them.
 pub const PROGRAM: &str = concat!("drover ", env!("CARGO_PKG_VERSION"));

@@ -1,5 +1,6 @@
 //! `drover restore`: puts a snapshot, or a part of it, back on a file system.
 
+mod bucket;
 mod follow;
 
 use std::{
@@ -19,7 +20,8 @@ use crate::{
     error::Error,
     interrupt::Bell,
     output::{self, Answer},
-    place::{self, RepositoryArgs, SnapshotPath},
+    owners::OwnerArgs,
+    place::{self, Place, RepositoryArgs, SnapshotPath},
     reading::{self, SourceArg},
 };
 
@@ -33,6 +35,9 @@ Examples:
 
   Bring an earlier restore up to date, removing what is gone:
     drover restore plan.toml latest /srv/restored --delete
+
+  As plain objects in a bucket:
+    drover restore plan.toml latest s3://clinic-files/server1 --delete
 
   Keep a directory up to date with each pass, until it is stopped:
     drover restore plan.toml latest /srv/landing --follow --poll 30s";
@@ -48,6 +53,8 @@ pub struct RestoreArgs {
     repository: RepositoryArgs,
     #[command(flatten)]
     source: SourceArg,
+    #[command(flatten)]
+    owner_map: OwnerArgs,
     /// Remove from the target what the snapshot lacks
     #[arg(long)]
     delete: bool,
@@ -91,18 +98,26 @@ impl RestoreArgs {
         let bell = self.follow.then(Bell::install).transpose().map_err(Error::Signals)?;
         let place = self.repository.place(&mut self.positionals)?;
         let (wanted, target) = match self.positionals.as_slice() {
-            [wanted, target] => (wanted.clone(), place::directory(target, "TARGET")?),
+            [wanted, target] => (wanted.clone(), place::location(target, "TARGET")?),
             rest => {
                 let planned = place.plan.as_ref().and_then(|plan| plan.target.as_ref());
                 let wanted = rest.first().cloned().unwrap_or_else(|| "latest".into());
                 match (planned.map(|target| &target.url), rest.len()) {
-                    (Some(Location::Directory(target)), 0 | 1) => (wanted, target.clone()),
+                    (Some(target), 0 | 1) => (wanted, target.clone()),
                     _ => {
                         let message =
                             "what is to be restored, and where to? SNAPSHOT[:PATH] TARGET";
                         return Err(Error::Usage(message.to_owned()));
                     }
                 }
+            }
+        };
+        let target = match target {
+            Location::Directory(target) => target,
+            Location::Cloud(url) => return self.into_bucket(&place, &wanted, &url, context),
+            Location::Sftp(_) => {
+                let message = "TARGET must be a directory of this machine, or a bucket";
+                return Err(Error::Usage(message.to_owned()));
             }
         };
         place.refuse_around(&target, "the target")?;
@@ -122,7 +137,7 @@ impl RestoreArgs {
             snapshot,
             &wanted.path,
             &target,
-            &self.options(),
+            &self.options(&place)?,
             &context.progress,
             &context.cancel,
         )
@@ -148,8 +163,13 @@ impl RestoreArgs {
         Ok(Answer::with_exceptions(report, exceptions))
     }
 
-    fn options(&self) -> RestoreOptions {
+    fn options(&self, place: &Place) -> Result<RestoreOptions, Error> {
         let mut target = TargetOptions::default();
+        let owners = self.owner_map.map(place.plan.as_ref())?;
+        if !owners.is_empty() && target.owners == Owners::Ignore {
+            // Whoever says whom things shall belong to wants them to.
+            target.owners = Owners::Keep;
+        }
         if let Some(owners) = self.owners {
             target.owners = match owners {
                 OwnersArg::Keep => Owners::Keep,
@@ -159,13 +179,14 @@ impl RestoreArgs {
         }
         target.setuid |= self.setuid;
         target.devices |= self.devices;
-        RestoreOptions {
+        Ok(RestoreOptions {
             delete: self.delete,
             overwrite: self.overwrite,
             dry_run: self.dry_run,
             target,
+            owners,
             keep_packs: false,
-        }
+        })
     }
 }
 
@@ -210,7 +231,7 @@ pub fn item(outcome: &RestoreOutcome, received: u64) -> RestoreReport {
             unchanged: outcome.unchanged,
             removed: outcome.removed,
         },
-        bytes: RestoreBytes { written: outcome.bytes_written, received },
+        bytes: RestoreBytes { written: outcome.bytes_written, received, sent: None },
         exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
         ..RestoreReport::default()
     }

@@ -3,9 +3,9 @@
 use std::{ffi::OsString, fs, path::Path, sync::Arc, time::Instant};
 
 use clap::Args;
-use drover_ops::{Compared, Finding, ReaderSession, VerifyOptions, VerifyOutcome};
+use drover_ops::{Compared, Finding, OwnerMap, ReaderSession, VerifyOptions, VerifyOutcome};
 use drover_plan::Location;
-use drover_repo::{CheckedSnapshot, names};
+use drover_repo::{CheckedSnapshot, names, objects::Objects};
 use drover_report::{
     Body, ChangedItem, CheckedSnapshot as SnapshotLine, Document, Failure, Head, PathText, Problem,
     Text, Verdict, VerifyReport, VerifyTotals, format,
@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     filter::filter,
     output::{self, Answer},
+    owners::OwnerArgs,
     place::{self, Place, RepositoryArgs},
     reading,
     source::{Origin, SshArgs},
@@ -34,6 +35,7 @@ Examples:
 
   A restore, or the server itself, against the newest snapshot:
     drover verify --repo s3://clinic-archive/server1 --target /srv/restored
+    drover verify plan.toml --target s3://clinic-files/server1
     drover verify plan.toml --source pacs
 
   Nothing was taken back since an earlier verification:
@@ -64,7 +66,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "URL | NAME")]
     source: Option<OsString>,
     /// Compare with a restore
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR | URL")]
     target: Option<OsString>,
     /// Only this snapshot [default: all; with --source or --target that source's newest]
     #[arg(long, value_name = "ID")]
@@ -72,6 +74,8 @@ pub struct VerifyArgs {
     /// A snapshot that must still be there: WRITER/SEQUENCE-ID, or an earlier verification's JSON
     #[arg(long, value_name = "HEAD | FILE")]
     expect_head: Vec<OsString>,
+    #[command(flatten)]
+    owner_map: OwnerArgs,
     #[command(flatten)]
     ssh: SshArgs,
 }
@@ -123,13 +127,26 @@ impl VerifyArgs {
         match (&self.target, &self.source) {
             (None, None) => self.stored(session, expected_heads, context),
             (Some(target), source) => {
-                let origin = Origin::Directory(place::directory(target, "--target")?);
+                let location = place::location(target, "--target")?;
                 let source = source.as_ref().map(|text| selector(place, text)).transpose()?;
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
                 let (source, all) = (source.as_deref(), drover_plan::Filter::default());
-                self.compared(session, &origin, source, &all, Compared::Target, context)
+                let origin = match location {
+                    Location::Directory(target) => Origin::Directory(target),
+                    Location::Cloud(url) => {
+                        let bucket = place.bucket(&url)?;
+                        return self.bucket(session, &bucket, source, context);
+                    }
+                    Location::Sftp(_) => {
+                        let message = "--target must be a directory of this machine, or a bucket";
+                        return Err(Error::Usage(message.to_owned()));
+                    }
+                };
+                let owners = self.owner_map.map(place.plan.as_ref())?;
+                let tree = (&origin, &all, &owners);
+                self.compared(session, tree, source, Compared::Target, context)
             }
             (None, Some(text)) => {
                 let plan = place.plan.as_ref().zip(text.to_str());
@@ -144,7 +161,8 @@ impl VerifyArgs {
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                self.compared(session, &origin, Some(&source), &rules, Compared::Source, context)
+                let tree = (&origin, &rules, &OwnerMap::default());
+                self.compared(session, tree, Some(&source), Compared::Source, context)
             }
         }
     }
@@ -181,13 +199,28 @@ impl VerifyArgs {
         Ok(report)
     }
 
-    /// Compares a tree with a snapshot.
+    /// Compares the objects of a bucket with a snapshot.
+    fn bucket(
+        &self,
+        session: &mut ReaderSession,
+        bucket: &Objects,
+        source: Option<&str>,
+        context: &Context,
+    ) -> Result<VerifyReport, Error> {
+        let found = session.find(self.snapshot.as_deref().unwrap_or("latest"), source)?;
+        let (snapshot, lines) = (found.id(), vec![line(found)]);
+        let (progress, cancel) = (&context.progress, &context.cancel);
+        let outcome = drover_ops::verify_bucket(session, snapshot, bucket, progress, cancel)?;
+        let compared = Text::from(bucket.store().url().to_string());
+        Ok(with_history(session, item(&outcome), compared, lines))
+    }
+
+    /// Compares a tree, as rules and owners have it, with a snapshot.
     fn compared(
         &self,
         session: &mut ReaderSession,
-        origin: &Origin,
+        (origin, rules, owners): (&Origin, &drover_plan::Filter, &OwnerMap),
         source: Option<&str>,
-        rules: &drover_plan::Filter,
         what: Compared,
         context: &Context,
     ) -> Result<VerifyReport, Error> {
@@ -195,33 +228,18 @@ impl VerifyArgs {
         let found = session.find(wanted, source)?;
         let (snapshot, lines) = (found.id(), vec![line(found)]);
         let tree = Filtered::new(origin.open(context)?, Arc::new(filter(rules)?));
-        let (outcome, changed) = drover_ops::compare_tree(
+        let (outcome, changed) = drover_ops::compare_mapped(
             session,
             snapshot,
             &tree,
             what,
+            owners,
             &context.progress,
             &context.cancel,
         )?;
-        // What the history has against it counts here too.
-        let history: Vec<Problem> = session
-            .problems
-            .iter()
-            .map(|p| Problem {
-                kind: Text::from(p.kind),
-                object: Some(Text::from(p.object.as_str())),
-                message: Text::from(p.message.as_str()),
-                ..Problem::default()
-            })
-            .collect();
-        let mut report = item(&outcome);
-        if !history.is_empty() {
-            report.verdict = Verdict::Failed;
-            report.problems.extend(history);
-        }
-        report.compared = Some(Text::from(origin.to_string()));
+        let compared = Text::from(origin.to_string());
+        let mut report = with_history(session, item(&outcome), compared, lines);
         report.changed_since = changed.iter().map(changed_item).collect();
-        report.snapshots = lines;
         Ok(report)
     }
 
@@ -236,6 +254,28 @@ impl VerifyArgs {
         }
         Ok(heads)
     }
+}
+
+/// A comparison, and what the history has against the snapshot, which counts here too.
+fn with_history(
+    session: &ReaderSession,
+    mut report: VerifyReport,
+    compared: Text,
+    lines: Vec<SnapshotLine>,
+) -> VerifyReport {
+    let history = session.problems.iter().map(|p| Problem {
+        kind: Text::from(p.kind),
+        object: Some(Text::from(p.object.as_str())),
+        message: Text::from(p.message.as_str()),
+        ..Problem::default()
+    });
+    if !session.problems.is_empty() {
+        report.verdict = Verdict::Failed;
+        report.problems.extend(history);
+    }
+    report.compared = Some(compared);
+    report.snapshots = lines;
+    report
 }
 
 const DIFFERENCE: &str = "Read the list of problems, and what is to be done below it.";

@@ -27,7 +27,7 @@ use drover_types::{
     Total, lock,
 };
 
-use crate::{Cancel, Error, reading::ReaderSession};
+use crate::{Cancel, Error, OwnerMap, reading::ReaderSession};
 
 mod finish;
 mod land;
@@ -50,6 +50,8 @@ pub struct RestoreOptions {
     pub dry_run: bool,
     /// What may be put back.
     pub target: TargetOptions,
+    /// Who owns what here instead.
+    pub owners: OwnerMap,
     /// Keep the packs of metadata that were read in memory: at most 96 MiB, for the next landing.
     pub keep_packs: bool,
 }

@@ -62,7 +62,7 @@ impl Restore<'_> {
         let prefix = if alone { below.parent().unwrap_or_default() } else { below.clone() };
         let mut renamed: HashMap<RelativePath, RelativePath> = HashMap::new();
         let moved = entries.map(|entry| -> Result<Entry, Error> {
-            let mut entry = entry?;
+            let mut entry = self.options.owners.mapped(entry?);
             let path = entry.path.strip_prefix(&prefix).ok_or(Error::Stopped)?;
             if let Some(first) = entry.hard_link.take() {
                 entry.hard_link = match first.strip_prefix(&prefix) {

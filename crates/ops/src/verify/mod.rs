@@ -8,7 +8,7 @@
 mod packs;
 mod tree;
 
-pub use tree::{Compared, compare_tree};
+pub use tree::{Compared, compare_mapped, compare_tree};
 
 use std::collections::{BTreeMap, HashSet};
 

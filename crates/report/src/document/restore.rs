@@ -28,6 +28,9 @@ pub struct RestoreBytes {
     pub written: u64,
     /// Received from the store.
     pub received: u64,
+    /// Sent to a bucket as objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
 }
 
 /// One landing of a restore that follows its source.
@@ -165,6 +168,9 @@ impl RestoreReport {
         page.fact("Repository", self.repository.to_string());
         page.fact("Written", format::bytes_exact(self.bytes.written));
         page.fact("Received", format::bytes_exact(self.bytes.received));
+        if let Some(sent) = self.bytes.sent {
+            page.fact("Sent", format::bytes_exact(sent));
+        }
         page.fact("Time", format::duration(self.seconds));
         if let Some(following) = &self.following {
             page.fact("Landings", format::count(following.landings));

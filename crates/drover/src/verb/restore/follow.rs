@@ -52,7 +52,7 @@ impl RestoreArgs {
         let secret = context.secret()?;
         let source = session.find("latest", self.source.source.as_deref())?.details.source.clone();
         let below = wanted.path.clone();
-        let mut follow = Follow::new(&session, &source, below, target, self.options())?;
+        let mut follow = Follow::new(&session, &source, below, target, self.options(place)?)?;
         let mut report = RestoreReport {
             repository: place.text(),
             path: Text::from_bytes(wanted.path.as_bytes()),
@@ -158,7 +158,7 @@ impl RestoreArgs {
         report.entries.written += done.entries.written;
         report.entries.unchanged += done.entries.unchanged;
         report.entries.removed += done.entries.removed;
-        let RestoreBytes { written, received } = done.bytes;
+        let RestoreBytes { written, received, .. } = done.bytes;
         report.bytes.written += written;
         report.bytes.received += received;
         report.exceptions = done.exceptions;
