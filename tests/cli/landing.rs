@@ -14,9 +14,13 @@ use nix::{
     unistd::Pid,
 };
 
+use serde_json::Value;
+
 use crate::{
     compare::assert_same,
     lab::{Answer, Lab, number},
+    services::{Service, s3_service, services},
+    trace::run_up_to,
     tree,
 };
 
@@ -325,4 +329,234 @@ fn of_a_large_file_what_changed_is_fetched() {
         let received = number(&ended, &format!("/landings/{landing}/bytes/received"));
         assert!(received < 12 * MIB as u64, "landing {landing} received {received} bytes");
     }
+}
+
+/// The lines of a side manifest, which a bucket has beside its objects.
+fn lines(service: &Service, bucket: &str) -> Vec<Value> {
+    let text = service.object(&format!("{bucket}/.drover/manifest.jsonl")).unwrap();
+    text.split(|&b| b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect()
+}
+
+fn restore(lab: &Lab, bucket: &str, more: &[&str]) -> Value {
+    lab.verb("restore", &[&["latest", bucket], more].concat()).expect(0).json()
+}
+
+fn verify(lab: &Lab, bucket: &str, code: i32) -> Value {
+    lab.verb("verify", &["--target", bucket]).expect(code).json()
+}
+
+/// Names of which stores or programs could make something else.
+const AWKWARD: &[(&[u8], &str)] = &[
+    (b"100%", "100%25"),
+    (b"a\\b", "a%5Cb"),
+    (b"dots./x", "dots%2E/x"),
+    (b"new\nline", "new%0Aline"),
+    (b"not utf-8 \xff", "not utf-8 %FF"),
+    (b"question?#mark&+ =", "question?#mark&+ ="),
+    ("M\u{fc}ller \u{1f600}".as_bytes(), "M\u{fc}ller \u{1f600}"),
+    (b".drover/mine", "%2Edrover/mine"),
+];
+
+fn what_is_there(service: &Service, bucket: &str, source: &Path, id: &str) {
+    for (_, key) in AWKWARD {
+        assert_eq!(service.object(&format!("{bucket}/{key}")).unwrap(), b"awkward", "{key}");
+    }
+    assert_eq!(
+        service.object(&format!("{bucket}/large")).unwrap(),
+        fs::read(source.join("large")).unwrap()
+    );
+    let noted = lines(service, bucket);
+    // The root has a line too.
+    assert_eq!(noted.len() as u64, tree::count(source) + 1);
+    let line = |noted: &[Value], path: &str| {
+        noted.iter().find(|l| l["path"]["text"] == path).unwrap().clone()
+    };
+    assert_eq!(line(&noted, "link")["target"]["text"], "studies/1");
+    assert_eq!(line(&noted, "studies/first name of none")["link"]["text"], "studies/1");
+    assert_eq!(line(&noted, "not utf-8 \\xff")["key"], "not utf-8 %FF");
+    let state: Value =
+        serde_json::from_slice(&service.object(&format!("{bucket}/.drover/landing.json")).unwrap())
+            .unwrap();
+    assert_eq!(
+        (&state["snapshot"], &state["complete"], &state["whole"]),
+        (&Value::from(id), &Value::from(true), &Value::from(true))
+    );
+}
+
+fn objects(service: &Service) {
+    use std::os::unix::{ffi::OsStrExt, fs::symlink};
+    let lab = service.lab();
+    lab.verb("init", &[""; 0]).expect(0);
+    let source = lab.path("source");
+    let bucket = format!("{}-objects", lab.repository);
+    fs::create_dir_all(source.join("studies/2019")).unwrap();
+    for number in 0..300u64 {
+        fs::write(source.join(format!("studies/{number}")), tree::noise(number, 2000)).unwrap();
+    }
+    for (path, _) in AWKWARD {
+        let path = source.join(std::ffi::OsStr::from_bytes(path));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "awkward").unwrap();
+    }
+    fs::write(source.join("empty"), "").unwrap();
+    // In parts, with a hole that parts begin in.
+    let mut large = File::create(source.join("large")).unwrap();
+    large.write_all(&tree::noise(77, 9 << 20)).unwrap();
+    large.seek(SeekFrom::Start(35 << 20)).unwrap();
+    large.write_all(&tree::noise(78, 3 << 20)).unwrap();
+    drop(large);
+    symlink("studies/1", source.join("link")).unwrap();
+    fs::hard_link(source.join("studies/1"), source.join("studies/first name of none")).unwrap();
+    let (id, _) = pass(&lab, &source);
+
+    let first = restore(&lab, &bucket, &[]);
+    let entries = tree::count(&source);
+    assert_eq!(number(&first, "/entries/written"), entries, "{first}");
+    if service.can_be_asked() {
+        what_is_there(service, &bucket, &source, &id);
+    }
+    let verified = verify(&lab, &bucket, 0);
+    assert_eq!(verified["method"], "landed and hashed");
+    assert_eq!(number(&verified, "/totals/bytes"), number(&first, "/bytes/written"), "{verified}");
+
+    // Nothing new: nothing is sent but the notes.
+    let again = restore(&lab, &bucket, &["--delete"]);
+    assert_eq!(number(&again, "/entries/unchanged"), entries, "{again}");
+    assert_eq!(number(&again, "/bytes/written"), 0);
+    assert!(number(&again, "/bytes/sent") < 512 << 10, "{again}");
+
+    // One of each change; what somebody took from the bucket comes back.
+    fs::write(source.join("studies/7"), "changed").unwrap();
+    fs::remove_file(source.join("studies/8")).unwrap();
+    fs::rename(source.join("studies/9"), source.join("studies/2019/9")).unwrap();
+    if service.can_be_asked() {
+        service.delete(&format!("{bucket}/studies/10"));
+    }
+    pass(&lab, &source);
+    let kept = restore(&lab, &bucket, &[]);
+    assert_eq!(number(&kept, "/entries/removed"), 0, "{kept}");
+    let extra = verify(&lab, &bucket, 4);
+    assert!(extra["problems"].as_array().unwrap().iter().all(|p| p["kind"] == "extra"), "{extra}");
+    let dry = restore(&lab, &bucket, &["--delete", "--dry-run"]);
+    assert_eq!(dry["dry_run"], true);
+    let deleted = restore(&lab, &bucket, &["--delete"]);
+    assert_eq!(number(&deleted, "/entries/removed"), 2, "{deleted}");
+    assert_eq!(number(&deleted, "/bytes/written"), 0, "{deleted}");
+    verify(&lab, &bucket, 0);
+    if !service.can_be_asked() {
+        return;
+    }
+    assert!(service.object(&format!("{bucket}/studies/8")).is_none());
+    assert!(service.object(&format!("{bucket}/studies/10")).is_some());
+
+    // Other content of the same length, and a note that was changed, are found.
+    service.put(&format!("{bucket}/studies/7"), b"Changed");
+    let damaged = verify(&lab, &bucket, 4);
+    assert_eq!(damaged["problems"][0]["path"], "studies/7", "{damaged}");
+}
+
+#[test]
+fn objects_in_a_bucket() {
+    services().iter().for_each(objects);
+}
+
+#[test]
+fn what_a_bucket_refuses() {
+    let Some(service) = s3_service() else { return };
+    let lab = service.lab();
+    lab.verb("init", &[""; 0]).expect(0);
+    let source = lab.path("source");
+    let deep = source.join("a".repeat(250)).join("b".repeat(250)).join("c".repeat(250));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("d".repeat(250)), "too long").unwrap();
+    fs::write(deep.join("d".repeat(100)), "fits").unwrap();
+    pass(&lab, &source);
+    let bucket = format!("{}-objects", lab.repository);
+    let inside = format!("{}/inside", lab.repository);
+    lab.verb("restore", &["latest", &inside]).refused(2, "nested", "the target lies within");
+    lab.verb("restore", &["latest:a", &bucket]).refused(2, "command-line", "whole snapshots");
+    service.put(&format!("{bucket}/somebody's"), b"object");
+    lab.verb("restore", &["latest", &bucket, "--delete"]).refused(1, "target-not-empty", &bucket);
+    let landed = lab.verb("restore", &["latest", &bucket, "--overwrite"]).expect(3).json();
+    let exceptions = landed["exceptions"].as_array().unwrap();
+    assert_eq!((exceptions.len(), &exceptions[0]["kind"]), (1, &"unsupported".into()), "{landed}");
+    assert_eq!(service.object(&format!("{bucket}/somebody's")).unwrap(), b"object");
+}
+
+#[test]
+fn a_landing_in_a_bucket_that_is_killed_goes_on() {
+    let Some(service) = s3_service() else { return };
+    let lab = service.lab();
+    lab.verb("init", &[""; 0]).expect(0);
+    let source = lab.path("source");
+    fs::create_dir_all(&source).unwrap();
+    for number in 0..200u64 {
+        fs::write(source.join(format!("{number}")), tree::noise(number, 60_000)).unwrap();
+    }
+    fs::write(source.join("large"), tree::noise(999, 34 << 20)).unwrap();
+    pass(&lab, &source);
+    let bucket = format!("{}-objects", lab.repository);
+    let arguments = ["restore", "--repo", &lab.repository, "latest", &bucket, "--json"];
+    let (mut at, mut killed) = (400, 0);
+    while run_up_to(lab.command(&arguments), at).is_none() {
+        at += at / 2;
+        killed += 1;
+    }
+    assert!(killed > 1, "it came to its end at once");
+    let state = service.object(&format!("{bucket}/.drover/landing.json")).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    assert_eq!(state["complete"], true);
+    verify(&lab, &bucket, 0);
+    // What was sent before a kill is asked for its hash and not sent again.
+    service.put(
+        &format!("{bucket}/.drover/landing.json"),
+        state.to_string().replace("true", "false").as_bytes(),
+    );
+    service.delete(&format!("{bucket}/.drover/manifest.jsonl"));
+    let last = restore(&lab, &bucket, &[]);
+    assert_eq!(number(&last, "/bytes/written"), 0, "{last}");
+    assert_eq!(number(&last, "/entries/unchanged"), 201, "{last}");
+    verify(&lab, &bucket, 0);
+}
+
+#[test]
+fn owners_are_others_where_it_lands() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let (lab, source) = Lab::with_source();
+    chown(source.join("readme"), Some(4711), Some(4712)).unwrap();
+    pass(&lab, &source);
+    let target = lab.path("target");
+    let to = target.to_str().unwrap();
+    let maps = ["--map-owner", "root:4000", "--map-owner", "4711:daemon", "--map-group", "4712:9"];
+    lab.verb("restore", &[&["latest", to], &maps[..]].concat()).expect(0);
+    let owner = |path: &str| {
+        let found = target.join(path).metadata().unwrap();
+        (found.uid(), found.gid())
+    };
+    assert_eq!(owner("readme"), (1, 9));
+    assert_eq!(owner("letters/a"), (4000, 0));
+    lab.verb("verify", &["--target", to]).expect(4);
+    lab.verb("verify", &[&["--target", to], &maps[..]].concat()).expect(0);
+    // Nothing is left to do, and a plan says the same.
+    let plan = lab.path("plan.toml");
+    let text = format!(
+        "[repository]\nurl = \"{}\"\n[[source]]\nname = \"a\"\nurl = \"{}\"\n[target]\nurl = \"{to}\"\n\
+         owners = [\"root:4000\", \"4711:daemon\"]\ngroups = [\"4712:9\"]\n",
+        lab.repository,
+        source.display()
+    );
+    fs::write(&plan, text).unwrap();
+    let again = lab.run(&["restore", plan.to_str().unwrap(), "--json"]).expect(0).json();
+    assert_eq!(number(&again, "/entries/written"), 0, "{again}");
+    lab.verb("restore", &["latest", to, "--map-owner", "root:nobody here"]).refused(
+        2,
+        "command-line",
+        "nobody here",
+    );
 }

@@ -123,7 +123,8 @@ pub fn land_in_bucket(
         }
         landing.without_failed(&mut lines)?.store(bucket)?;
     } else if options.delete {
-        removed = gone;
+        let stays = |(hash, _): &&(u64, u64)| wanted.binary_search(hash).is_err();
+        removed = gone + landing.listed.objects.iter().filter(stays).count() as u64;
     }
     let mut exceptions = landing.exceptions.into_inner().unwrap_or_default();
     exceptions.sort_by(|a, b| a.path.cmp(&b.path));

@@ -201,14 +201,15 @@ impl Line {
         }
     }
 
-    /// What an object says of itself.
+    /// What an object says of itself. Azure takes no hyphens in such names, and proxies drop
+    /// underscores.
     pub fn metadata(&self) -> Metadata {
         let Self { mode, uid, gid, mtime, .. } = self;
         Metadata::from([
-            ("drover_blake3", self.blake3.clone().unwrap_or_default()),
-            ("drover_mode", mode.clone()),
-            ("drover_owner", format!("{uid}:{gid}")),
-            ("drover_mtime", mtime.clone()),
+            ("droverblake3", self.blake3.clone().unwrap_or_default()),
+            ("drovermode", mode.clone()),
+            ("droverowner", format!("{uid}:{gid}")),
+            ("drovermtime", mtime.clone()),
         ])
     }
 

@@ -20,11 +20,11 @@ use drover_pack::FrameReader;
 use drover_repo::{CheckedSnapshot, ChunkReader, manifest::ManifestRoot, snapshot::Snapshot};
 use drover_source::{
     LocalSource,
-    target::{Losses, Marker, SettlingMark, Target, TargetError, TargetOptions},
+    target::{Losses, Marker, MarkerState, SettlingMark, Target, TargetError, TargetOptions},
 };
 use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Observer, Phase, RelativePath, SnapshotId,
-    Total, lock,
+    Timestamp, Total, lock,
 };
 
 use crate::{Cancel, Error, OwnerMap, reading::ReaderSession};
@@ -118,6 +118,13 @@ pub(crate) fn restore_by(
     }
     let trusted = known.is_some_and(Marker::content_survived);
     let before = known.and_then(Marker::last_complete);
+    let is_faithful = |marker: &&Marker| {
+        marker.whole && marker.exceptions == 0 && marker.state == MarkerState::Complete
+    };
+    let landed_at = match (&target, known.filter(is_faithful)) {
+        (Some(target), Some(_)) if below.is_root() => target.marked_at()?,
+        _ => None,
+    };
     let begun = Marker::under_way(repository, snapshot.source(), snapshot.id());
     let begun = Marker { before, ..begun };
     if let Some(target) = target.as_ref().filter(|_| !options.dry_run) {
@@ -133,6 +140,7 @@ pub(crate) fn restore_by(
         trusted,
         begun: &begun,
         earlier: earlier(session, known, below),
+        landed_at,
         surplus: AtomicU64::new(0),
         options,
         observer,
@@ -192,6 +200,9 @@ struct Restore<'r> {
     begun: &'r Marker,
     /// The manifests that what is in the target can be of.
     earlier: Vec<(Arc<DomainKeys>, ManifestRoot)>,
+    /// Until when the target was what the first of these says, attributes included; by the clock of
+    /// its file system.
+    landed_at: Option<Timestamp>,
     /// How many entries stay in the target that the snapshot lacks.
     surplus: AtomicU64,
     options: &'r RestoreOptions,

@@ -37,7 +37,7 @@ use rustix::{
 
 use super::{
     Object, Target, TargetError, TargetOptions,
-    object::{point_at, read_full, reopen},
+    object::{point_at, read_full, reopen, status_at},
 };
 
 /// The name of the mark in a target's root.
@@ -286,6 +286,15 @@ impl Target {
         let mut bytes = [0; BOUND];
         let len = read_full(&fd, 0, &mut bytes).map_err(failed)?;
         Ok(Marker::decode(&bytes[..len]))
+    }
+
+    /// When the mark was last changed, by the clock of the target's file system.
+    pub fn marked_at(&self) -> Result<Option<Timestamp>, TargetError> {
+        match status_at(self.0.beneath.root_fd(), MARKER) {
+            Ok(status) => Ok(Some(status.ctime)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(TargetError::entry(&RelativePath::root(), "read the mark in", errno)),
+        }
     }
 
     /// Leaves a mark, durably, in place of an earlier one; one that says `settling` is completed

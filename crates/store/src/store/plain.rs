@@ -16,7 +16,7 @@ use object_store::{
 use super::{Store, list::ObjectInfo};
 use crate::{StoreError, StoreKind, classify::store_error};
 
-/// What is said of an object beside its content: names that are identifiers, text in ASCII.
+/// What is said of an object beside its content: names of letters and digits, text in ASCII.
 pub type Metadata = BTreeMap<&'static str, String>;
 
 /// An object that is sent in parts.
