@@ -16,6 +16,7 @@
 //! listed, and 8 for each that is wanted.
 
 mod key;
+mod parts;
 mod send;
 mod side;
 mod verify;
@@ -122,6 +123,9 @@ pub fn land_in_bucket(
             removed += gone;
         }
         landing.without_failed(&mut lines)?.store(bucket)?;
+        if landing.goes_on {
+            parts::clear(bucket)?;
+        }
     } else if options.delete {
         let stays = |(hash, _): &&(u64, u64)| wanted.binary_search(hash).is_err();
         removed = gone + landing.listed.objects.iter().filter(stays).count() as u64;

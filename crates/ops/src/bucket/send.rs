@@ -8,22 +8,21 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use drover_pack::FrameReader;
-use drover_repo::{ChunkError, ChunkReader, objects::Objects};
+use drover_repo::{ChunkError, ChunkReader};
 use drover_store::{Metadata, StoreError};
 use drover_types::{
     ChunkKind, ChunkRef, Counter, ExceptionKind, Extent, RelativePath, limits, lock,
 };
 use futures::{StreamExt, stream};
 
-use super::Landing;
+use super::{
+    Landing,
+    parts::{PART, Whole},
+};
 use crate::Error;
 
 /// A file that is longer goes in parts, in bytes.
 pub const LARGE: u64 = 32 << 20;
-/// A part, in bytes, unless there would be too many.
-pub const PART: u64 = 16 << 20;
-/// Stores take 10,000 parts.
-const PARTS: u64 = 9_000;
 /// Objects sent at a time by each worker.
 const AT_A_TIME: usize = 16;
 
@@ -45,6 +44,42 @@ struct Piece {
     buffer: usize,
     /// Where the chunk begins in the buffer, in bytes; before it where it is negative.
     offset: i64,
+}
+
+/// Goes through the extents of a file, part by part.
+struct Walk<'j> {
+    extents: &'j [Extent],
+    /// The first extent that is not behind, and where it begins.
+    next: usize,
+    at: u64,
+}
+
+impl Walk<'_> {
+    /// What lies between two offsets. Parts begun anew go back to the start.
+    fn pieces(&mut self, start: u64, end: u64) -> Vec<Piece> {
+        if start < self.at {
+            (self.next, self.at) = (0, 0);
+        }
+        let mut pieces = Vec::new();
+        while let Some(extent) = self.extents.get(self.next) {
+            let extent_end = self.at + extent.len();
+            if self.at >= end {
+                break;
+            }
+            if let Extent::Chunk(chunk) = extent
+                && extent_end > start
+            {
+                let offset = self.at as i64 - start as i64;
+                pieces.push(Piece { chunk: *chunk, buffer: 0, offset });
+            }
+            // One that reaches into the next part is needed there again.
+            if extent_end > end {
+                break;
+            }
+            (self.next, self.at) = (self.next + 1, extent_end);
+        }
+        pieces
+    }
 }
 
 impl Landing<'_> {
@@ -125,44 +160,32 @@ impl Landing<'_> {
 
     fn send_large(&self, job: &Job, frames: &mut FrameReader) -> Result<(), Error> {
         let mut hasher = blake3::Hasher::new();
-        let mut extents = job.extents.iter().peekable();
-        // Where the next extent begins, and the part that is to be filled.
-        let (mut extent_at, mut part_at) = (0u64, 0u64);
-        let mut part = |len: u64| -> Result<Vec<u8>, Error> {
+        let mut hashed = 0;
+        let mut extents = Walk { extents: &job.extents, next: 0, at: 0 };
+        let mut part = |at: u64, len: u64| -> Result<Vec<u8>, Error> {
             if self.cancel.is_set() {
                 return Err(Error::Interrupted);
             }
-            let end = part_at + len;
-            let mut pieces = Vec::new();
-            while let Some(extent) = extents.peek() {
-                if extent_at >= end {
-                    break;
-                }
-                if let Extent::Chunk(chunk) = extent {
-                    let offset = extent_at as i64 - part_at as i64;
-                    pieces.push(Piece { chunk: *chunk, buffer: 0, offset });
-                }
-                // One that reaches into the next part is needed there again.
-                if extent_at + extent.len() > end {
-                    break;
-                }
-                extent_at += extent.len();
-                extents.next();
-            }
+            let end = at + len;
             let mut buffers = vec![vec![0; len as usize]];
-            let failed = fill(self.reader, pieces, &mut buffers, frames)?;
+            let failed = fill(self.reader, extents.pieces(at, end), &mut buffers, frames)?;
             if let Some(error) = failed.get(&0) {
                 return Err(error.again().into());
             }
             let buffer = buffers.pop().unwrap_or_default();
-            hasher.update(&buffer);
-            part_at = end;
-            if part_at == job.size && hasher.finalize().as_bytes() != &job.hash.0 {
+            // What an earlier run sent is not read again: there every chunk was right by itself.
+            if hashed == at {
+                hasher.update(&buffer);
+                hashed = end;
+            }
+            if hashed == job.size && hasher.finalize().as_bytes() != &job.hash.0 {
                 return Err(Error::Content);
             }
             Ok(buffer)
         };
-        put_parts(self.bucket, &job.key, job.size, &job.metadata, &mut part)
+        let (key, metadata) = (job.key.as_str(), &job.metadata);
+        let whole = Whole { key, size: job.size, metadata, content: Some(job.hash.to_hex()) };
+        whole.send(self.bucket, self.goes_on, &mut part)
     }
 
     /// Counts a file that was sent; what concerns it alone goes on the list.
@@ -191,49 +214,6 @@ impl Landing<'_> {
             }
         }
     }
-}
-
-/// Sends an object in parts, which `part` hands out one after the other, by their lengths.
-pub fn put_parts(
-    bucket: &Objects,
-    key: &str,
-    size: u64,
-    metadata: &Metadata,
-    part: &mut dyn FnMut(u64) -> Result<Vec<u8>, Error>,
-) -> Result<(), Error> {
-    /// Parts sent at a time.
-    const TOGETHER: usize = 2;
-    let store = bucket.store();
-    let length = PART.max(size.div_ceil(PARTS).next_multiple_of(1 << 20));
-    let upload = bucket.wait(store.begin_plain(key, metadata))?;
-    let mut sent = Vec::new();
-    let mut send = || -> Result<(), Error> {
-        let mut at = 0;
-        while at < size {
-            let mut bodies = Vec::with_capacity(TOGETHER);
-            while at < size && bodies.len() < TOGETHER {
-                let len = length.min(size - at);
-                bodies.push(Bytes::from(part(len)?));
-                at += len;
-            }
-            let first = sent.len();
-            let upload = &upload;
-            let puts = bodies.into_iter().enumerate().map(|(number, body)| async move {
-                store.put_plain_part(upload, first + number, body).await
-            });
-            for put in bucket.wait(futures::future::join_all(puts)) {
-                sent.push(put?);
-            }
-        }
-        Ok(())
-    };
-    let sending = send();
-    if let Err(error) = sending {
-        // Where this fails too, the bucket's own rules remove what is left.
-        let _ = bucket.wait(store.abort_plain(&upload));
-        return Err(error);
-    }
-    Ok(bucket.wait(store.complete_plain(&upload, sent, metadata, size))?)
 }
 
 /// Fills buffers with chunks; what one pack has is fetched at once. Returns what is wrong with

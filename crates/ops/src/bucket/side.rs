@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     key,
-    send::{PART, put_parts},
+    parts::{PART, Whole},
 };
 use crate::{Error, merge::Ordered};
 
@@ -310,7 +310,8 @@ impl Lines {
             let put = bucket.store().put_plain(MANIFEST, part(len)?.into(), &metadata);
             return Ok(bucket.wait(put)?);
         }
-        put_parts(bucket, MANIFEST, len, &metadata, &mut part)
+        let whole = Whole { key: MANIFEST, size: len, metadata: &metadata, content: None };
+        whole.send(bucket, false, &mut |_, len| part(len))
     }
 }
 

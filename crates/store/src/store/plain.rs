@@ -29,9 +29,28 @@ pub struct PlainUpload {
     described: bool,
 }
 
+impl PlainUpload {
+    /// What the store calls it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 /// A part that was stored.
 #[derive(Clone, Debug)]
 pub struct PlainPart(PartId);
+
+impl PlainPart {
+    /// What the store calls it.
+    pub fn id(&self) -> &str {
+        &self.0.content_id
+    }
+
+    /// One that an earlier process sent.
+    pub fn from_id(content_id: String) -> Self {
+        Self(PartId { content_id })
+    }
+}
 
 fn attributes(metadata: &Metadata) -> Attributes {
     let mut attributes = Attributes::new();
@@ -94,6 +113,12 @@ impl Store {
             })
             .await?;
         Ok(PlainUpload { key: key.to_owned(), path, id, described })
+    }
+
+    /// An upload that an earlier process began.
+    pub fn plain_upload(&self, key: &str, id: &str) -> Result<PlainUpload, StoreError> {
+        let (key, path) = (key.to_owned(), self.plain_path(key)?);
+        Ok(PlainUpload { key, path, id: id.to_owned(), described: self.describes_parts() })
     }
 
     fn parts(&self, key: &str) -> Result<&dyn object_store::multipart::MultipartStore, StoreError> {
