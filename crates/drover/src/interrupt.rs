@@ -66,8 +66,8 @@ impl Bell {
         self.ear.set_read_timeout(longest.map(|longest| longest.max(Duration::from_millis(1))))?;
         let mut rung = [RUNG; 64];
         match (&self.ear).read(&mut rung) {
-            Ok(_) => {
-                if rung.iter().any(|by| *by != RUNG) {
+            Ok(read) => {
+                if rung[..read].iter().any(|by| *by != RUNG) {
                     self.signalled.set(true);
                 }
                 Ok(())

@@ -114,7 +114,7 @@ impl RestoreArgs {
         };
         let target = match target {
             Location::Directory(target) => target,
-            Location::Cloud(url) => return self.into_bucket(&place, &wanted, &url, context),
+            Location::Cloud(url) => return self.landed_in_bucket(&place, &wanted, &url, context),
             Location::Sftp(_) => {
                 let message = "TARGET must be a directory of this machine, or a bucket";
                 return Err(Error::Usage(message.to_owned()));

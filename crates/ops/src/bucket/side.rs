@@ -30,6 +30,8 @@ const FORMAT: &str = "drover-landing/1";
 const LINE: u64 = 8 << 20;
 /// Bytes of the side manifest that are read at a time.
 const READ: u64 = 8 << 20;
+/// More than any side manifest has, in bytes.
+const LONGEST: u64 = 64 << 30;
 
 /// Which snapshot is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,20 +237,18 @@ impl Ordered for SideEntry {
 pub struct Lines {
     file: BufWriter<File>,
     len: u64,
-    count: u64,
 }
 
 impl Lines {
     pub fn new() -> Result<Self, Error> {
         let file = crate::inventory::nameless().map_err(Error::Scratch)?;
-        Ok(Self { file: BufWriter::new(file), len: 0, count: 0 })
+        Ok(Self { file: BufWriter::new(file), len: 0 })
     }
 
     pub fn push(&mut self, line: &Line) -> Result<(), Error> {
         let mut json = serde_json::to_vec(line).map_err(|error| Error::Scratch(error.into()))?;
         json.push(b'\n');
         self.len += json.len() as u64;
-        self.count += 1;
         self.file.write_all(&json).map_err(Error::Scratch)
     }
 
@@ -256,6 +256,9 @@ impl Lines {
     pub fn fetch(bucket: &Objects) -> Result<Option<Self>, Error> {
         let store = bucket.store();
         let Some((len, _)) = bucket.wait(store.plain_metadata(MANIFEST))? else { return Ok(None) };
+        if len > LONGEST {
+            return Ok(None);
+        }
         let mut lines = Self::new()?;
         let mut at = 0;
         while at < len {
@@ -271,7 +274,6 @@ impl Lines {
             if last.as_ref().is_some_and(|last| *last >= path) {
                 return Ok(None);
             }
-            lines.count += 1;
             last = Some(path);
         }
         Ok(Some(lines))
@@ -281,25 +283,25 @@ impl Lines {
     pub fn entries(
         &mut self,
     ) -> Result<impl Iterator<Item = Result<SideEntry, Error>> + use<>, Error> {
-        let reader = BufReader::new(self.from_the_start()?);
+        let reader = BufReader::new(self.rewound()?);
         Ok(Reader { reader })
     }
 
-    fn from_the_start(&mut self) -> Result<File, Error> {
-        let mut rewound = || {
+    fn rewound(&mut self) -> Result<File, Error> {
+        let mut rewind = || {
             self.file.flush()?;
             // The clone shares the place in the file, and nothing more is added.
             let mut file = self.file.get_ref().try_clone()?;
             file.rewind()?;
             Ok(file)
         };
-        rewound().map_err(Error::Scratch)
+        rewind().map_err(Error::Scratch)
     }
 
     /// Stores them in a bucket.
     pub fn store(&mut self, bucket: &Objects) -> Result<(), Error> {
         let len = self.len;
-        let mut file = self.from_the_start()?;
+        let mut file = self.rewound()?;
         let mut part = |len: u64| {
             let mut bytes = Vec::with_capacity(len as usize);
             (&mut file).take(len).read_to_end(&mut bytes).map_err(Error::Scratch)?;

@@ -15,7 +15,7 @@ use crate::{
 
 impl RestoreArgs {
     /// Lands a snapshot as objects below `url`.
-    pub(super) fn into_bucket(
+    pub(super) fn landed_in_bucket(
         &self,
         place: &Place,
         wanted: &OsStr,
