@@ -263,8 +263,8 @@ fn a_manifest_that_cannot_be_read_leaves_the_target_as_it_was() {
 fn killed_in_the_middle_it_goes_on() {
     let (lab, source) = Lab::with_source();
     let target = lab.path("target");
-    let mut killed = 0;
-    for round in 0..12u64 {
+    let mut killed = [0, 0];
+    for round in 0..16u64 {
         for number in 0..400 {
             let path = source.join(format!("{}", number % 7));
             fs::create_dir_all(&path).unwrap();
@@ -279,10 +279,20 @@ fn killed_in_the_middle_it_goes_on() {
             assert!(Instant::now() < end, "no landing began");
             std::thread::yield_now();
         }
-        follower.signal(Signal::SIGKILL);
-        follower.end().expect(-1);
+        let asked = round % 2 == 1;
+        follower.signal(if asked { Signal::SIGTERM } else { Signal::SIGKILL });
+        let ended = follower.end();
         let (state, _) = mark(&target).unwrap();
-        killed += u64::from(state.starts_with("under way"));
+        let in_the_middle = state.starts_with("under way");
+        match (asked, in_the_middle) {
+            (false, _) => drop(ended.expect(-1)),
+            (true, false) => drop(ended.expect(0)),
+            (true, true) => {
+                let ended = ended.expect(130).json();
+                assert_eq!(ended["error"]["kind"], "interrupted", "{ended}");
+            }
+        }
+        killed[usize::from(asked)] += u64::from(in_the_middle);
         let mut follower = Follower::start(&lab, &target, &["--poll", "1h"]);
         if state != "complete" {
             follower.says(&said);
@@ -291,11 +301,11 @@ fn killed_in_the_middle_it_goes_on() {
         follower.stop();
         lab.verb("restore", &["latest", target.to_str().unwrap(), "--delete"]).expect(0);
         assert_same(&source, &target, &[]);
-        if killed == 2 {
+        if killed.iter().all(|times| *times > 0) {
             return;
         }
     }
-    panic!("it was killed in the middle {killed} times only");
+    panic!("in the middle it was killed and ended so often: {killed:?}");
 }
 
 #[test]

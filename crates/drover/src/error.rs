@@ -334,6 +334,9 @@ fn ops(error: &drover_ops::Error) -> Advice {
         }
         Error::NoSuchSlot(_) => ("no-such-key", "drover key list lists what there is.", FAILED),
         Error::NoSuchPath(_) => ("no-such-path", "drover ls lists what there is.", FAILED),
+        Error::TargetBusy(_) => {
+            ("target-busy", "Wait for it, or end it: one that follows lands by itself.", FAILED)
+        }
         Error::TargetNotEmpty(_) => (
             "target-not-empty",
             "Choose an empty directory. If what is there may be replaced, give --overwrite.",

@@ -107,6 +107,10 @@ pub(crate) fn restore_by(
         true => Some(Target::open(root, options.target)?),
         false => None,
     };
+    let written = target.as_ref().filter(|_| !options.dry_run);
+    let claim = written
+        .map(|target| target.claim().ok_or_else(|| Error::TargetBusy(root.display().to_string())));
+    let _claim = claim.transpose()?;
     let marker = target.as_ref().map(Target::read_marker).transpose()?.flatten();
     let repository = session.repository.id();
     let known = marker

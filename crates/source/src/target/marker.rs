@@ -31,7 +31,10 @@ use std::{
 
 use drover_types::{RelativePath, RepositoryId, SnapshotId, SourceId, Timestamp, clock};
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, openat, renameat, unlinkat},
+    fs::{
+        AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat,
+        unlinkat,
+    },
     io::{Errno, pwrite, retry_on_intr},
 };
 
@@ -219,6 +222,12 @@ fn exceptions_line(exceptions: u64) -> String {
     format!("exceptions {exceptions:020}")
 }
 
+/// Nobody else restores into a target as long as this lives.
+#[derive(Debug)]
+pub struct Claim {
+    _locked: Option<OwnedFd>,
+}
+
 /// A mark that says that a restore settles.
 #[derive(Debug)]
 pub struct SettlingMark {
@@ -286,6 +295,20 @@ impl Target {
         let mut bytes = [0; BOUND];
         let len = read_full(&fd, 0, &mut bytes).map_err(failed)?;
         Ok(Marker::decode(&bytes[..len]))
+    }
+
+    /// Keeps other restores out as long as what it returns lives; `None` where one is at work. A file
+    /// system that knows no locks keeps nobody out.
+    pub fn claim(&self) -> Option<Claim> {
+        let directory = self.0.beneath.root_fd();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(fd) = retry_on_intr(|| openat(directory, ".", flags, Mode::empty())) else {
+            return Some(Claim { _locked: None });
+        };
+        match retry_on_intr(|| flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+            Err(Errno::WOULDBLOCK) => None,
+            _ => Some(Claim { _locked: Some(fd) }),
+        }
     }
 
     /// When the mark was last changed, by the clock of the target's file system.

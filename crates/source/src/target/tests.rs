@@ -751,6 +751,11 @@ fn the_mark_is_kept_and_no_other_is_believed() {
         let there = Landed { repository, source, snapshot, time, exceptions };
         assert_eq!(landed(&root), Some(there));
         assert_eq!(landed(&root.join("nowhere")), None);
+        let claim = target.claim().unwrap();
+        let other = Target::open(&root, TargetOptions::default()).unwrap();
+        assert!(other.claim().is_none());
+        drop(claim);
+        assert!(other.claim().is_some());
         assert!(target.is_empty().unwrap());
         let own = std::str::from_utf8(MARKER).unwrap();
         assert_eq!(names(&root), [own]);
