@@ -342,3 +342,89 @@ fn parse(bytes: &[u8]) -> Option<SideEntry> {
     let path = RelativePath::new(line.path.bytes()?).ok()?;
     Some(SideEntry { path, line })
 }
+
+#[cfg(test)]
+mod tests {
+    use drover_types::{Attributes, Content, Evidence, Extents, FileHash, Xattr};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(path: &[u8], kind: Kind) -> Entry {
+        let content = (kind == Kind::File).then(|| Content {
+            size: 7,
+            hash: FileHash([9; 32]),
+            extents: Extents::Inline(Vec::new().into()),
+        });
+        let attributes = Attributes {
+            mode: 0o4755,
+            uid: 1,
+            gid: 2,
+            user: Some("m\u{fc}ller".into()),
+            mtime: Timestamp { seconds: -1, nanos: 5 },
+            xattrs: vec![Xattr { name: (*b"user.\xff").into(), value: (*b"\0").into() }],
+            ..Attributes::default()
+        };
+        Entry {
+            path: RelativePath::new(path).unwrap(),
+            kind,
+            attributes,
+            content,
+            hard_link: None,
+            evidence: Evidence::default(),
+            stale: false,
+        }
+    }
+
+    fn json(line: &Line) -> Vec<u8> {
+        let mut json = serde_json::to_vec(line).unwrap();
+        assert!(!json.contains(&b'\n'));
+        json.push(b'\n');
+        json
+    }
+
+    #[test]
+    fn a_line_says_what_an_entry_has() {
+        let line = Line::of(&entry(b"a\nb/\xff", Kind::File));
+        let text = String::from_utf8(json(&line)).unwrap();
+        for part in [
+            r#""text":"a\\x0ab/\\xff","b64":"YQpiL/8=""#,
+            r#""key":"a%0Ab/%FF""#,
+            r#""mode":"4755""#,
+            r#""mtime":"-1.000000005""#,
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(!text.contains("link") && !text.contains("device") && !text.contains("flags"));
+        assert_eq!(line.metadata()["droverowner"], "1:2");
+        let target = (*b"../\xfe").into();
+        let link = Line::of(&entry(b"link", Kind::Symlink { target }));
+        assert_eq!((link.key.as_ref(), link.size), (None, None));
+        let mut further = entry(b"z", Kind::File);
+        further.hard_link = Some(RelativePath::new(&b"a"[..]).unwrap());
+        assert_eq!(Line::of(&further).key, None, "the first name has the object");
+        for line in [&line, &link, &Line::of(&further)] {
+            assert_eq!(parse(&json(line)).unwrap().line, *line);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_noted_is_read_back(components in prop::collection::vec(prop::collection::vec(1u8.., 1..20), 1..4)) {
+            let Ok(path) = RelativePath::new(components.join(&b'/')) else { return Ok(()) };
+            let line = Line::of(&entry(path.as_bytes(), Kind::File));
+            let read = parse(&json(&line)).unwrap();
+            prop_assert_eq!(read.path, path);
+            prop_assert_eq!(read.line, line);
+        }
+
+        #[test]
+        fn what_somebody_changed_is_a_line_or_none(at in 0usize..400, byte: u8, cut in 0usize..400) {
+            let mut bytes = json(&Line::of(&entry(b"some/path", Kind::File)));
+            let len = bytes.len();
+            bytes[at % len] = byte;
+            bytes.truncate(len - cut % len);
+            let _ = parse(&bytes);
+        }
+    }
+}
