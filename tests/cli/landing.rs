@@ -164,6 +164,28 @@ fn what_is_refused() {
     lab.verb("restore", &["latest", new, "--follow", "--poll", "0s"]).expect(2);
 }
 
+#[test]
+fn a_store_that_fails_is_told_and_tried_again() {
+    let (lab, source) = Lab::with_source();
+    let target = lab.path("target");
+    let (first, said) = pass(&lab, &source);
+    let mut follower = Follower::start(&lab, &target, &["--poll", "1h"]);
+    follower.says(&said);
+    fs::write(source.join("readme"), "changed").unwrap();
+    let (second, said) = pass(&lab, &source);
+    // A listing meets what leads nowhere but to itself.
+    let odd = Path::new(&lab.repository).join("snapshots/odd");
+    std::os::unix::fs::symlink("odd", &odd).unwrap();
+    follower.signal(Signal::SIGUSR1);
+    follower.says("tried again in");
+    assert_eq!(mark(&target), Some(("complete".into(), format!("{first} whole"))));
+    fs::remove_file(odd).unwrap();
+    follower.signal(Signal::SIGUSR1);
+    follower.says(&said);
+    assert_eq!(mark(&target), Some(("complete".into(), format!("{second} whole"))));
+    follower.stop().expect(0);
+}
+
 /// The objects of the snapshots of a repository in a directory.
 fn snapshots(lab: &Lab) -> Vec<std::path::PathBuf> {
     let folder = Path::new(&lab.repository).join("snapshots");
