@@ -52,7 +52,7 @@ fn documents_run_as_they_stand() {
             run.push(document.file_stem().unwrap().to_owned());
         }
     }
-    for name in ["README", "certificate", "runbook", "reports"] {
+    for name in ["README", "certificate", "landing", "runbook", "reports"] {
         assert!(run.iter().any(|document| document == name), "{name} shows no commands");
     }
 }

@@ -19,6 +19,7 @@ mod flaky;
 mod inventory;
 mod kills;
 mod lab;
+mod landing;
 mod living;
 mod names;
 mod plan;

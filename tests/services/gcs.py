@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A small fake of Google Cloud Storage's XML API: what drover's client uses of it, in memory.
 
-Put (with `x-goog-if-generation-match: 0` for create-only), get with a range, head, delete, and
-listing by pages (`list-type=2`). Any bucket exists, any credentials do. Usage: gcs.py PORT
+Put (with `x-goog-if-generation-match: 0` for create-only), put in parts, metadata, get with a range,
+head, delete, and listing by pages (`list-type=2`). Any bucket exists, any credentials do.
+Usage: gcs.py PORT
 """
 
 import hashlib, re, sys, threading, time, urllib.parse
@@ -13,7 +14,8 @@ from xml.sax.saxutils import escape
 # More objects than that in a test's directory make it fetch a second page.
 PAGE = 10
 
-objects = {}  # (bucket, key) -> (bytes, generation, time)
+objects = {}  # (bucket, key) -> (bytes, generation, time, metadata)
+uploads = {}  # id -> (metadata, {number: bytes})
 generations = 0
 lock = threading.Lock()
 
@@ -45,24 +47,57 @@ class Handler(BaseHTTPRequestHandler):
 
     @staticmethod
     def describe(stored):
-        body, generation, modified = stored
-        return {
+        body, generation, modified, metadata = stored
+        return metadata | {
             "ETag": '"%s"' % hashlib.md5(body).hexdigest(),
             "Last-Modified": formatdate(modified, usegmt=True),
             "x-goog-generation": str(generation),
         }
 
+    def metadata(self):
+        return {k: v for k, v in self.headers.items() if k.lower().startswith("x-goog-meta-")}
+
+    def do_POST(self):
+        global generations
+        bucket, key, query = self.where()
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        with lock:
+            generations += 1
+            if "uploads" in query:
+                upload = f"upload{generations}"
+                uploads[upload] = (self.metadata(), {})
+                name, field = "InitiateMultipartUploadResult", f"<UploadId>{upload}</UploadId>"
+                headers = {}
+            else:
+                found = uploads.pop(query["uploadId"], None)
+                if found is None:
+                    return self.refuse(404, "NoSuchUpload")
+                body = b"".join(part for _, part in sorted(found[1].items()))
+                objects[bucket, key] = (body, generations, time.time(), found[0])
+                headers = self.describe(objects[bucket, key])
+                name = "CompleteMultipartUploadResult"
+                field = f"<ETag>{escape(headers['ETag'])}</ETag>"
+        headers["Content-Type"] = "application/xml"
+        self.answer(200, f"<?xml version='1.0'?><{name}>{field}</{name}>".encode(), headers)
+
     def do_PUT(self):
         global generations
-        bucket, key, _ = self.where()
+        bucket, key, query = self.where()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if "uploadId" in query:
+            with lock:
+                found = uploads.get(query["uploadId"])
+                if found is None:
+                    return self.refuse(404, "NoSuchUpload")
+                found[1][int(query["partNumber"])] = body
+            return self.answer(200, b"", {"ETag": '"%s"' % hashlib.md5(body).hexdigest()})
         condition = self.headers.get("x-goog-if-generation-match")
         with lock:
             found = objects.get((bucket, key))
             if condition is not None and int(condition) != (found[1] if found else 0):
                 return self.refuse(412, "PreconditionFailed")
             generations += 1
-            stored = objects[bucket, key] = (body, generations, time.time())
+            stored = objects[bucket, key] = (body, generations, time.time(), self.metadata())
         self.answer(200, b"", self.describe(stored))
 
     def do_GET(self):
@@ -87,7 +122,10 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_DELETE(self):
-        bucket, key, _ = self.where()
+        bucket, key, query = self.where()
+        if "uploadId" in query:
+            uploads.pop(query["uploadId"], None)
+            return self.answer(204)
         with lock:
             found = objects.pop((bucket, key), None)
         if found is None:

@@ -224,6 +224,20 @@ impl Error {
         self.advice().2 == interrupt::EXIT
     }
 
+    /// Whether trying again later is of use: the store failed.
+    pub fn is_of_store(&self) -> bool {
+        match self {
+            Self::Store(_) => true,
+            Self::Ops(error) => error.is_of_store(),
+            _ => false,
+        }
+    }
+
+    /// Whether a snapshot, or what it names, is damaged or missing.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Ops(error) if error.is_damage())
+    }
+
     /// Whether the store denies access.
     pub fn is_denied(&self) -> bool {
         self.advice().0 == "denied"
@@ -397,6 +411,9 @@ fn ops(error: &drover_ops::Error) -> Advice {
         }
         Error::NoSuchSlot(_) => ("no-such-key", "drover key list lists what there is.", FAILED),
         Error::NoSuchPath(_) => ("no-such-path", "drover ls lists what there is.", FAILED),
+        Error::TargetBusy(_) => {
+            ("target-busy", "Wait for it, or end it: one that follows lands by itself.", FAILED)
+        }
         Error::TargetNotEmpty(_) => (
             "target-not-empty",
             "Choose an empty directory. If what is there may be replaced, give --overwrite.",

@@ -15,6 +15,7 @@ mod filter;
 mod hooks;
 mod interrupt;
 mod output;
+mod owners;
 mod password;
 mod place;
 mod planning;

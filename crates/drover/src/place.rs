@@ -158,6 +158,29 @@ impl Place {
         }
     }
 
+    /// A bucket where files land as plain objects.
+    pub fn bucket(&self, url: &str) -> Result<Objects, Error> {
+        let url: StoreUrl = url.parse()?;
+        let text = |url: &StoreUrl| format!("{}/", url.to_string().trim_end_matches('/'));
+        let (there, own) = (text(&url), text(&self.url));
+        if there.starts_with(&own) || own.starts_with(&there) {
+            let (inner, outer) = ("the target".to_owned(), "the repository".to_owned());
+            let (inner, outer) = match there.starts_with(&own) {
+                true => (inner, outer),
+                false => (outer, inner),
+            };
+            return Err(Error::Nested { inner, outer });
+        }
+        let mut options = self.options.clone();
+        options.storage_class = None;
+        if url.kind() != self.url.kind() {
+            // What was given for the repository's service means nothing to another.
+            (options.endpoint, options.sse, options.kms_key_id) = (None, None, None);
+        }
+        let place = Place { url, plan: None, plan_file: None, bandwidth_is_given: false, options };
+        place.connect(false)
+    }
+
     /// A place beside the repository, outside of its prefix, for what is put to be measured.
     pub fn beside(&self) -> Result<Objects, Error> {
         let url = match self.url.local_path() {
@@ -286,19 +309,6 @@ pub fn location(text: &OsStr, what: &str) -> Result<Location, Error> {
         }
         // A URL is text; whatever is not can only be a path.
         None => Ok(Location::Directory(base.join(text))),
-    }
-}
-
-/// A directory of the command line.
-pub fn directory(text: &OsStr, what: &'static str) -> Result<PathBuf, Error> {
-    match location(text, what)? {
-        Location::Directory(path) => Ok(path),
-        Location::Cloud(_) => {
-            Err(Error::Usage(format!("{what} must be a directory, not a bucket")))
-        }
-        Location::Sftp(_) => {
-            Err(Error::Usage(format!("{what} must be a directory of this machine")))
-        }
     }
 }
 

@@ -146,6 +146,18 @@ impl Progress {
         })
     }
 
+    /// A line for people that says what was done; until the next phase nothing is under way.
+    pub fn rest(&self, done: Option<String>) {
+        let mut events = lock(&self.shared.events);
+        events.stage = None;
+        events.messages.extend(done.map(Message::Note));
+        let messages = std::mem::take(&mut events.messages);
+        drop(events);
+        let mut show = lock(&self.shared.show);
+        show.clear();
+        show.messages(messages);
+    }
+
     /// All warnings so far.
     pub fn warnings(&self) -> Vec<String> {
         lock(&self.shared.events).warnings.clone()

@@ -92,6 +92,12 @@ pub enum Error {
     /// Another machine took the next step of a cutover.
     #[error("another machine took the next step of a cutover meanwhile")]
     CutoverMoved,
+    /// Chunks that open, and do not make up the file that the manifest names.
+    #[error("what its chunks hold is not what its hash says")]
+    Content,
+    /// Another restore writes into the target.
+    #[error("another restore is at work in the target {0}")]
+    TargetBusy(String),
     /// The history that was read is not the one expected.
     #[error("{0}")]
     History(String),

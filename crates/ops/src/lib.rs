@@ -6,6 +6,7 @@
 //! [`Cancel`].
 
 pub mod audit;
+mod bucket;
 mod cancel;
 mod certify;
 pub mod compare;
@@ -14,11 +15,13 @@ mod error;
 pub mod estimate;
 pub mod evidence;
 pub mod file;
+mod follow;
 mod init;
 pub mod inspect;
 pub mod inventory;
 pub mod keys;
 pub mod merge;
+mod owners;
 mod pipeline;
 pub mod probe;
 mod prove;
@@ -30,10 +33,13 @@ pub mod session;
 pub mod sync;
 mod verify;
 
+pub use bucket::{land_in_bucket, verify_bucket};
 pub use cancel::Cancel;
 pub use certify::{Findings, certify, certify_unopened, compare_certificate, exceptions};
 pub use error::Error;
+pub use follow::{Follow, Look, list_snapshots};
 pub use init::{NewRepository, init};
+pub use owners::OwnerMap;
 pub use prove::{Proven, prove};
 pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
@@ -42,8 +48,8 @@ pub use sync::{
     EntryCounts, Exclusions, Fidelity, LastPass, Preview, SyncOptions, SyncOutcome, preview, sync,
 };
 pub use verify::{
-    Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_tree, confidence,
-    damaged_below, verify,
+    Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_mapped, compare_tree,
+    confidence, damaged_below, verify,
 };
 
 /// Name and version, as snapshots and records of the audit log hold them.

@@ -11,6 +11,9 @@ use drover_types::{Observer, Phase, RelativePath, SnapshotId, WriterId, path::es
 
 use crate::Error;
 
+/// What a problem is called where the store has an older state than was seen of it.
+pub(crate) const ROLLED_BACK: &str = "rolled back";
+
 /// A repository opened for reading.
 pub struct ReaderSession {
     /// The repository.
@@ -58,6 +61,38 @@ impl ReaderSession {
         Ok(Self { repository, keyring, keys, history, problems, folder })
     }
 
+    /// Takes what is new in the repository, and reads nothing again that was read before. What this
+    /// machine saw before must still be there, else the history of before stays, and the problem
+    /// says why.
+    pub fn refresh(&mut self, secret: &UnlockSecret) -> Result<(), Error> {
+        let keys = self.repository.keys_after(&self.keys)?;
+        let names = |keys: &[Object]| {
+            keys.iter().map(|key| key.name.clone()).collect::<std::collections::BTreeSet<_>>()
+        };
+        if names(&keys) != names(&self.keys) {
+            self.keyring = self.repository.unlock_with(&keys, secret)?;
+            self.keys = keys;
+        }
+        let objects = self.repository.objects();
+        let known = Some(&self.history);
+        let history = History::load_after(known, objects, &self.keyring, &self.keys)?;
+        let mut problems = history.problems.clone();
+        let before = self.history.heads();
+        let seen = self.folder.as_ref().map(StateFolder::seen_heads).transpose()?;
+        for seen in [before, seen.unwrap_or_default()] {
+            problems.extend(Self::compare_heads(&history, &seen, "this machine saw it before"));
+        }
+        problems.dedup();
+        if problems.iter().all(|problem| problem.kind != ROLLED_BACK) {
+            self.history = history;
+        }
+        if let Some(folder) = self.folder.as_ref().filter(|_| problems.is_empty()) {
+            folder.remember_heads(&self.history.heads())?;
+        }
+        self.problems = problems;
+        Ok(())
+    }
+
     /// Heads that are expected and not in the history.
     pub fn compare_heads(
         history: &History,
@@ -75,7 +110,7 @@ impl ReaderSession {
             .filter(|(writer, sequence, hash)| !is_there(writer, *sequence, hash))
             .map(|(writer, sequence, hash)| {
                 let object = drover_repo::names::snapshot(writer, *sequence, &SnapshotId(*hash));
-                Problem::new("rolled back", object, format!("it is not there any more: {why}"))
+                Problem::new(ROLLED_BACK, object, format!("it is not there any more: {why}"))
             })
             .collect()
     }
@@ -94,6 +129,13 @@ impl ReaderSession {
     pub fn load_index(&mut self) -> Result<ChunkIndex, Error> {
         let objects = self.repository.objects();
         Ok(ChunkIndex::load(objects, &self.keyring, &self.history, &mut self.problems)?)
+    }
+
+    /// The same after [`Self::refresh`], with what `known` has already.
+    pub fn refresh_index(&mut self, known: Option<ChunkIndex>) -> Result<ChunkIndex, Error> {
+        let objects = self.repository.objects();
+        let (history, problems) = (&self.history, &mut self.problems);
+        Ok(ChunkIndex::load_after(known, objects, &self.keyring, history, problems)?)
     }
 
     /// Reads chunks by way of `index`.

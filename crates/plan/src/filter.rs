@@ -42,6 +42,28 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Age(pub Duration);
 
+/// Who on the source becomes whom where it lands: names or numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Renamed {
+    /// On the source.
+    pub from: String,
+    /// Where it lands.
+    pub to: String,
+}
+
+impl FromStr for Renamed {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        match text.split_once(':') {
+            Some((from, to)) if !from.is_empty() && !to.is_empty() && !to.contains(':') => {
+                Ok(Self { from: from.to_owned(), to: to.to_owned() })
+            }
+            _ => Err(FilterError::Renamed),
+        }
+    }
+}
+
 /// Why text is no rule, size or age.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -54,6 +76,11 @@ pub enum FilterError {
     /// The name of an ignore file is a path, or empty.
     #[error("an ignore file is given by its name, such as \".gitignore\", not by a path")]
     IgnoreFile,
+    /// Nobody who becomes somebody else.
+    #[error(
+        "whom something belongs to is given as FROM:TO, names or numbers, such as \"pacs:dicom\""
+    )]
+    Renamed,
     /// No size.
     #[error(
         "a size is a whole number, a space and one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB, such \

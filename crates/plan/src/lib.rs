@@ -18,7 +18,7 @@ mod table;
 pub mod windows;
 
 pub use error::{PlanError, Problem};
-pub use filter::{Age, Filter, FilterError, Rule, Size, ignore_file};
+pub use filter::{Age, Filter, FilterError, Renamed, Rule, Size, ignore_file};
 pub use location::{Location, LocationError, SftpUrl};
 pub use plan::{
     CommandOutput, Costs, Cutover, Hooks, HooksOn, Landing, Limits, Method, Plan, Repository,

@@ -11,7 +11,7 @@ use std::{
 use toml::de::DeTable;
 
 use crate::{
-    Age, Filter, Location, LocationError, PlanError, Problem, Rate,
+    Age, Filter, Location, LocationError, PlanError, Problem, Rate, Renamed,
     filter::ignore_file,
     table::{At, Table, Text},
     windows::{Hours, Window},
@@ -222,8 +222,12 @@ impl Default for Ssh {
 /// Where a restore lands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The directory.
+    /// The directory, or the bucket where files become plain objects.
     pub url: Location,
+    /// `owners`: users who are others there.
+    pub owners: Vec<Renamed>,
+    /// `groups`: groups that are others there.
+    pub groups: Vec<Renamed>,
 }
 
 /// What a pass may take.
@@ -425,10 +429,12 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         return Err(text.error(text.text.len(), Problem::NoSource));
     }
 
-    let target = match plan.table("target", &["url"])? {
-        Some(table) => Some(directory_only(text, location(text, &table, base)?, "target")?),
-        None => None,
-    };
+    let (mut target, mut owners, mut groups) = (None, Vec::new(), Vec::new());
+    if let Some(table) = plan.table("target", &["url", "owners", "groups"])? {
+        target = Some(no_server(text, location(text, &table, base)?, "target")?);
+        owners = renamed(text, &table, "owners")?;
+        groups = renamed(text, &table, "groups")?;
+    }
     let limits = match plan.table("limits", &["upload", "parallel", "windows"])? {
         Some(table) => limits(text, &table)?,
         None => Limits::default(),
@@ -466,7 +472,7 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
     Ok(Plan {
         repository: Repository { url: repository.value, storage_class, sse, kms_key_id },
         sources: sources.into_iter().map(|(source, _)| source).collect(),
-        target: target.map(|target| Target { url: target.value }),
+        target: target.map(|target| Target { url: target.value, owners, groups }),
         limits,
         cutover,
         costs,
@@ -691,17 +697,24 @@ fn location(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Locatio
     }
 }
 
-fn directory_only(
+fn renamed(
+    text: Text<'_>,
+    table: &Table<'_>,
+    key: &'static str,
+) -> Result<Vec<Renamed>, PlanError> {
+    let one = |At { value, start }: At<&str>| {
+        value.parse().map_err(|error| text.error(start, Problem::Filter(key, error)))
+    };
+    table.strings(key)?.into_iter().map(one).collect()
+}
+
+fn no_server(
     text: Text<'_>,
     at: At<Location>,
     what: &'static str,
 ) -> Result<At<Location>, PlanError> {
     match at.value {
-        Location::Directory(_) => Ok(at),
-        Location::Cloud(_) => {
-            let problem = Problem::Location(LocationError::NotADirectory(what));
-            Err(text.error(at.start, problem))
-        }
+        Location::Directory(_) | Location::Cloud(_) => Ok(at),
         Location::Sftp(_) => {
             let problem = Problem::Location(LocationError::SourceOnly(what));
             Err(text.error(at.start, problem))

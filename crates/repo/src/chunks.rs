@@ -76,6 +76,10 @@ pub struct ChunkReader<'r> {
     own: Mutex<HashMap<PackId, Own>>,
 }
 
+/// Packs of metadata in memory: at most 96 MiB.
+#[derive(Default)]
+pub struct KeptPacks(Vec<(PackReceipt, Slot)>);
+
 #[derive(Default)]
 struct Cache {
     packs: HashMap<u32, Slot>,
@@ -93,6 +97,36 @@ impl<'r> ChunkReader<'r> {
     ) -> Self {
         let (sessions, cache, own) = Default::default();
         Self { objects, keyring, history, index, sessions, cache, own }
+    }
+
+    /// With packs of metadata that an earlier reader kept, as far as the index still knows them.
+    pub fn with_packs(self, kept: KeptPacks) -> Self {
+        let packs = self.index.packs();
+        let mut cache = lock(&self.cache);
+        for (receipt, slot) in kept.0 {
+            let first = packs.partition_point(|pack| pack.id < receipt.id);
+            let same = packs[first..].iter().take_while(|pack| pack.id == receipt.id);
+            let Some(at) = same.clone().position(|pack| *pack == receipt) else { continue };
+            let number = (first + at) as u32;
+            if cache.packs.insert(number, slot).is_none() {
+                cache.order.push_back(number);
+                cache.bytes += receipt.len as usize;
+            }
+        }
+        drop(cache);
+        self
+    }
+
+    /// The packs of metadata that are kept, for a later reader.
+    pub fn into_packs(self) -> KeptPacks {
+        let Cache { mut packs, order, .. } = self.cache.into_inner().unwrap_or_default();
+        let kept = order.into_iter().filter_map(|number| {
+            let slot = packs.remove(&number)?;
+            // What could not be read now may be read then.
+            let is_there = slot.get().is_some_and(Result::is_ok);
+            is_there.then(|| (self.index.packs()[number as usize].clone(), slot))
+        });
+        KeptPacks(kept.collect())
     }
 
     /// The index.

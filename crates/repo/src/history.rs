@@ -21,7 +21,8 @@ use drover_types::{
 };
 
 use crate::{
-    index, names,
+    index::{self, ListedPack},
+    names,
     objects::Objects,
     repository::{PARALLEL_READS, RepositoryError},
     snapshot::{Details, StoredSnapshot},
@@ -101,11 +102,24 @@ pub struct History {
     pub packs: BTreeMap<PackId, BTreeMap<WriterId, u64>>,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
+    /// The lists of packs that were read, by the hash that snapshots name them by.
+    lists: HashMap<[u8; 32], Arc<[ListedPack]>>,
 }
 
 impl History {
     /// Reads grants, snapshots and lists of packs.
     pub fn load(
+        objects: &Objects,
+        keyring: &Keyring,
+        keys: &[Object],
+    ) -> Result<Self, RepositoryError> {
+        Self::load_after(None, objects, keyring, keys)
+    }
+
+    /// The same, of which only that is read which `known` lacks: names hold the hash of what they
+    /// name. What is known is judged anew, by the keys of now.
+    pub fn load_after(
+        known: Option<&Self>,
         objects: &Objects,
         keyring: &Keyring,
         keys: &[Object],
@@ -116,9 +130,10 @@ impl History {
             snapshots: Vec::new(),
             packs: BTreeMap::new(),
             problems: Vec::new(),
+            lists: known.map(|known| known.lists.clone()).unwrap_or_default(),
         };
         history.read_grants(keyring, keys);
-        history.read_snapshots(objects, keyring)?;
+        history.read_snapshots(known, objects, keyring)?;
         history.read_packs(objects)?;
         Ok(history)
     }
@@ -183,14 +198,26 @@ impl History {
 
     fn read_snapshots(
         &mut self,
+        known: Option<&Self>,
         objects: &Objects,
         keyring: &Keyring,
     ) -> Result<(), RepositoryError> {
+        let known: HashMap<String, &StoredSnapshot> = known
+            .into_iter()
+            .flat_map(|known| &known.snapshots)
+            .map(|snapshot| (snapshot.object(), &snapshot.stored))
+            .collect();
         let mut listed: Vec<String> =
             objects.list(names::SNAPSHOTS)?.into_iter().map(|object| object.name).collect();
         listed.sort();
-        let bodies = objects.get_all(&listed, limits::SMALL_OBJECT, PARALLEL_READS);
-        for (name, body) in listed.iter().zip(bodies) {
+        let unread: Vec<String> =
+            listed.iter().filter(|name| !known.contains_key(*name)).cloned().collect();
+        let mut bodies = objects.get_all(&unread, limits::SMALL_OBJECT, PARALLEL_READS).into_iter();
+        for name in &listed {
+            let body = match known.get(name) {
+                Some(stored) => Ok(stored.as_bytes().to_vec().into()),
+                None => bodies.next().expect("one body for each that was not known"),
+            };
             let body = match body {
                 Err(error) if error.is_not_found() => {
                     self.problem("snapshot", name, "it was listed and is not there");
@@ -251,18 +278,22 @@ impl History {
             .snapshots
             .iter()
             .filter(|s| s.stored.open.new_packs > 0)
+            .filter(|s| !self.lists.contains_key(&s.stored.open.pack_list))
             .map(|s| names::pack_list(&s.stored.open.pack_list))
             .collect();
         let bodies = objects.get_all(&lists, limits::INDEX_OBJECT, PARALLEL_READS);
         let mut bodies = lists.iter().zip(bodies);
         let snapshots = std::mem::take(&mut self.snapshots);
         let mut chain: Option<(WriterId, u64, [u8; 32], Frontier)> = None;
+        let known = self.lists.clone();
         for snapshot in &snapshots {
             let open = &snapshot.stored.open;
             let object = snapshot.object();
-            let mut packs = Vec::new();
+            let mut packs: Arc<[ListedPack]> = Arc::default();
             let mut listed = true;
-            if open.new_packs > 0 {
+            if let Some(known) = known.get(&open.pack_list).filter(|_| open.new_packs > 0) {
+                packs = known.clone();
+            } else if open.new_packs > 0 {
                 let (name, body) = bodies.next().expect("one list for each snapshot with packs");
                 let decoded = match body {
                     Err(error) if error.is_not_found() => Err("it is not there".to_owned()),
@@ -277,7 +308,10 @@ impl History {
                     }
                 };
                 match decoded {
-                    Ok(decoded) => packs = decoded,
+                    Ok(decoded) => {
+                        packs = decoded.into();
+                        self.lists.insert(open.pack_list, packs.clone());
+                    }
                     Err(message) => {
                         listed = false;
                         self.problem("pack list", name, message);
@@ -325,7 +359,7 @@ impl History {
                     );
                 }
             }
-            for pack in packs {
+            for pack in packs.iter() {
                 // What a writer lists again later takes nothing back.
                 let listed = self.packs.entry(pack.id).or_default();
                 listed.entry(open.writer).or_insert(pack.len);

@@ -23,7 +23,7 @@ pub mod snapshot;
 pub mod state;
 pub mod tree;
 
-pub use chunks::{ChunkError, ChunkReader};
+pub use chunks::{ChunkError, ChunkReader, KeptPacks};
 pub use claim::Claim;
 pub use fetch::PackPart;
 pub use form::FormError;

@@ -38,6 +38,8 @@ pub struct ChunkIndex {
     said_by: Vec<Option<u32>>,
     /// The index objects.
     objects: Vec<String>,
+    /// Those of them that hold more than was taken from them, or could not be read.
+    unfinished: BTreeSet<String>,
     places: Vec<Place>,
 }
 
@@ -56,6 +58,20 @@ impl ChunkIndex {
         history: &History,
         problems: &mut Vec<Problem>,
     ) -> Result<Self, RepositoryError> {
+        Self::load_after(None, objects, keyring, history, problems)
+    }
+
+    /// The same, of which only that is read which `known` lacks: index objects are named by their
+    /// hash. One that told of packs that no snapshot listed then is read again.
+    pub fn load_after(
+        known: Option<Self>,
+        objects: &Objects,
+        keyring: &Keyring,
+        history: &History,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Self, RepositoryError> {
+        let mut known = known.map(Known::new).unwrap_or_default();
+        let mut unfinished = BTreeSet::new();
         let listed = objects.list(names::INDEX)?;
         let names: Vec<String> = listed
             .into_iter()
@@ -65,17 +81,32 @@ impl ChunkIndex {
         let mut found: HashMap<PackId, Vec<(PackReceipt, Option<u32>)>> = HashMap::new();
         let mut disputes: BTreeSet<(u32, u32)> = BTreeSet::new();
         for (number, group) in names.chunks(READ_AT_A_TIME).enumerate() {
-            let bodies = objects.get_all(group, limits::INDEX_OBJECT, READ_AT_A_TIME);
+            let unread: Vec<String> =
+                group.iter().filter(|name| !known.by_object.contains_key(*name)).cloned().collect();
+            let bodies = objects.get_all(&unread, limits::INDEX_OBJECT, READ_AT_A_TIME);
+            let mut bodies = bodies.into_iter();
             let numbers = (number * READ_AT_A_TIME) as u32..;
-            for ((name, body), number) in group.iter().zip(bodies).zip(numbers) {
-                let packs = match Self::open_index(name, body, keyring) {
+            for (name, number) in group.iter().zip(numbers) {
+                let packs = match known.by_object.remove(name) {
+                    Some(packs) => Ok(packs),
+                    None => {
+                        let body = bodies.next().expect("one body for each that was not known");
+                        Self::open_index(name, body, keyring)
+                    }
+                };
+                let packs = match packs {
                     Ok(packs) => packs,
                     Err(message) => {
+                        unfinished.insert(name.clone());
                         problems.push(Problem::new("index", name, message));
                         continue;
                     }
                 };
-                for pack in packs.into_iter().filter(|pack| is_listed(pack, history)) {
+                for pack in packs {
+                    if !is_listed(&pack, history) {
+                        unfinished.insert(name.clone());
+                        continue;
+                    }
                     let known = found.entry(pack.id).or_default();
                     if known.iter().all(|(known, _)| *known != pack) {
                         disputes.extend(known.iter().filter_map(|(_, by)| Some((number, (*by)?))));
@@ -92,7 +123,11 @@ impl ChunkIndex {
             if found.contains_key(id) {
                 continue;
             }
-            match read_directory(objects, keyring, history, *id) {
+            let own = match known.own.remove(id) {
+                Some(own) => Ok(own),
+                None => read_directory(objects, keyring, history, *id),
+            };
+            match own {
                 Ok(receipt) => {
                     found.insert(*id, vec![(receipt, None)]);
                 }
@@ -102,7 +137,8 @@ impl ChunkIndex {
                 }
             }
         }
-        Ok(Self::over(found.into_values().flatten().collect(), names))
+        let index = Self::over(found.into_values().flatten().collect(), names);
+        Ok(Self { unfinished, ..index })
     }
 
     /// With what packs themselves say in the place of what index objects said of them.
@@ -138,7 +174,7 @@ impl ChunkIndex {
             }
         }
         places.sort_unstable_by_key(|place| (place.prefix, place.pack, place.frame));
-        Self { packs, said_by, objects, places }
+        Self { packs, said_by, objects, unfinished: BTreeSet::new(), places }
     }
 
     fn open_index(
@@ -202,6 +238,36 @@ impl ChunkIndex {
     /// Whether some pack holds it.
     pub fn contains(&self, id: &ChunkId) -> bool {
         self.places(id).next().is_some()
+    }
+}
+
+/// What an earlier index knows.
+#[derive(Default)]
+struct Known {
+    /// What each index object says that need not be read again.
+    by_object: HashMap<String, Vec<PackReceipt>>,
+    /// What packs say of themselves.
+    own: HashMap<PackId, PackReceipt>,
+}
+
+impl Known {
+    fn new(index: ChunkIndex) -> Self {
+        let ChunkIndex { packs, said_by, objects, unfinished, .. } = index;
+        let mut known = Self::default();
+        for name in objects.iter().filter(|name| !unfinished.contains(*name)) {
+            known.by_object.insert(name.clone(), Vec::new());
+        }
+        for (pack, by) in packs.into_iter().zip(said_by) {
+            match by {
+                None => drop(known.own.insert(pack.id, pack)),
+                Some(by) => {
+                    if let Some(said) = known.by_object.get_mut(&objects[by as usize]) {
+                        said.push(pack);
+                    }
+                }
+            }
+        }
+        known
     }
 }
 

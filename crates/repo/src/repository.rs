@@ -136,8 +136,17 @@ impl Repository {
 
     /// Everything in this repository's folder below `keys/`.
     pub fn keys(&self) -> Result<Vec<Object>, RepositoryError> {
+        self.keys_after(&[])
+    }
+
+    /// The same, of which only that is read which `known` lacks: keys are never replaced. What is
+    /// not there any more is left out.
+    pub fn keys_after(&self, known: &[Object]) -> Result<Vec<Object>, RepositoryError> {
         let listed = self.objects.list(&hierarchy::keys_folder(self.id()))?;
         let names: Vec<String> = listed.into_iter().map(|object| object.name).collect();
+        let (names, there): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| known.iter().all(|key| key.name != *name));
+        let there = known.iter().filter(|key| there.contains(&key.name)).cloned();
         let bodies = self.objects.get_all(&names, limits::SMALL_OBJECT, PARALLEL_READS);
         names
             .into_iter()
@@ -145,6 +154,7 @@ impl Repository {
             // What is larger than any key is none, and must not keep the owner from the others.
             .filter(|(_, body)| !matches!(body, Err(StoreError::TooLarge { .. })))
             .map(|(name, body)| Ok(Object { name, bytes: body?.to_vec() }))
+            .chain(there.map(Ok))
             .collect()
     }
 

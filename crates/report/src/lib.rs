@@ -50,7 +50,7 @@ pub use document::{
         Likely, PlanBlocker, PlanCost, PlanCostLine, PlanEstimate, PlanFidelity, PlanForecast,
         PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository, PlanSource, PlanStep,
     },
-    restore::{RestoreBytes, RestoreEntries, RestoreReport},
+    restore::{Following, LandingItem, RestoreBytes, RestoreEntries, RestoreReport},
     schema,
     snapshots::{SnapshotItem, SnapshotsReport},
     status::{StatusPass, StatusReport, StatusSource},

@@ -10,6 +10,7 @@ use object_store::{
     list::PaginatedListStore,
     local::LocalFileSystem,
     memory::InMemory,
+    multipart::MultipartStore,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
@@ -45,6 +46,17 @@ impl Backend {
     pub fn pages(&self) -> Option<&dyn PaginatedListStore> {
         match self {
             Self::Local(_) | Self::Memory(_) => None,
+            Self::S3(store) => Some(store),
+            Self::Azure(store) => Some(store),
+            Self::Gcs(store) => Some(store),
+        }
+    }
+
+    /// Objects in parts, which a directory lacks.
+    pub fn parts(&self) -> Option<&dyn MultipartStore> {
+        match self {
+            Self::Local(_) => None,
+            Self::Memory(store) => Some(store),
             Self::S3(store) => Some(store),
             Self::Azure(store) => Some(store),
             Self::Gcs(store) => Some(store),

@@ -33,6 +33,6 @@ mod usage;
 pub use error::{Cause, StoreError};
 pub use options::{Checksum, StoreOptions};
 pub use probe::{Capabilities, CreateOnly};
-pub use store::{ObjectInfo, PutOutcome, Store};
+pub use store::{Metadata, ObjectInfo, PlainPart, PlainUpload, PutOutcome, Store};
 pub use url::{StoreKind, StoreUrl};
 pub use usage::Usage;

@@ -2,9 +2,11 @@
 
 mod get;
 mod list;
+mod plain;
 mod put;
 
 pub use list::ObjectInfo;
+pub use plain::{Metadata, PlainPart, PlainUpload};
 pub use put::PutOutcome;
 
 use std::{

@@ -17,6 +17,12 @@ impl Timestamp {
         (nanos < 1_000_000_000).then_some(Self { seconds, nanos })
     }
 
+    /// From nanoseconds since 1970; `None` where they are too many.
+    pub fn from_nanos(nanos: i128) -> Option<Self> {
+        let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).ok()?;
+        Self::new(seconds, nanos.rem_euclid(1_000_000_000) as u32)
+    }
+
     /// Nanoseconds since 1970, exactly.
     pub fn as_nanos(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)

@@ -9,7 +9,7 @@ use drover_report::{Text, format};
 use drover_types::SnapshotId;
 
 use super::Cutover;
-use crate::error::Error;
+use crate::{error::Error, owners};
 
 /// What is put after a source's name where its target is taken: no name of a plan has it.
 const SINCE_SWITCH: &str = ".since-switch";
@@ -82,6 +82,7 @@ impl Cutover<'_> {
                 kept,
                 landed: cutover.plan.cutover.verify == Method::Landed,
                 options,
+                owners: owners::reversed(cutover.plan)?,
             };
             let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
             let brought = bring_back(&back, progress, cancel)?;

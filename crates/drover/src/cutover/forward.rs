@@ -8,13 +8,13 @@ use std::{
 };
 
 use drover_ops::{
-    Compared, ReaderSession, RestoreOptions, Verdict, VerifyOptions, VerifyOutcome, compare_tree,
+    Compared, ReaderSession, RestoreOptions, RestoreOutcome, Verdict, VerifyOptions, VerifyOutcome,
     cutover::{State, scan},
     inspect,
 };
 use drover_plan::{Landing, Method};
 use drover_report::format;
-use drover_source::{LocalSource, Source};
+use drover_source::{LocalSource, Source, target::Owners};
 use drover_types::{RelativePath, SnapshotId, clock};
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     error::Error,
     hooks,
+    owners::OwnerArgs,
     verb::{sync, verify::Verified},
 };
 
@@ -264,10 +265,15 @@ impl Cutover<'_> {
     fn land_and_verify(&mut self, snapshot: SnapshotId) -> Result<(), Error> {
         let mut reader = self.reader()?;
         let target = self.target();
+        let bucket = self.bucket().map(|url| self.place.bucket(&url)).transpose()?;
         let elsewhere = self.plan.cutover.landing == Landing::Elsewhere;
         if let Some(target) = &target {
             self.step("landing", |cutover| {
-                let options = RestoreOptions { delete: true, ..RestoreOptions::default() };
+                let mut options = RestoreOptions { delete: true, ..RestoreOptions::default() };
+                options.owners = OwnerArgs::default().map(Some(cutover.plan))?;
+                if !options.owners.is_empty() {
+                    options.target.owners = Owners::Keep;
+                }
                 let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                 let root = RelativePath::root();
                 let done = drover_ops::restore(
@@ -279,12 +285,21 @@ impl Cutover<'_> {
                     progress,
                     cancel,
                 )?;
-                Ok(format!(
-                    "{} written, {} removed, {}",
-                    done.written,
-                    done.removed,
-                    format::counted(done.exceptions.len() as u64, "exception", "exceptions")
-                ))
+                Ok(landed(&done))
+            })?;
+        } else if let Some(bucket) = &bucket {
+            self.step("landing in the bucket", |cutover| {
+                let options = RestoreOptions { delete: true, ..RestoreOptions::default() };
+                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let done = drover_ops::land_in_bucket(
+                    &mut reader,
+                    snapshot,
+                    bucket,
+                    &options,
+                    progress,
+                    cancel,
+                )?;
+                Ok(landed(&done))
             })?;
         } else if elsewhere {
             self.step("landing elsewhere", |cutover| {
@@ -302,14 +317,30 @@ impl Cutover<'_> {
             let outcome = drover_ops::verify(&mut reader, &options, progress, cancel)?;
             cutover.judge(&outcome, snapshot)
         })?;
+        if let (Some(bucket), Method::Landed) = (&bucket, method) {
+            self.step("verification of the bucket", |cutover| {
+                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let outcome =
+                    drover_ops::verify_bucket(&mut reader, snapshot, bucket, progress, cancel)?;
+                cutover.judge(&outcome, snapshot)
+            })?;
+        }
         match (&target, method, elsewhere) {
             (Some(target), Method::Landed, _) => {
                 self.step("verification of the target", |cutover| {
                     let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
                     let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                     let what = Compared::Target;
-                    let (outcome, _) =
-                        compare_tree(&mut reader, snapshot, &source, what, progress, cancel)?;
+                    let owners = OwnerArgs::default().map(Some(cutover.plan))?;
+                    let (outcome, _) = drover_ops::compare_mapped(
+                        &mut reader,
+                        snapshot,
+                        &source,
+                        what,
+                        &owners,
+                        progress,
+                        cancel,
+                    )?;
                     cutover.judge(&outcome, snapshot)
                 })?
             }
@@ -515,6 +546,12 @@ impl Cutover<'_> {
     fn broken(&self, host: &dyn drover_source::host::Host, why: &str) -> Error {
         Error::Timer { host: host.place().to_owned(), why: why.to_owned() }
     }
+}
+
+/// A landing in words.
+fn landed(done: &RestoreOutcome) -> String {
+    let exceptions = format::counted(done.exceptions.len() as u64, "exception", "exceptions");
+    format!("{} written, {} removed, {exceptions}", done.written, done.removed)
 }
 
 /// A name for a timer that nobody guesses.

@@ -40,6 +40,8 @@ pub struct Looked<'l> {
     pub sole_operator: bool,
     pub no_way_back: bool,
     pub target: Option<&'l Path>,
+    /// Whether the owners of the plan's target are known to be whose on the source.
+    pub owners_lead_back: bool,
     pub write_back: Option<PathBuf>,
 }
 
@@ -297,7 +299,10 @@ fn way_back(looked: &Looked<'_>, cutover: &Cutover) -> CutoverGate {
         missing.push("write_back");
     }
     if !here {
-        missing.push("a target that this machine lands");
+        missing.push("a directory that this machine lands");
+    }
+    if !looked.owners_lead_back {
+        missing.push("the source's owners, by a number or a name of this machine");
     }
     let value = match missing.is_empty() {
         true => "there is one".to_owned(),

@@ -261,6 +261,20 @@ impl<'c> Cutover<'c> {
         }
     }
 
+    /// The target's prefix, where this machine lands objects in a bucket.
+    fn bucket(&self) -> Option<String> {
+        let landing = self.plan.cutover.landing == drover_plan::Landing::Here;
+        match self.plan.target.as_ref().map(|target| &target.url) {
+            Some(drover_plan::Location::Cloud(url)) if landing => {
+                Some(match self.plan.sources.len() {
+                    1 => url.clone(),
+                    _ => format!("{}/{}", url.trim_end_matches('/'), self.name()),
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// The source's directory, as it can be written from here.
     fn write_back(&self) -> Option<PathBuf> {
         let here = self.planned.origin.directory().map(PathBuf::from);
@@ -296,6 +310,7 @@ impl<'c> Cutover<'c> {
             sole_operator: self.choices.sole_operator,
             no_way_back: self.choices.no_way_back,
             target: target.as_deref(),
+            owners_lead_back: crate::owners::reversed(self.plan).is_ok(),
             write_back: self.write_back(),
         };
         self.report.gates = gates(&looked);

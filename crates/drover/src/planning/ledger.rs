@@ -1,6 +1,6 @@
 //! What survives, what is ready, what stands in the way, and what has to be so for going on.
 
-use drover_plan::Plan;
+use drover_plan::{Location, Plan};
 use drover_report::{
     InventorySource, PlanBlocker, PlanFidelity, PlanGate, PlanReadiness, PlanReport, Text, format,
 };
@@ -56,6 +56,7 @@ pub fn fidelity(plan: Option<&Plan>, looked: &[Looked]) -> Vec<PlanFidelity> {
         add("setuid and setgid", t.setuid, "conditional", note);
         add("times of last access", entries, "lost", "they are not kept");
         let target = plan.and_then(|plan| plan.target.as_ref());
+        let target = target.filter(|target| matches!(target.url, Location::Directory(_)));
         for names in &source.inventory.names {
             // drover's repository holds any name; a directory of Linux does as well.
             if target.is_some() && names.target.as_str() == "linux" {

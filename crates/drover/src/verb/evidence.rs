@@ -13,6 +13,7 @@ use drover_ops::{
     evidence::{EvidenceFolder, Piece, Summary, csv_row},
     exceptions, inspect,
 };
+use drover_plan::Location;
 use drover_report::{
     Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport, format,
 };
@@ -66,7 +67,12 @@ impl EvidenceArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
         let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
-        let out = place::directory(self.out.as_os_str(), "--out")?;
+        let out = match place::location(self.out.as_os_str(), "--out")? {
+            Location::Directory(out) => out,
+            Location::Cloud(_) | Location::Sftp(_) => {
+                return Err(Error::Usage("--out must be a directory of this machine".to_owned()));
+            }
+        };
         place.refuse_around(&out, "the evidence")?;
         // What can go wrong on this machine does so before the verification begins.
         let key = verify::signing_key(context)?;

@@ -1,18 +1,27 @@
 //! `drover restore`: puts a snapshot, or a part of it, back on a file system.
 
-use std::{ffi::OsString, time::Instant};
+mod bucket;
+mod follow;
+
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, ValueEnum};
-use drover_ops::{RestoreOptions, RestoreOutcome};
+use drover_ops::{ReaderSession, RestoreOptions, RestoreOutcome};
 use drover_plan::Location;
 use drover_report::{ExceptionItem, RestoreBytes, RestoreEntries, RestoreReport, Text, format};
 use drover_source::target::{Owners, TargetOptions};
+use drover_types::SnapshotId;
 
 use crate::{
     context::Context,
     error::Error,
+    interrupt::Bell,
     output::{self, Answer},
-    place::{self, RepositoryArgs, SnapshotPath},
+    owners::OwnerArgs,
+    place::{self, Place, RepositoryArgs, SnapshotPath},
     reading::{self, SourceArg},
 };
 
@@ -25,7 +34,13 @@ Examples:
     drover restore --repo /mnt/backup 5f3a91:studies/2019 /tmp/2019
 
   Bring an earlier restore up to date, removing what is gone:
-    drover restore plan.toml latest /srv/restored --delete";
+    drover restore plan.toml latest /srv/restored --delete
+
+  As plain objects in a bucket:
+    drover restore plan.toml latest s3://clinic-files/server1 --delete
+
+  Keep a directory up to date with each pass, until it is stopped:
+    drover restore plan.toml latest /srv/landing --follow --poll 30s";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,6 +53,8 @@ pub struct RestoreArgs {
     repository: RepositoryArgs,
     #[command(flatten)]
     source: SourceArg,
+    #[command(flatten)]
+    owner_map: OwnerArgs,
     /// Remove from the target what the snapshot lacks
     #[arg(long)]
     delete: bool,
@@ -47,6 +64,13 @@ pub struct RestoreArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Bring the target up to date with each new snapshot, deletions included, until SIGINT or
+    /// SIGTERM; SIGUSR1 looks at once
+    #[arg(long, conflicts_with = "dry_run")]
+    follow: bool,
+    /// How often to look for a new snapshot: a number with s, m or h
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = interval, requires = "follow")]
+    poll: Duration,
     /// Whom the files shall belong to [default: keep for root, else ignore]
     #[arg(long, value_name = "WHO")]
     owners: Option<OwnersArg>,
@@ -71,14 +95,15 @@ enum OwnersArg {
 impl RestoreArgs {
     pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
+        let bell = self.follow.then(Bell::install).transpose().map_err(Error::Signals)?;
         let place = self.repository.place(&mut self.positionals)?;
         let (wanted, target) = match self.positionals.as_slice() {
-            [wanted, target] => (wanted.clone(), place::directory(target, "TARGET")?),
+            [wanted, target] => (wanted.clone(), place::location(target, "TARGET")?),
             rest => {
                 let planned = place.plan.as_ref().and_then(|plan| plan.target.as_ref());
                 let wanted = rest.first().cloned().unwrap_or_else(|| "latest".into());
                 match (planned.map(|target| &target.url), rest.len()) {
-                    (Some(Location::Directory(target)), 0 | 1) => (wanted, target.clone()),
+                    (Some(target), 0 | 1) => (wanted, target.clone()),
                     _ => {
                         let message =
                             "what is to be restored, and where to? SNAPSHOT[:PATH] TARGET";
@@ -87,12 +112,23 @@ impl RestoreArgs {
                 }
             }
         };
+        let target = match target {
+            Location::Directory(target) => target,
+            Location::Cloud(url) => return self.landed_in_bucket(&place, &wanted, &url, context),
+            Location::Sftp(_) => {
+                let message = "TARGET must be a directory of this machine, or a bucket";
+                return Err(Error::Usage(message.to_owned()));
+            }
+        };
         place.refuse_around(&target, "the target")?;
-        if self.delete {
+        if self.delete || self.follow {
             place.refuse_within(&target, "the target", false)?;
         }
         let wanted = SnapshotPath::parse(&wanted)?;
         let mut session = reading::open(&place, context)?;
+        if let Some(bell) = bell {
+            return self.followed(&place, &wanted, &target, session, &bell, context);
+        }
         let found = session.find(&wanted.snapshot, self.source.source.as_deref())?;
         let (snapshot, details) = (found.id(), found.details.clone());
         let time = format::time(found.stored.open.time);
@@ -101,19 +137,13 @@ impl RestoreArgs {
             snapshot,
             &wanted.path,
             &target,
-            &self.options(),
+            &self.options(&place)?,
             &context.progress,
             &context.cancel,
         )
         .map_err(|error| place.explain(error));
         if !self.dry_run {
-            let subject = format!("{}, snapshot {snapshot}", details.source);
-            let recorded = outcome.as_ref().map_or_else(Error::outcome, |outcome| {
-                let RestoreOutcome { written, unchanged, removed, exceptions, .. } = outcome;
-                let exceptions = exceptions.len();
-                format!("{written} entries written, {unchanged} there already, {removed} removed, {exceptions} exceptions")
-            });
-            context.record(&session.repository, "restore", &subject, &recorded);
+            record(context, &session, &details.source, snapshot, &outcome);
         }
         let outcome = outcome?;
         let received = session.objects().usage().bytes_received;
@@ -133,8 +163,13 @@ impl RestoreArgs {
         Ok(Answer::with_exceptions(report, exceptions))
     }
 
-    fn options(&self) -> RestoreOptions {
+    fn options(&self, place: &Place) -> Result<RestoreOptions, Error> {
         let mut target = TargetOptions::default();
+        let owners = self.owner_map.map(place.plan.as_ref())?;
+        if !owners.is_empty() && target.owners == Owners::Ignore {
+            // Whoever says whom things shall belong to wants them to.
+            target.owners = Owners::Keep;
+        }
         if let Some(owners) = self.owners {
             target.owners = match owners {
                 OwnersArg::Keep => Owners::Keep,
@@ -144,12 +179,47 @@ impl RestoreArgs {
         }
         target.setuid |= self.setuid;
         target.devices |= self.devices;
-        RestoreOptions {
+        Ok(RestoreOptions {
             delete: self.delete,
             overwrite: self.overwrite,
             dry_run: self.dry_run,
             target,
-        }
+            owners,
+            keep_packs: false,
+        })
+    }
+}
+
+/// Records in the audit log what came of a restore.
+fn record(
+    context: &Context,
+    session: &ReaderSession,
+    source: &str,
+    snapshot: SnapshotId,
+    outcome: &Result<RestoreOutcome, Error>,
+) {
+    let recorded = outcome.as_ref().map_or_else(Error::outcome, |outcome| {
+        let RestoreOutcome { written, unchanged, removed, exceptions, .. } = outcome;
+        let exceptions = exceptions.len();
+        format!("{written} entries written, {unchanged} there already, {removed} removed, {exceptions} exceptions")
+    });
+    let subject = format!("{source}, snapshot {snapshot}");
+    context.record(&session.repository, "restore", &subject, &recorded);
+}
+
+/// A number with `s`, `m` or `h`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let unit = text.chars().last().unwrap_or_default();
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => 0,
+    };
+    let number = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
+    match number.map(|number| u64::from(number) * seconds) {
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it is a number with s, m or h, such as 30s, from a second to a day".to_owned()),
     }
 }
 
@@ -161,8 +231,22 @@ pub fn item(outcome: &RestoreOutcome, received: u64) -> RestoreReport {
             unchanged: outcome.unchanged,
             removed: outcome.removed,
         },
-        bytes: RestoreBytes { written: outcome.bytes_written, received },
+        bytes: RestoreBytes { written: outcome.bytes_written, received, sent: None },
         exceptions: outcome.exceptions.iter().map(ExceptionItem::from).collect(),
         ..RestoreReport::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_a_number_with_a_unit() {
+        let seconds = |text: &str| interval(text).map(|interval| interval.as_secs());
+        assert_eq!((seconds("30s"), seconds("5m"), seconds("2h")), (Ok(30), Ok(300), Ok(7200)));
+        for bad in ["", "s", "0s", "30", "1d", "-1s", "1.5s", "25h", "\u{b5}"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
     }
 }

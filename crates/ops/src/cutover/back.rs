@@ -9,13 +9,13 @@ use std::{collections::BTreeSet, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::
 use drover_source::{
     LocalSource, Loss, ReadError, Source, SourceDescription, SourceError, SourceFile, Walk,
     WalkEvent, WalkOptions,
-    target::{MARKER, Target, TargetOptions, is_marker, is_temporary},
+    target::{MARKER, Owners, Target, TargetOptions, is_marker, is_temporary},
 };
 use drover_types::{Entry, Observer, RelativePath, SnapshotId};
 
 use crate::{
-    Cancel, Compared, Error, Finding, ReaderSession, RestoreOptions, SyncOptions, WriterSession,
-    compare_tree,
+    Cancel, Compared, Error, Finding, OwnerMap, ReaderSession, RestoreOptions, SyncOptions,
+    WriterSession, compare_mapped,
     inspect::{Change, diff},
     restore, sync,
 };
@@ -53,6 +53,8 @@ pub struct Back<'b> {
     pub landed: bool,
     /// How the target is taken.
     pub options: SyncOptions,
+    /// Whose things those of the target are on the source.
+    pub owners: OwnerMap,
 }
 
 /// Brings it.
@@ -79,15 +81,19 @@ pub fn bring_back(
         removed += 1;
     }
     there.sync()?;
-    let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
+    let mut options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
+    if !back.owners.is_empty() {
+        (options.owners, options.target.owners) = (back.owners.clone(), Owners::Keep);
+    }
     let root = RelativePath::root();
     let done =
         restore(&mut session, taken.snapshot, &root, back.write_back, &options, observer, cancel)?;
     unmark(&mut session, taken.snapshot, back.write_back)?;
     let source = LocalSource::open(back.write_back)?;
     let compared = Compared::Target;
+    let owners = &back.owners;
     let (outcome, _) =
-        compare_tree(&mut session, taken.snapshot, &source, compared, observer, cancel)?;
+        compare_mapped(&mut session, taken.snapshot, &source, compared, owners, observer, cancel)?;
     // What rules leave out was not taken, and what only the source has stays there.
     let counts = |finding: &Finding| {
         let path = finding.path.as_ref();

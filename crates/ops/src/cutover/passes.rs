@@ -1,9 +1,7 @@
 //! What passes took: how long, and how much had changed.
 
-use drover_chunk::Decompressor;
-use drover_pack::FrameReader;
-use drover_repo::{CheckedSnapshot, snapshot::decode_exceptions};
-use drover_types::{ChunkKind, Entry, Exception, Kind, SnapshotId, Timestamp};
+use drover_repo::CheckedSnapshot;
+use drover_types::{Entry, Exception, Kind, SnapshotId, Timestamp};
 
 use crate::{
     Error, ReaderSession,
@@ -98,20 +96,10 @@ pub fn exceptions(
     session: &mut ReaderSession,
     snapshot: SnapshotId,
 ) -> Result<Vec<Exception>, Error> {
-    let details = session.snapshot(snapshot)?.details.clone();
-    let mut list = details.exceptions;
-    if details.exception_chunks.is_empty() {
-        return Ok(list);
-    }
-    let index = session.load_index()?;
-    let reader = session.chunks(&index);
-    let mut frames = FrameReader::new(Decompressor::new());
-    for chunk in &details.exception_chunks {
-        let read = reader
-            .read(chunk, ChunkKind::Exceptions, &mut frames, |plain, _| decode_exceptions(plain))?;
-        list.extend(
-            read.map_err(|source| Error::Decode { what: "a list of exceptions".into(), source })?,
-        );
-    }
+    let mut list = Vec::new();
+    crate::exceptions(session, &[snapshot], &mut |_, exception| {
+        list.push(exception.clone());
+        Ok(())
+    })?;
     Ok(list)
 }

@@ -45,6 +45,7 @@ use tally::Tally;
 use veil::Veil;
 
 pub use since::Since;
+pub(crate) use sorter::nameless;
 
 /// Paths that are kept as examples of anything.
 const EXAMPLES: usize = 10;

@@ -1,10 +1,12 @@
 //! What waits until all files are there: removals, symlinks, hard links, attributes of
 //! directories.
 
+use std::sync::atomic::Ordering;
+
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
-use drover_source::target::{Marker, Target};
-use drover_types::{Counter, ExceptionKind, Kind};
+use drover_source::target::{SettlingMark, Target};
+use drover_types::{Counter, ExceptionKind, Kind, RelativePath};
 
 use super::{
     Restore,
@@ -16,15 +18,17 @@ use super::{
 use crate::Error;
 
 impl Restore<'_> {
-    /// Everything that waits until the files are there.
+    /// Everything that waits until the files are there. Returns how many entries were removed, and
+    /// the mark that is completed when all is durable.
     pub(super) fn finish(
         &self,
         later: Later,
         landing: &Landing<'_>,
         target: &Target,
-        complete: &Marker,
-    ) -> Result<u64, Error> {
-        let mut removed = later.removals.len() as u64;
+        below: &RelativePath,
+    ) -> Result<(u64, Option<SettlingMark>), Error> {
+        let planned_removals = later.removals.len() as u64;
+        let mut removed = planned_removals;
         for error in target.sync()? {
             self.failed(error)?;
         }
@@ -84,7 +88,9 @@ impl Restore<'_> {
         }
         // Every content is durable now. The mark changes the root's time, so it comes before the
         // directories get theirs.
-        target.write_marker(complete)?;
+        let surplus = self.surplus.load(Ordering::Relaxed) + planned_removals - removed;
+        let whole = below.is_root() && surplus == 0;
+        let mark = target.write_marker(&self.begun.settling(whole))?;
         for entry in later.directories.iter().rev() {
             let entry = entry?;
             match target.set_attributes(&entry) {
@@ -92,6 +98,6 @@ impl Restore<'_> {
                 Err(error) => self.failed(error)?,
             }
         }
-        Ok(removed)
+        Ok((removed, Some(mark)))
     }
 }

@@ -25,10 +25,10 @@ use crossbeam_channel::{Sender, bounded};
 use drover_chunk::Decompressor;
 use drover_crypt::domain::DomainKeys;
 use drover_pack::FrameReader;
-use drover_repo::{ChunkError, PackPart, record, tree};
+use drover_repo::{ChunkError, PackPart, Tree, record, tree};
 use drover_source::target::{NewFile, ParkedFile, Scratch, Target, TargetError};
 use drover_types::{
-    ChunkKind, ChunkRef, Counter, Entry, Evidence, ExceptionKind, Extent, RelativePath,
+    ChunkId, ChunkKind, ChunkRef, Counter, Entry, Evidence, ExceptionKind, Extent, RelativePath,
     codec::{Decoder, Encoder},
     lock,
 };
@@ -49,6 +49,8 @@ const FETCHERS: usize = 2;
 const GROUP: usize = 1 << 18;
 /// Room for a note of usual length, in bytes.
 const NOTE: usize = 1 << 10;
+/// Of files that lack less than this many bytes no earlier manifest is asked.
+const SMALL: u64 = 2 << 20;
 
 thread_local! {
     static FRAMES: RefCell<FrameReader> = RefCell::new(FrameReader::new(Decompressor::new()));
@@ -91,6 +93,13 @@ struct Note {
     /// Whether it consists of one chunk.
     sole: bool,
     replaces: bool,
+}
+
+/// What is taken from the file that is there.
+struct Run {
+    from: u64,
+    to: u64,
+    len: u64,
 }
 
 /// Placements of one pack.
@@ -144,7 +153,7 @@ impl<'r> Landing<'r> {
         let replaces = found != Found::Nothing;
         let mut begun = None;
         if replaces && !missing.is_empty() {
-            begun = self.reuse(&entry, &mut missing)?;
+            begun = self.reuse(&entry, &mut missing, frames)?;
         }
         let places = self.places(&entry, replaces, &mut missing, &mut begun, frames)?;
         if missing.is_empty() {
@@ -210,36 +219,70 @@ impl<'r> Landing<'r> {
         Ok(sum(chunks) == existing.size() && self.missing(chunks, &read)?.is_empty())
     }
 
-    /// Begins a file with what the one that it replaces has at the same places; what is right, by
-    /// its hash once it is in the new file, is not missing any more.
+    /// Begins a file with what the one that it replaces has, at the same places or, where an earlier
+    /// manifest tells, at others; what is right, by its hash once it is in the new file, is not
+    /// missing any more.
     fn reuse(
         &self,
         entry: &Entry,
         missing: &mut Vec<(u64, ChunkRef)>,
+        frames: &mut FrameReader,
     ) -> Result<Option<NewFile>, Error> {
         let Some(existing) = self.target.open_existing(&entry.path)? else { return Ok(None) };
-        let there = existing.size();
-        if !missing.iter().any(|(at, chunk)| at + u64::from(chunk.len) <= there) {
+        let earlier = match sum(missing) {
+            SMALL.. => self.earlier_places(entry, frames),
+            _ => HashMap::new(),
+        };
+        let mut runs: Vec<Run> = Vec::new();
+        for (to, chunk) in missing.iter() {
+            let from = earlier.get(&chunk.id).copied().unwrap_or(*to);
+            let len = u64::from(chunk.len);
+            if from.checked_add(len).is_none_or(|end| end > existing.size()) {
+                continue;
+            }
+            match runs.last_mut() {
+                Some(run) if (run.from + run.len, run.to + run.len) == (from, *to) => {
+                    run.len += len
+                }
+                _ => runs.push(Run { from, to: *to, len }),
+            }
+        }
+        if runs.is_empty() {
             return Ok(None);
         }
         let file = self.target.replace_file(entry)?;
-        let mut runs: Vec<std::ops::Range<u64>> = Vec::new();
-        for (at, chunk) in missing.iter() {
-            let end = (at + u64::from(chunk.len)).min(there);
-            match runs.last_mut() {
-                _ if end <= *at => break,
-                Some(run) if run.end == *at => run.end = end,
-                _ => runs.push(*at..end),
-            }
-        }
         for run in runs {
-            file.copy_from(&existing, run.start, run.start, run.end - run.start)?;
+            file.copy_from(&existing, run.from, run.to, run.len)?;
         }
         let read = |offset, buffer: &mut [u8]| file.read_at(offset, buffer);
         let left = self.missing(missing, &read)?;
         let some = left.len() < missing.len();
         *missing = left;
         Ok(some.then_some(file))
+    }
+
+    /// Where the chunks of the file lie by the manifests of earlier snapshots. They only say where
+    /// to look: whatever cannot be read of them is nowhere.
+    fn earlier_places(&self, entry: &Entry, frames: &mut FrameReader) -> HashMap<ChunkId, u64> {
+        let reader = self.run.reader;
+        let mut places = HashMap::new();
+        for (keys, manifest) in &self.run.earlier {
+            let path = entry.path.clone();
+            let tree = Tree::open(reader, keys.clone(), manifest, path);
+            let Ok(Some(Ok(before))) = tree.map(|mut tree| tree.next()) else { continue };
+            let Some(content) = before.content.filter(|_| before.path == entry.path) else {
+                continue;
+            };
+            let Ok(extents) = tree::resolve(reader, &content, frames) else { continue };
+            let mut offset = 0;
+            for extent in extents.iter() {
+                if let Extent::Chunk(chunk) = extent {
+                    places.entry(chunk.id).or_insert(offset);
+                }
+                offset += extent.len();
+            }
+        }
+        places
     }
 
     /// Those of `chunks` that a file does not hold at their places.

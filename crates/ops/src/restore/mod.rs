@@ -8,25 +8,26 @@
 use std::{
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use crossbeam_channel::bounded;
 use drover_chunk::Decompressor;
+use drover_crypt::domain::DomainKeys;
 use drover_pack::FrameReader;
-use drover_repo::{CheckedSnapshot, ChunkReader, snapshot::Snapshot};
+use drover_repo::{CheckedSnapshot, ChunkReader, manifest::ManifestRoot, snapshot::Snapshot};
 use drover_source::{
     LocalSource,
-    target::{Losses, Marker, Target, TargetError, TargetOptions},
+    target::{Losses, Marker, MarkerState, SettlingMark, Target, TargetError, TargetOptions},
 };
 use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Observer, Phase, RelativePath, SnapshotId,
-    Total, lock,
+    Timestamp, Total, lock,
 };
 
-use crate::{Cancel, Error, reading::ReaderSession};
+use crate::{Cancel, Error, OwnerMap, reading::ReaderSession};
 
 mod finish;
 mod land;
@@ -49,6 +50,10 @@ pub struct RestoreOptions {
     pub dry_run: bool,
     /// What may be put back.
     pub target: TargetOptions,
+    /// Who owns what here instead.
+    pub owners: OwnerMap,
+    /// Keep the packs of metadata that were read in memory: at most 96 MiB, for the next landing.
+    pub keep_packs: bool,
 }
 
 /// What a restore did.
@@ -76,11 +81,25 @@ pub fn restore(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<RestoreOutcome, Error> {
-    let cancel = &cancel.nested();
     let index = session.load_index()?;
-    let session: &ReaderSession = session;
-    let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
+    restore_by(session, &reader, snapshot, below, root, options, observer, cancel)
+}
+
+/// The same by a reader that may have read before, and may read again.
+#[allow(clippy::too_many_arguments, reason = "what a restore takes, and its reader")]
+pub(crate) fn restore_by(
+    session: &ReaderSession,
+    reader: &ChunkReader<'_>,
+    snapshot: SnapshotId,
+    below: &RelativePath,
+    root: &Path,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RestoreOutcome, Error> {
+    let cancel = &cancel.nested();
+    let snapshot = session.snapshot(snapshot)?;
     observer.phase(Phase::Restoring);
 
     let exists = root.exists();
@@ -88,6 +107,10 @@ pub fn restore(
         true => Some(Target::open(root, options.target)?),
         false => None,
     };
+    let written = target.as_ref().filter(|_| !options.dry_run);
+    let claim = written
+        .map(|target| target.claim().ok_or_else(|| Error::TargetBusy(root.display().to_string())));
+    let _claim = claim.transpose()?;
     let marker = target.as_ref().map(Target::read_marker).transpose()?.flatten();
     let repository = session.repository.id();
     let known = marker
@@ -98,17 +121,31 @@ pub fn restore(
         return Err(Error::TargetNotEmpty(root.display().to_string()));
     }
     let trusted = known.is_some_and(Marker::content_survived);
+    let before = known.and_then(Marker::last_complete);
+    let is_faithful = |marker: &&Marker| {
+        marker.whole && marker.exceptions == 0 && marker.state == MarkerState::Complete
+    };
+    let landed_at = match (&target, known.filter(is_faithful)) {
+        (Some(target), Some(_)) if below.is_root() => target.marked_at()?,
+        _ => None,
+    };
+    let begun = Marker::under_way(repository, snapshot.source(), snapshot.id());
+    let begun = Marker { before, ..begun };
     if let Some(target) = target.as_ref().filter(|_| !options.dry_run) {
-        target.write_marker(&Marker::under_way(repository, snapshot.source()))?;
+        target.write_marker(&begun)?;
     }
 
     let there: Option<LocalSource> = if empty { None } else { Some(LocalSource::open(root)?) };
     let run = Restore {
-        reader: &reader,
+        reader,
         target: target.as_ref().filter(|_| !options.dry_run),
         there: there.as_ref(),
         known: known.is_some(),
         trusted,
+        begun: &begun,
+        earlier: earlier(session, known, below),
+        landed_at,
+        surplus: AtomicU64::new(0),
         options,
         observer,
         cancel,
@@ -120,7 +157,7 @@ pub fn restore(
         let Snapshot { entries, bytes, .. } = snapshot.stored.open;
         observer.total(Total { entries, bytes, basis: Basis::Snapshot });
     }
-    let mut outcome = run.run(session, snapshot, below).map_err(|error| match error {
+    let (mut outcome, mark) = run.run(session, snapshot, below).map_err(|error| match error {
         Error::Stopped => Error::Interrupted,
         error => error,
     })?;
@@ -130,11 +167,28 @@ pub fn restore(
             run.failed(error)?;
         }
     }
+    if let Some(mark) = mark {
+        mark.complete(lock(&run.exceptions).len() as u64)?;
+    }
     outcome.written += run.written.into_inner();
     outcome.bytes_written = run.bytes.into_inner();
     outcome.exceptions = run.exceptions.into_inner().unwrap_or_default();
     outcome.exceptions.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(outcome)
+}
+
+/// The manifests of the snapshots that `marker` names, where the whole of one lands.
+fn earlier(
+    session: &ReaderSession,
+    marker: Option<&Marker>,
+    below: &RelativePath,
+) -> Vec<(Arc<DomainKeys>, ManifestRoot)> {
+    let ids = marker.into_iter().filter(|_| below.is_root()).flat_map(Marker::snapshots);
+    let known = ids.filter_map(|id| session.snapshot(id).ok());
+    let manifest = |snapshot: &CheckedSnapshot| {
+        (session.history.keys(snapshot).clone(), snapshot.details.manifest)
+    };
+    known.map(manifest).collect()
 }
 
 struct Restore<'r> {
@@ -146,6 +200,15 @@ struct Restore<'r> {
     known: bool,
     /// As far as it goes, sizes and times stand for content.
     trusted: bool,
+    /// The mark that it left when it began.
+    begun: &'r Marker,
+    /// The manifests that what is in the target can be of.
+    earlier: Vec<(Arc<DomainKeys>, ManifestRoot)>,
+    /// Until when the target was what the first of these says, attributes included; by the clock of
+    /// its file system.
+    landed_at: Option<Timestamp>,
+    /// How many entries stay in the target that the snapshot lacks.
+    surplus: AtomicU64,
     options: &'r RestoreOptions,
     observer: &'r dyn Observer,
     cancel: &'r Cancel,
@@ -160,31 +223,35 @@ impl Restore<'_> {
         session: &ReaderSession,
         snapshot: &CheckedSnapshot,
         below: &RelativePath,
-    ) -> Result<RestoreOutcome, Error> {
+    ) -> Result<(RestoreOutcome, Option<SettlingMark>), Error> {
         let keys = session.history.keys(snapshot);
         let landing =
             self.target.map(|target| Landing::new(self, target, keys.clone())).transpose()?;
         let mut later = Later::new(self.target, keys)?;
         self.plan_all(session, snapshot, below, landing.as_ref(), &mut later)?;
-        self.reader.forget_packs();
+        if !self.options.keep_packs {
+            self.reader.forget_packs();
+        }
         let mut outcome = RestoreOutcome {
             written: later.written,
             unchanged: later.unchanged,
             removed: later.removals.len() as u64,
             ..RestoreOutcome::default()
         };
+        let mut mark = None;
         match self.target.zip(landing) {
             Some((target, landing)) => {
                 landing.land()?;
-                let complete = Marker::complete(session.repository.id(), snapshot.source());
-                outcome.removed = self.finish(later, &landing, target, &complete)?;
+                let removed;
+                (removed, mark) = self.finish(later, &landing, target, below)?;
+                outcome.removed = removed;
             }
             None => {
                 let others = later.symlinks.len() + later.links.len() + later.after_removals.len();
                 outcome.written += others as u64;
             }
         }
-        Ok(outcome)
+        Ok((outcome, mark))
     }
 
     /// Goes through the manifest; several threads find out what files need.

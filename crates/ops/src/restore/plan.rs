@@ -3,9 +3,9 @@
 //! Directories are made as the stream comes to them, files are given out, and everything else
 //! waits for [`Later`].
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap, iter::Peekable, sync::atomic};
 
-use drover_repo::CheckedSnapshot;
+use drover_repo::{CheckedSnapshot, Tree};
 use drover_source::{
     Source, WalkEvent, WalkOptions,
     target::{is_marker, is_temporary},
@@ -16,7 +16,7 @@ use super::{Restore, later::Later, size};
 use crate::{
     Error,
     compare::{Comparison, FirstNames, differences},
-    merge::{Merged, merge},
+    merge::{Merged, Ordered, merge},
     reading::ReaderSession,
 };
 
@@ -42,6 +42,47 @@ pub(super) enum Found {
     Alike,
 }
 
+/// An entry that is to be there.
+struct Wanted {
+    entry: Entry,
+    /// The last landing left it as it is to be now.
+    as_landed: bool,
+}
+
+impl Ordered for Wanted {
+    fn path(&self) -> &RelativePath {
+        &self.entry.path
+    }
+}
+
+/// What the last landing left, beside what is to be there.
+struct AsLanded<'r>(Option<Peekable<Tree<'r>>>);
+
+impl<'r> AsLanded<'r> {
+    fn new(run: &Restore<'r>) -> Result<Self, Error> {
+        let landed = run.landed_at.and_then(|_| run.earlier.first());
+        let tree = landed.map(|(keys, manifest)| {
+            Tree::open(run.reader, keys.clone(), manifest, RelativePath::root())
+        });
+        Ok(Self(tree.transpose()?.map(Iterator::peekable)))
+    }
+
+    /// Whether it has this entry, evidence included. To be asked in order.
+    fn has(&mut self, entry: &Entry) -> bool {
+        let Some(tree) = &mut self.0 else { return false };
+        while let Some(Ok(before)) = tree.peek() {
+            match before.path.cmp(&entry.path) {
+                Ordering::Less => drop(tree.next()),
+                Ordering::Equal => return before == entry,
+                Ordering::Greater => return false,
+            }
+        }
+        // At its end, or where it cannot be read: everything is looked at closely.
+        self.0 = None;
+        false
+    }
+}
+
 impl Restore<'_> {
     /// Merges the manifest with the target and gives files out, in batches.
     pub(super) fn plan(
@@ -61,8 +102,11 @@ impl Restore<'_> {
         // A file alone lands as TARGET/its name, a directory's children right under TARGET.
         let prefix = if alone { below.parent().unwrap_or_default() } else { below.clone() };
         let mut renamed: HashMap<RelativePath, RelativePath> = HashMap::new();
-        let moved = entries.map(|entry| -> Result<Entry, Error> {
-            let mut entry = entry?;
+        let mut as_landed = AsLanded::new(self)?;
+        let moved = entries.map(|entry| -> Result<Wanted, Error> {
+            let entry = entry?;
+            let as_landed = as_landed.has(&entry);
+            let mut entry = self.options.owners.mapped(entry);
             let path = entry.path.strip_prefix(&prefix).ok_or(Error::Stopped)?;
             if let Some(first) = entry.hard_link.take() {
                 entry.hard_link = match first.strip_prefix(&prefix) {
@@ -78,7 +122,7 @@ impl Restore<'_> {
                 };
             }
             entry.path = path;
-            Ok(entry)
+            Ok(Wanted { entry, as_landed })
         });
         let there: Box<dyn Iterator<Item = Result<Entry, Error>>> = match self.there {
             None => Box::new(std::iter::empty()),
@@ -114,12 +158,17 @@ impl Restore<'_> {
             if self.cancel.is_set() {
                 return Err(Error::Stopped);
             }
-            let (entry, found) = match step? {
-                Merged::Left(entry) => (entry, None),
-                Merged::Both(entry, found) => (entry, Some(found)),
+            let (Wanted { entry, as_landed }, found) = match step? {
+                Merged::Left(wanted) => (wanted, None),
+                Merged::Both(wanted, found) => (wanted, Some(found)),
                 Merged::Right(found) => {
-                    if self.options.delete && !found.path.is_root() {
+                    if found.path.is_root() {
+                        continue;
+                    }
+                    if self.options.delete {
                         later.removals.push(found.path);
+                    } else {
+                        self.surplus.fetch_add(1, atomic::Ordering::Relaxed);
                     }
                     continue;
                 }
@@ -129,7 +178,7 @@ impl Restore<'_> {
             }
             let size = size(&entry);
             self.observer.add(Counter::Bytes, size);
-            if let Some(job) = self.step(entry, found, later)? {
+            if let Some(job) = self.step(entry, as_landed, found, later)? {
                 bytes = bytes.saturating_add(size);
                 batch.push(job);
                 if batch.len() == BATCH_FILES || bytes >= BATCH_BYTES {
@@ -154,6 +203,7 @@ impl Restore<'_> {
     fn step(
         &self,
         entry: Entry,
+        as_landed: bool,
         found: Option<Entry>,
         later: &mut Later,
     ) -> Result<Option<Job>, Error> {
@@ -177,10 +227,10 @@ impl Restore<'_> {
             if let Some(target) = self.target {
                 target.remove(&entry.path)?;
             }
-            return self.step(entry, None, later);
+            return self.step(entry, as_landed, None, later);
         }
         if let Some(found) = &found
-            && self.is_same(&entry, found)?
+            && ((as_landed && self.is_untouched(&entry, found)) || self.is_same(&entry, found)?)
         {
             if entry.evidence.links > 1
                 && entry.hard_link.is_none()
@@ -264,6 +314,21 @@ impl Restore<'_> {
     /// of what drover itself put there.
     fn content_is_same(&self, entry: &Entry, found: &Entry) -> bool {
         self.trusted && looks_same(entry, found)
+    }
+
+    /// Whether what landed is there still: nothing of it was changed since the mark was left. What
+    /// is as old as the mark is looked at closely.
+    fn is_untouched(&self, entry: &Entry, found: &Entry) -> bool {
+        let (wanted, there) = (&entry.attributes, &found.attributes);
+        let keeps_owners = self.options.target.owners == drover_source::target::Owners::Keep;
+        let is_older = found.evidence.ctime.zip(self.landed_at).is_some_and(|(c, at)| c < at);
+        is_older
+            && entry.kind.same_sort(&found.kind)
+            && (entry.kind != Kind::File || self.content_is_same(entry, found))
+            && wanted.mtime == there.mtime
+            && (wanted.mode == there.mode || matches!(entry.kind, Kind::Symlink { .. }))
+            && (!keeps_owners || (wanted.uid, wanted.gid) == (there.uid, there.gid))
+            && entry.hard_link == found.hard_link
     }
 
     fn is_same(&self, entry: &Entry, found: &Entry) -> Result<bool, Error> {

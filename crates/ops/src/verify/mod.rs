@@ -10,7 +10,7 @@ mod sample;
 mod tree;
 
 pub use sample::{confidence, damaged_below};
-pub use tree::{Compared, compare_tree};
+pub use tree::{Compared, compare_mapped, compare_tree};
 
 use std::collections::{BTreeMap, HashSet};
 

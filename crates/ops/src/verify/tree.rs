@@ -22,6 +22,7 @@ use crate::{
     Cancel, Error,
     compare::{Comparison, FirstNames, differences},
     merge::{Merged, Ordered, merge},
+    owners::OwnerMap,
     reading::ReaderSession,
     sync::reader::stretches,
 };
@@ -51,6 +52,19 @@ pub fn compare_tree(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<(VerifyOutcome, Vec<(RelativePath, String)>), Error> {
+    compare_mapped(session, snapshot, source, what, &OwnerMap::default(), observer, cancel)
+}
+
+/// The same of a tree that landed with other owners.
+pub fn compare_mapped(
+    session: &mut ReaderSession,
+    snapshot: SnapshotId,
+    source: &dyn Source,
+    what: Compared,
+    owners: &OwnerMap,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(VerifyOutcome, Vec<(RelativePath, String)>), Error> {
     let cancel = &cancel.nested();
     let index = session.load_index()?;
     let session: &ReaderSession = session;
@@ -62,6 +76,7 @@ pub fn compare_tree(
     let check = Check {
         source,
         what,
+        owners,
         snapshot,
         observer,
         problems: Mutex::default(),
@@ -130,6 +145,7 @@ pub fn compare_tree(
 struct Check<'c> {
     source: &'c dyn Source,
     what: Compared,
+    owners: &'c OwnerMap,
     snapshot: &'c CheckedSnapshot,
     observer: &'c dyn Observer,
     problems: Mutex<Vec<Finding>>,
@@ -150,7 +166,7 @@ impl Check<'_> {
         let mut first_names = FirstNames::new(session.folder());
         let expected = session
             .tree(reader, self.snapshot, RelativePath::root())?
-            .map(|entry| entry.map_err(Error::from));
+            .map(|entry| entry.map(|entry| self.owners.mapped(entry)).map_err(Error::from));
         let skip = self.what == Compared::Target;
         let found = self
             .source

@@ -52,7 +52,11 @@ fn the_documented_example_means_what_it_says() {
                 source("files", "/srv/files", false),
                 source("pacs", "/srv/pacs/archive", true),
             ],
-            target: Some(Target { url: Location::Directory("/mnt/landing".into()) }),
+            target: Some(Target {
+                url: Location::Directory("/mnt/landing".into()),
+                owners: Vec::new(),
+                groups: Vec::new(),
+            }),
             limits: Limits {
                 upload: "20 MiB/s".parse().ok(),
                 parallel: Some(4),
@@ -206,7 +210,7 @@ fn values_are_checked() {
         ("after_pass = 'x'", "6:14: \"after_pass\" must be an array of strings, not a string"),
         ("hook_timeout = 5", "6:16: \"hook_timeout\" must be a string, not a whole number"),
         ("min_age = '1 month'", "6:11: \"min_age\": an age is a whole number"),
-        ("[target]\nurl = 's3://h/x'", "7:7: a target must be a directory"),
+        ("[target]\nurl = '/x'\nowners = ['pacs']", "8:11: "),
         ("[limits]\nupload = '20MiB/s'", "7:10: \"upload\": a rate is a number, a space"),
         ("[limits]\nupload = 20", "7:10: \"upload\" must be a string, not a whole number"),
         ("[limits]\nparallel = 0", "7:12: \"parallel\" must be from 1 to 256"),

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::exception::{self, ExceptionItem};
-use crate::{Page, Text, Tone, format, page};
+use super::{
+    exception::{self, ExceptionItem},
+    sync::SyncRequests,
+};
+use crate::{Page, Table, Text, Tone, format, page, page::TERMINAL_ROWS};
 
 /// What happened to the entries of a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,44 @@ pub struct RestoreBytes {
     pub written: u64,
     /// Received from the store.
     pub received: u64,
+    /// Sent to a bucket as objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
+}
+
+/// One landing of a restore that follows its source.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LandingItem {
+    /// The snapshot.
+    pub snapshot: Text,
+    /// When the snapshot's pass ended.
+    pub time: Text,
+    /// When it had landed.
+    pub landed: Text,
+    /// What happened to the entries.
+    pub entries: RestoreEntries,
+    /// The bytes.
+    pub bytes: RestoreBytes,
+    /// How many entries could not be put back faithfully.
+    pub exceptions: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// How long after the end of its pass it had landed, by the clocks of the machines that took
+    /// and landed it.
+    pub lag_seconds: f64,
+}
+
+/// What following took beside its landings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Following {
+    /// How often the repository was asked for new snapshots.
+    pub looks: u64,
+    /// How many landings there were; the document has the last thousand.
+    pub landings: u64,
+    /// Requests to the store, those of opening included.
+    pub requests: SyncRequests,
 }
 
 /// A restore.
@@ -53,6 +94,13 @@ pub struct RestoreReport {
     pub bytes: RestoreBytes,
     /// What could not be put back faithfully.
     pub exceptions: Vec<ExceptionItem>,
+    /// Of one that followed its source: each landing, of which the counts above are the sums and the
+    /// exceptions those of the last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub landings: Vec<LandingItem>,
+    /// That it followed its source, and what that took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub following: Option<Following>,
     /// What is worth knowing and no exception.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Text>,
@@ -66,11 +114,36 @@ impl RestoreReport {
         !self.exceptions.is_empty()
     }
 
+    fn landings_table(&self) -> Table {
+        let row = |l: &LandingItem| {
+            vec![
+                l.landed.to_string(),
+                format::short_id(l.snapshot.as_str()).to_owned(),
+                format::count(l.entries.written),
+                format::count(l.entries.removed),
+                format::bytes(l.bytes.received),
+                format::duration(l.seconds),
+                format::duration(l.lag_seconds),
+            ]
+        };
+        Table {
+            title: format!("Landings: {}", format::count(self.landings.len() as u64)),
+            columns: vec!["landed", "snapshot", "written", "removed", "received", "took", "behind"],
+            rows: self.landings.iter().map(row).collect(),
+            note:
+                "Behind: from the end of a pass to the end of its landing, by the clocks of both \
+                   machines."
+                    .into(),
+            terminal_rows: TERMINAL_ROWS,
+        }
+    }
+
     pub(super) fn page(&self) -> Page {
         let e = &self.entries;
         let there = format::counted(e.written + e.unchanged, "entry", "entries");
         let (name, did) = match self.dry_run {
             true => ("Dry run", "a restore would leave"),
+            false if self.following.is_some() => ("Landing", "followed its source"),
             false => ("Restore", "complete"),
         };
         let mut page = if self.exceptions.is_empty() {
@@ -95,7 +168,15 @@ impl RestoreReport {
         page.fact("Repository", self.repository.to_string());
         page.fact("Written", format::bytes_exact(self.bytes.written));
         page.fact("Received", format::bytes_exact(self.bytes.received));
+        if let Some(sent) = self.bytes.sent {
+            page.fact("Sent", format::bytes_exact(sent));
+        }
         page.fact("Time", format::duration(self.seconds));
+        if let Some(following) = &self.following {
+            page.fact("Landings", format::count(following.landings));
+            page.fact("Looks", format::count(following.looks));
+        }
+        page.table(self.landings_table());
         page.table(exception::table(
             &self.exceptions,
             "The target lacks what is listed here, or has it without what is named.",

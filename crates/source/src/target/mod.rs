@@ -54,7 +54,7 @@ mod tests;
 pub use attributes::{Owners, TargetOptions};
 pub use error::{Loss, Losses, TargetError, TargetErrorKind};
 pub use file::{Existing, NewFile, ParkedFile};
-pub use marker::{MARKER, Marker};
+pub use marker::{Claim, Landed, MARKER, Marker, MarkerState, SettlingMark, landed};
 pub use replace::is_temporary;
 pub use scratch::Scratch;
 

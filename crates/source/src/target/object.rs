@@ -46,6 +46,7 @@ pub(super) struct Status {
     /// Number of names.
     pub links: u32,
     pub mtime: Timestamp,
+    pub ctime: Timestamp,
     /// Device and inode: which object it is.
     pub identity: (u64, u64),
     /// Whether one of [`LOCKING`] is set.
@@ -64,6 +65,7 @@ pub(super) fn status_at(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Status
         size: x.stx_size,
         links: x.stx_nlink,
         mtime: Timestamp { seconds: x.stx_mtime.tv_sec, nanos: x.stx_mtime.tv_nsec },
+        ctime: Timestamp { seconds: x.stx_ctime.tv_sec, nanos: x.stx_ctime.tv_nsec },
         identity: (makedev(x.stx_dev_major, x.stx_dev_minor), x.stx_ino),
         locked: x.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND),
     })

@@ -9,7 +9,8 @@ use std::{
 };
 
 use drover_types::{
-    Attributes, Content, Evidence, Extents, FileHash, RepositoryId, SourceId, Timestamp, Xattr,
+    Attributes, Content, Evidence, Extents, FileHash, RepositoryId, SnapshotId, SourceId,
+    Timestamp, Xattr,
 };
 use tempfile::TempDir;
 
@@ -700,13 +701,17 @@ fn owners_by_name() {
     });
 }
 
+fn begun() -> Marker {
+    let (repository, source) = (RepositoryId([1; RepositoryId::LEN]), SourceId([2; SourceId::LEN]));
+    Marker::under_way(repository, source, SnapshotId([3; SnapshotId::LEN]))
+}
+
 #[test]
 fn a_mark_that_was_only_begun_is_taken_away() {
     each(|target, root| {
         fs::write(root.join(".drover-new-12-3"), "drover-res").unwrap();
         assert!(target.is_empty().unwrap());
-        let begun =
-            Marker::under_way(RepositoryId([1; RepositoryId::LEN]), SourceId([2; SourceId::LEN]));
+        let begun = begun();
         target.write_marker(&begun).unwrap();
         assert_eq!(names(&root), [std::str::from_utf8(MARKER).unwrap()]);
         // Beside anything else, it may be somebody's.
@@ -722,17 +727,35 @@ fn the_mark_is_kept_and_no_other_is_believed() {
     each(|target, root| {
         assert_eq!(target.read_marker().unwrap(), None);
         assert!(target.is_empty().unwrap());
-        let repository = RepositoryId([1; RepositoryId::LEN]);
-        let source = SourceId([2; SourceId::LEN]);
-        let begun = Marker::under_way(repository, source);
+        let begun = begun();
         target.write_marker(&begun).unwrap();
         assert_eq!(target.read_marker().unwrap(), Some(begun.clone()));
         assert!(begun.content_survived(), "the machine has been up since");
-        let lost = Marker { under_way_since_boot: Some("another".into()), ..begun };
+        assert_eq!(landed(&root), None);
+        let lost = Marker { state: MarkerState::UnderWay("another".into()), ..begun.clone() };
         assert!(!lost.content_survived());
-        let done = Marker::complete(repository, source);
-        target.write_marker(&done).unwrap();
-        assert_eq!(target.read_marker().unwrap(), Some(done));
+        let part = begun.settling(false);
+        target.write_marker(&part).unwrap().complete(0).unwrap();
+        assert_eq!(landed(&root), None);
+        let whole = begun.settling(true);
+        let settling = target.write_marker(&whole).unwrap();
+        assert_eq!(target.read_marker().unwrap(), Some(whole.clone()));
+        assert_eq!(landed(&root), None);
+        let before = root.metadata().unwrap();
+        settling.complete(7).unwrap();
+        assert_eq!(root.metadata().unwrap().modified().unwrap(), before.modified().unwrap());
+        let done = Marker { exceptions: 7, state: MarkerState::Complete, ..whole };
+        assert_eq!(target.read_marker().unwrap(), Some(done.clone()));
+        let Marker { repository, source, snapshot, exceptions, time, .. } = done;
+        let snapshot = snapshot.unwrap();
+        let there = Landed { repository, source, snapshot, time, exceptions };
+        assert_eq!(landed(&root), Some(there));
+        assert_eq!(landed(&root.join("nowhere")), None);
+        let claim = target.claim().unwrap();
+        let other = Target::open(&root, TargetOptions::default()).unwrap();
+        assert!(other.claim().is_none());
+        drop(claim);
+        assert!(other.claim().is_some());
         assert!(target.is_empty().unwrap());
         let own = std::str::from_utf8(MARKER).unwrap();
         assert_eq!(names(&root), [own]);
@@ -746,6 +769,14 @@ fn the_mark_is_kept_and_no_other_is_believed() {
             fs::write(root.join(own), changed).unwrap();
             assert_eq!(target.read_marker().unwrap(), None, "{changed:?}");
         }
+        let id = |byte: &str, len| byte.repeat(len);
+        let (repository, source) = (id("01", RepositoryId::LEN), id("02", SourceId::LEN));
+        let earlier =
+            format!("drover-restore 1\nrepository {repository}\nsource {source}\ncomplete\n");
+        fs::write(root.join(own), earlier).unwrap();
+        let read = target.read_marker().unwrap().unwrap();
+        assert!(read.content_survived() && read.source == begun.source);
+        assert_eq!((read.snapshots().count(), landed(&root)), (0, None));
         fs::write(root.join(own), &text).unwrap();
         fs::set_permissions(root.join(own), fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(target.read_marker().unwrap(), None, "anyone could have written it");

@@ -48,7 +48,7 @@ impl Store {
         self.retried(|_| self.try_get_range(name, &path, range.clone())).await
     }
 
-    async fn try_get_range(
+    pub(super) async fn try_get_range(
         &self,
         name: &str,
         path: &Path,

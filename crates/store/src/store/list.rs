@@ -32,31 +32,35 @@ impl Store {
             return stream::once(std::future::ready(Err(error))).boxed();
         }
         if self.0.backend.is_cloud() {
-            self.list_pages(directory).boxed()
+            self.list_pages(directory, true).boxed()
         } else {
-            self.list_files(directory).boxed()
+            self.list_files(directory, true).boxed()
         }
     }
 
-    fn list_files(
+    /// With names of drover's making only, or with all.
+    pub(super) fn list_files(
         &self,
         directory: String,
+        own: bool,
     ) -> impl Stream<Item = Result<ObjectInfo, StoreError>> + use<> {
         self.0.traffic.meter.list.add(1);
         let prefix = (!directory.is_empty()).then(|| Path::from(directory.as_str()));
         let store = self.clone();
         self.0.backend.objects().list(prefix.as_ref()).filter_map(move |item| {
             let listed = match item {
-                Ok(meta) => store.listed(meta.location.as_ref(), meta.size).map(Ok),
+                Ok(meta) => store.listed(meta.location.as_ref(), meta.size, own).map(Ok),
                 Err(error) => Some(Err(store_error(&directory, error))),
             };
             std::future::ready(listed)
         })
     }
 
-    fn list_pages(
+    /// With names of drover's making only, or with all.
+    pub(super) fn list_pages(
         &self,
         directory: String,
+        own: bool,
     ) -> impl Stream<Item = Result<ObjectInfo, StoreError>> + use<> {
         let prefix = match directory.as_str() {
             "" => self.0.prefix.clone(),
@@ -77,7 +81,8 @@ impl Store {
                         return Ok(Some((object, state)));
                     }
                     let Some(token) = state.next.take() else { return Ok(None) };
-                    let (page, next) = state.store.page(&directory, &prefix, token.clone()).await?;
+                    let (page, next) =
+                        state.store.page(&directory, &prefix, token.clone(), own).await?;
                     if next.is_some() && next == token {
                         return Err(StoreError::Protocol {
                             object: directory,
@@ -97,6 +102,7 @@ impl Store {
         directory: &str,
         prefix: &str,
         token: Option<String>,
+        own: bool,
     ) -> Result<(VecDeque<ObjectInfo>, Option<String>), StoreError> {
         let pages = self.0.backend.pages().ok_or_else(|| StoreError::Protocol {
             object: directory.to_owned(),
@@ -113,12 +119,12 @@ impl Store {
             })
             .await?;
         let objects = page.result.objects.iter();
-        let listed = objects.filter_map(|o| self.listed(o.location.as_ref(), o.size));
+        let listed = objects.filter_map(|o| self.listed(o.location.as_ref(), o.size, own));
         Ok((listed.collect(), page.page_token))
     }
 
-    fn listed(&self, location: &str, len: u64) -> Option<ObjectInfo> {
+    fn listed(&self, location: &str, len: u64, own: bool) -> Option<ObjectInfo> {
         let name = location.strip_prefix(&self.0.prefix)?;
-        name::is_valid(name).then(|| ObjectInfo { name: name.to_owned(), len })
+        (!own || name::is_valid(name)).then(|| ObjectInfo { name: name.to_owned(), len })
     }
 }

@@ -3,11 +3,12 @@
 use std::{ffi::OsString, sync::Arc};
 
 use clap::Args;
-use drover_ops::{Compared, Finding, ReaderSession, VerifyOptions, VerifyOutcome};
+use drover_ops::{Compared, Finding, OwnerMap, ReaderSession, VerifyOptions, VerifyOutcome};
 use drover_plan::Location;
 use drover_repo::{
     CheckedSnapshot,
     certificate::{Method, Sample},
+    objects::Objects,
 };
 use drover_report::{
     ChangedItem, CheckedSnapshot as SnapshotLine, PathText, Problem, Text, Verdict, VerifyReport,
@@ -21,6 +22,7 @@ use crate::{
     context::Context,
     error::Error,
     filter::filter,
+    owners::OwnerArgs,
     place::{self, Place},
     reading,
     source::{Origin, SshArgs},
@@ -47,7 +49,7 @@ pub struct MethodArgs {
     #[arg(long, value_name = "URL | NAME")]
     pub source: Option<OsString>,
     /// Compare with a restore
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR | URL")]
     pub target: Option<OsString>,
     /// Only this snapshot [default: all; with --source or --target that source's newest]
     #[arg(long, value_name = "ID")]
@@ -56,6 +58,8 @@ pub struct MethodArgs {
     /// certificate or JSON
     #[arg(long, value_name = "HEAD | FILE")]
     expect_head: Vec<OsString>,
+    #[command(flatten)]
+    owner_map: OwnerArgs,
     #[command(flatten)]
     ssh: SshArgs,
 }
@@ -116,13 +120,26 @@ impl MethodArgs {
         match (&self.target, &self.source) {
             (None, None) => self.stored(session, expected_heads, context),
             (Some(target), source) => {
-                let origin = Origin::Directory(place::directory(target, "--target")?);
+                let location = place::location(target, "--target")?;
                 let source = source.as_ref().map(|text| selector(place, text)).transpose()?;
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
                 let (source, all) = (source.as_deref(), drover_plan::Filter::default());
-                self.compared(session, &origin, source, &all, Compared::Target, context)
+                let origin = match location {
+                    Location::Directory(target) => Origin::Directory(target),
+                    Location::Cloud(url) => {
+                        let bucket = place.bucket(&url)?;
+                        return self.bucket(session, &bucket, source, context);
+                    }
+                    Location::Sftp(_) => {
+                        let message = "--target must be a directory of this machine, or a bucket";
+                        return Err(Error::Usage(message.to_owned()));
+                    }
+                };
+                let owners = self.owner_map.map(place.plan.as_ref())?;
+                let tree = (&origin, &all, &owners);
+                self.compared(session, tree, source, Compared::Target, context)
             }
             (None, Some(text)) => {
                 let plan = place.plan.as_ref().zip(text.to_str());
@@ -142,7 +159,8 @@ impl MethodArgs {
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                self.compared(session, &origin, Some(&source), &rules, Compared::Source, context)
+                let tree = (&origin, &rules, &OwnerMap::default());
+                self.compared(session, tree, Some(&source), Compared::Source, context)
             }
         }
     }
@@ -177,13 +195,31 @@ impl MethodArgs {
         Ok(verified)
     }
 
-    /// Compares a tree with a snapshot.
+    /// Compares the objects of a bucket with a snapshot.
+    fn bucket(
+        &self,
+        session: &mut ReaderSession,
+        bucket: &Objects,
+        source: Option<&str>,
+        context: &Context,
+    ) -> Result<Verified, Error> {
+        let found = session.find(self.snapshot.as_deref().unwrap_or("latest"), source)?;
+        let (snapshot, lines) = (found.id(), vec![line(found)]);
+        let (progress, cancel) = (&context.progress, &context.cancel);
+        let outcome = drover_ops::verify_bucket(session, snapshot, bucket, progress, cancel)?;
+        let compared = Text::from(bucket.store().url().to_string());
+        let mut verified = Verified::new(&outcome);
+        with_history(session, &mut verified.report, compared, lines);
+        verified.snapshots = vec![snapshot];
+        Ok(verified)
+    }
+
+    /// Compares a tree, as rules and owners have it, with a snapshot.
     fn compared(
         &self,
         session: &mut ReaderSession,
-        origin: &Origin,
+        (origin, rules, owners): (&Origin, &drover_plan::Filter, &OwnerMap),
         source: Option<&str>,
-        rules: &drover_plan::Filter,
         what: Compared,
         context: &Context,
     ) -> Result<Verified, Error> {
@@ -191,28 +227,37 @@ impl MethodArgs {
         let found = session.find(wanted, source)?;
         let (snapshot, lines) = (found.id(), vec![line(found)]);
         let tree = Filtered::new(origin.open(context)?, Arc::new(filter(rules)?));
-        let (outcome, changed) = drover_ops::compare_tree(
+        let (outcome, changed) = drover_ops::compare_mapped(
             session,
             snapshot,
             &tree,
             what,
+            owners,
             &context.progress,
             &context.cancel,
         )?;
-        // What the history has against it counts here too.
-        let history: Vec<Problem> = session.problems.iter().map(reading::problem).collect();
         let mut verified = Verified::new(&outcome);
-        let report = &mut verified.report;
-        if !history.is_empty() {
-            report.verdict = Verdict::Failed;
-            report.problems.extend(history);
-        }
-        report.compared = Some(Text::from(origin.to_string()));
-        report.changed_since = changed.iter().map(changed_item).collect();
-        report.snapshots = lines;
+        let compared = Text::from(origin.to_string());
+        with_history(session, &mut verified.report, compared, lines);
+        verified.report.changed_since = changed.iter().map(changed_item).collect();
         verified.snapshots = vec![snapshot];
         Ok(verified)
     }
+}
+
+/// What the history has against a snapshot counts for what is compared with it too.
+fn with_history(
+    session: &ReaderSession,
+    report: &mut VerifyReport,
+    compared: Text,
+    lines: Vec<SnapshotLine>,
+) {
+    if !session.problems.is_empty() {
+        report.verdict = Verdict::Failed;
+        report.problems.extend(session.problems.iter().map(reading::problem));
+    }
+    report.compared = Some(compared);
+    report.snapshots = lines;
 }
 
 const EXPECTED: &str = "it was expected";

@@ -41,6 +41,7 @@ Examples:
 
   A restore, or the server itself, against the newest snapshot:
     drover verify --repo s3://clinic-archive/server1 --target /srv/restored
+    drover verify plan.toml --target s3://clinic-files/server1
     drover verify plan.toml --source pacs
 
   A certificate that can be handed on; whether one holds; whether anything was taken back since:
