@@ -64,6 +64,21 @@ impl Clinic {
     ) -> Self {
         let (lab, source) = Lab::with_source();
         let target = lab.path("target");
+        let to = target.to_str().unwrap().to_owned();
+        Self::within(lab, source, &to, freeze, source_keys, cutover_keys, url)
+    }
+
+    /// With the repository of `lab`, and the target at this place.
+    fn within(
+        lab: Lab,
+        source: PathBuf,
+        to: &str,
+        freeze: &str,
+        source_keys: &str,
+        cutover_keys: &str,
+        url: impl Fn(&Path) -> String,
+    ) -> Self {
+        let target = lab.path("target");
         let programs = lab.path("programs");
         fs::create_dir(&programs).unwrap();
         for name in PROGRAMS {
@@ -85,7 +100,7 @@ impl Clinic {
             program("thaw"),
             program("before"),
             program("after"),
-            target.display(),
+            to,
             program("switch"),
             program("smoke"),
             program("switch_back"),
@@ -667,4 +682,63 @@ fn clients_write_through_the_switch_and_lose_no_line() {
     // And back, with what was written meanwhile.
     assert_eq!(clinic.cutover(&["--rollback"]).expect(0).json()["state"], "reverted");
     assert_eq!(numbers(&clinic.source), new);
+}
+
+#[test]
+fn a_cutover_between_buckets() {
+    let Some(service) = crate::services::s3_service() else { return };
+    let lab = service.lab();
+    lab.run(&["init", "--repo", &lab.repository]).expect(0);
+    let source = lab.path("source");
+    fs::create_dir_all(source.join("letters")).unwrap();
+    fs::write(source.join("readme"), "hello").unwrap();
+    fs::write(source.join("letters/a"), vec![7; 100_000]).unwrap();
+    let bucket = format!("{}-objects", lab.repository);
+    let url = |source: &Path| source.display().to_string();
+    let clinic = Clinic::within(lab, source, &bucket, "120 seconds", "", "", url);
+    let refusal = clinic.cutover(&["--rehearse"]).expect(0).json();
+    assert!(refused(&refusal).contains(&"way back"), "{refusal}");
+    for verb in ["sync", "verify"] {
+        clinic.lab.run(&[verb, clinic.plan.as_str(), "--json"]).expect(0);
+    }
+    fs::write(clinic.source.join("late"), "in the last minute").unwrap();
+    let done = clinic.cutover(&["--no-way-back"]).expect(0).json();
+    assert_eq!(done["state"], "cut over");
+    let steps: Vec<_> =
+        done["steps"].as_array().unwrap().iter().map(|s| s["name"].clone()).collect();
+    assert!(steps.contains(&"verification of the bucket".into()), "{steps:?}");
+    assert_eq!(service.object(&format!("{bucket}/late")).unwrap(), b"in the last minute");
+    clinic.lab.run(&["verify", &clinic.plan, "--target", &bucket, "--json"]).expect(0);
+}
+
+#[test]
+fn another_machine_lands_and_the_cutover_waits_for_it() {
+    let clinic = Clinic::with("120 seconds", "", "landing = \"elsewhere\"", |source| {
+        source.display().to_string()
+    });
+    let plan = clinic.plan.as_str();
+    for verb in ["sync", "sync"] {
+        clinic.lab.run(&[verb, plan, "--json"]).expect(0);
+    }
+    let target = clinic.target.to_str().unwrap();
+    let arguments =
+        ["restore", plan, "latest", target, "--follow", "--verify", "--poll", "1s", "--json"];
+    let mut follow = clinic.lab.command(&arguments);
+    follow.env("DROVER_STATE_DIR", clinic.lab.path("the landing machine's state"));
+    follow.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let follow = follow.spawn().unwrap();
+    clinic.lab.run(&["verify", plan, "--json"]).expect(0);
+    clinic.cutover(&["--rehearse"]).expect(0);
+    fs::write(clinic.source.join("late"), "in the last minute").unwrap();
+    let done = clinic.cutover(&["--no-way-back"]).expect(0).json();
+    assert_eq!(done["state"], "cut over");
+    assert_same(&clinic.source, &clinic.target, &[]);
+    let steps = done["steps"].as_array().unwrap();
+    let waited = steps.iter().find(|step| step["name"] == "verification elsewhere").unwrap();
+    assert!(waited["detail"].as_str().unwrap().contains("landed and hashed"), "{waited}");
+    let process = nix::unistd::Pid::from_raw(follow.id().cast_signed());
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let followed = Answer::new(follow.wait_with_output().unwrap()).expect(0).json();
+    let landings = followed["landings"].as_array().unwrap();
+    assert!(landings.iter().all(|landing| landing["verified"] == true), "{followed}");
 }

@@ -15,7 +15,7 @@ use drover_ops::{
 use drover_plan::{Landing, Method};
 use drover_report::format;
 use drover_source::{LocalSource, Source, target::Owners};
-use drover_types::{RelativePath, SnapshotId, clock};
+use drover_types::{RelativePath, SnapshotId, Timestamp, clock};
 
 use super::{
     Cutover,
@@ -390,7 +390,12 @@ impl Cutover<'_> {
         snapshot: SnapshotId,
     ) -> Result<String, Error> {
         let subject = format!("{}, snapshot {snapshot}", self.name());
-        let deadline = self.deadline();
+        // A rehearsal waits as long as the freeze may take.
+        let limit = self.plan.cutover.freeze.map_or(3600, |age| age.0.as_secs());
+        let deadline = self.deadline().unwrap_or_else(|| {
+            let now = clock::now();
+            Timestamp { seconds: now.seconds.saturating_add_unsigned(limit), ..now }
+        });
         loop {
             let (records, _) = inspect::log(reader)?;
             let newest = records
@@ -411,8 +416,9 @@ impl Cutover<'_> {
             if self.context.cancel.is_set() {
                 return Err(Error::Ops(drover_ops::Error::Interrupted));
             }
-            if deadline.is_some_and(|deadline| clock::now() >= deadline) {
-                return Err(Error::Cutover("the time for it is over".to_owned()));
+            if clock::now() >= deadline {
+                let message = format!("the time for it is over, and no machine recorded a {verb}");
+                return Err(Error::Cutover(message));
             }
             thread::park_timeout(LOOK);
             // A machine that became a writer only now is known to a new session.

@@ -71,6 +71,10 @@ pub struct RestoreArgs {
     /// How often to look for a new snapshot: a number with s, m or h
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = interval, requires = "follow")]
     poll: Duration,
+    /// Compare each landing with its snapshot, every file hashed; the outcome is in the audit log,
+    /// where a cutover on another machine waits for it
+    #[arg(long, requires = "follow")]
+    verify: bool,
     /// Whom the files shall belong to [default: keep for root, else ignore]
     #[arg(long, value_name = "WHO")]
     owners: Option<OwnersArg>,

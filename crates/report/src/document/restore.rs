@@ -49,6 +49,9 @@ pub struct LandingItem {
     pub bytes: RestoreBytes,
     /// How many entries could not be put back faithfully.
     pub exceptions: u64,
+    /// Whether every file of it was compared, and is what the snapshot says; nothing where nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
     /// How long it took.
     pub seconds: f64,
     /// How long after the end of its pass it had landed, by the clocks of the machines that took

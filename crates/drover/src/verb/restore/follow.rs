@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drover_ops::{Follow, Look, ReaderSession, list_snapshots};
+use drover_ops::{Compared, Follow, Look, ReaderSession, Verdict, compare_mapped, list_snapshots};
 use drover_report::{
     Following, LandingItem, RestoreBytes, RestoreReport, SyncRequests, Text, format,
 };
+use drover_source::LocalSource;
 use drover_types::{SnapshotId, clock};
 
 use super::{RestoreArgs, item, record};
@@ -19,6 +20,7 @@ use crate::{
     interrupt::Bell,
     output::{self, Answer},
     place::{Place, SnapshotPath},
+    verb::sync,
 };
 
 /// The longest that is waited after failures, unless looks are rarer anyway.
@@ -49,6 +51,10 @@ impl RestoreArgs {
             let message = "--follow lands each newest snapshot: give latest, not an id";
             return Err(Error::Usage(message.to_owned()));
         }
+        // Who waits for a landing, such as a cutover on another machine, looks into the audit log.
+        if let Err(error) = sync::open(place, context) {
+            context.progress.warn(&format!("landings are not recorded in the audit log: {error}"));
+        }
         let secret = context.secret()?;
         let source = session.find("latest", self.source.source.as_deref())?.details.source.clone();
         let below = wanted.path.clone();
@@ -72,7 +78,8 @@ impl RestoreArgs {
             let landed = match look {
                 _ if context.cancel.is_set() => break None,
                 Ok(Look::New(snapshot)) => {
-                    self.land(&mut follow, snapshot, &mut session, &mut report, context)
+                    let to = (place, target);
+                    self.land(&mut follow, snapshot, to, &mut session, &mut report, context)
                 }
                 Ok(Look::Refused(why)) => {
                     context.progress.warn(&format!("nothing is landed: {why}"));
@@ -128,6 +135,7 @@ impl RestoreArgs {
         &self,
         follow: &mut Follow,
         snapshot: SnapshotId,
+        (place, target): (&Place, &Path),
         session: &mut ReaderSession,
         report: &mut RestoreReport,
         context: &Context,
@@ -139,6 +147,10 @@ impl RestoreArgs {
         record(context, session, report.source.as_str(), snapshot, &outcome);
         let outcome = outcome?;
         let received = session.objects().usage().bytes_received - before;
+        let verified = match self.verify {
+            true => Some(self.compared(snapshot, place, target, session, report, context)?),
+            false => None,
+        };
         let taken = session.snapshot(snapshot)?.stored.open.time;
         let now = clock::now();
         let done = item(&outcome, received);
@@ -149,6 +161,7 @@ impl RestoreArgs {
             entries: done.entries,
             bytes: done.bytes,
             exceptions: done.exceptions.len() as u64,
+            verified,
             seconds: started.elapsed().as_secs_f64(),
             lag_seconds: (now.as_nanos() - taken.as_nanos()) as f64 / 1e9,
         };
@@ -168,6 +181,42 @@ impl RestoreArgs {
         }
         report.landings.push(landing);
         Ok(())
+    }
+}
+
+impl RestoreArgs {
+    /// Whether what was landed is what the snapshot says, every file hashed; recorded as `verify`
+    /// records it.
+    fn compared(
+        &self,
+        snapshot: SnapshotId,
+        place: &Place,
+        target: &Path,
+        session: &mut ReaderSession,
+        report: &RestoreReport,
+        context: &Context,
+    ) -> Result<bool, Error> {
+        let tree = LocalSource::open(target).map_err(drover_ops::Error::from)?;
+        let owners = self.owner_map.map(place.plan.as_ref())?;
+        let (progress, cancel) = (&context.progress, &context.cancel);
+        let what = Compared::Target;
+        let (outcome, _) =
+            compare_mapped(session, snapshot, &tree, what, &owners, progress, cancel)?;
+        let problems = format::counted(outcome.problems.len() as u64, "problem", "problems");
+        let (verdict, verified) = match outcome.verdict {
+            Verdict::Verified => ("verified", true),
+            Verdict::Failed => ("failed", false),
+            Verdict::Incomplete => ("incomplete", false),
+        };
+        let told = format!("{verdict}, {}: {problems}", outcome.method);
+        if !verified {
+            context
+                .progress
+                .warn(&format!("the landing of {snapshot} is not what it should be: {told}"));
+        }
+        let subject = format!("{}, snapshot {snapshot}", report.source);
+        context.record(&session.repository, "verify", &subject, &told);
+        Ok(verified)
     }
 }
 
