@@ -9,7 +9,7 @@ use std::{
     io,
     ops::Range,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStringExt,
     },
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ use std::{
 
 use drover_types::{Attributes, Entry, Kind, RelativePath, clock};
 use rustix::{
-    fs::{Mode, OFlags, SeekFrom, fstat, fstatvfs, seek},
+    fs::{Mode, OFlags, SeekFrom, fstat, fstatfs, fstatvfs, seek},
     io::{Errno, pread, retry_on_intr},
     process::geteuid,
 };
@@ -128,6 +128,20 @@ impl Tree {
     }
 }
 
+/// The type of btrfs in `statfs`.
+const BTRFS: u64 = 0x9123_683e;
+
+/// The name of a file system, by which a mount that is missing is noticed; 0 where it has none.
+fn file_system(root: BorrowedFd<'_>) -> u64 {
+    let name = fstatvfs(root).map_or(0, |stat| stat.f_fsid);
+    match fstatfs(root) {
+        // The number of the subvolume is in the upper half of it: a new snapshot of the same tree
+        // would be another file system at each pass.
+        Ok(stat) if stat.f_type.cast_unsigned() == BTRFS => name & 0xffff_ffff,
+        _ => name,
+    }
+}
+
 impl Source for LocalSource {
     fn description(&self) -> SourceDescription {
         let Tree { beneath, canonical, owners, .. } = &*self.tree;
@@ -142,7 +156,7 @@ impl Source for LocalSource {
                 .map_or_else(|| user.as_raw().to_string(), |name| name.to_string()),
             privileged: user.is_root(),
             root: canonical.clone().into_os_string().into_vec().into(),
-            file_system: fstatvfs(beneath.root_fd()).map_or(0, |stat| stat.f_fsid),
+            file_system: file_system(beneath.root_fd()),
             connection: String::new(),
         }
     }

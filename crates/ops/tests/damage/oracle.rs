@@ -116,7 +116,8 @@ impl Layout {
                     layout.other_keys.insert(name.clone());
                 }
             } else if name.starts_with("log/") {
-                let record = drover_repo::log::StoredRecord::decode(bytes.to_vec()).unwrap().open;
+                let stored = drover_repo::log::StoredRecord::decode(bytes.to_vec()).unwrap();
+                let record = &stored.open;
                 let (object, writer) = (name.clone(), record.writer.to_hex());
                 let (sequence, epoch) = (record.sequence, record.epoch);
                 layout.records.push(Record { object, writer, sequence, epoch });
