@@ -1,7 +1,7 @@
 //! A cutover: one source led from its server to its target, in a freeze of minutes.
 //!
 //! `gates.rs` says whether it may begin; `forward.rs` goes through freeze, last pass, verification and
-//! switch, and gives up safely; `back.rs` goes the way back; `timer.rs` thaws the source when nobody
+//! switch (`land.rs` lands and verifies), and gives up safely; `back.rs` goes the way back; `timer.rs` thaws the source when nobody
 //! comes back. Where the source stands is a signed step in the repository before anything is done
 //! there, so that whoever is killed, or another engineer's machine, goes on from it.
 
@@ -9,6 +9,7 @@ mod back;
 mod foretell;
 mod forward;
 mod gates;
+mod land;
 mod live;
 mod rest;
 mod timer;

@@ -1,0 +1,191 @@
+//! Landing the last snapshot and verifying it: here, in a bucket, or by another machine.
+
+use std::{thread, time::Duration};
+
+use drover_ops::{
+    Compared, ReaderSession, RestoreOptions, RestoreOutcome, Verdict, VerifyOptions, VerifyOutcome,
+    inspect,
+};
+use drover_plan::{Landing, Method};
+use drover_report::format;
+use drover_source::{LocalSource, target::Owners};
+use drover_types::{RelativePath, SnapshotId, Timestamp, clock};
+
+use super::{Cutover, gates};
+use crate::{error::Error, owners::OwnerArgs, verb::verify::Verified};
+
+/// How often the audit log is looked at for what another machine landed.
+const LOOK: Duration = Duration::from_secs(2);
+
+impl Cutover<'_> {
+    /// Lands a snapshot and verifies it, as the plan asks; then looks at its exceptions.
+    pub(super) fn land_and_verify(&mut self, snapshot: SnapshotId) -> Result<(), Error> {
+        let mut reader = self.reader()?;
+        let target = self.target();
+        let bucket = self.bucket().map(|url| self.place.bucket(&url)).transpose()?;
+        let elsewhere = self.plan.cutover.landing == Landing::Elsewhere;
+        if let Some(target) = &target {
+            self.step("landing", |cutover| {
+                let mut options = RestoreOptions { delete: true, ..RestoreOptions::default() };
+                options.owners = OwnerArgs::default().map(Some(cutover.plan))?;
+                if !options.owners.is_empty() {
+                    options.target.owners = Owners::Keep;
+                }
+                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let root = RelativePath::root();
+                let done = drover_ops::restore(
+                    &mut reader,
+                    snapshot,
+                    &root,
+                    target,
+                    &options,
+                    progress,
+                    cancel,
+                )?;
+                Ok(landed(&done))
+            })?;
+        } else if let Some(bucket) = &bucket {
+            self.step("landing in the bucket", |cutover| {
+                let options = RestoreOptions { delete: true, ..RestoreOptions::default() };
+                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let done = drover_ops::land_in_bucket(
+                    &mut reader,
+                    snapshot,
+                    bucket,
+                    &options,
+                    progress,
+                    cancel,
+                )?;
+                Ok(landed(&done))
+            })?;
+        } else if elsewhere {
+            self.step("landing elsewhere", |cutover| {
+                cutover.wait_for(&mut reader, "restore", "", snapshot)
+            })?;
+        }
+        let method = self.plan.cutover.verify;
+        self.step("verification", |cutover| {
+            let options = VerifyOptions {
+                read_data: (method == Method::ReadBack).then_some(1.0),
+                snapshot: Some(snapshot),
+                ..VerifyOptions::default()
+            };
+            let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+            let outcome = drover_ops::verify(&mut reader, &options, progress, cancel)?;
+            cutover.judge(&outcome, snapshot)
+        })?;
+        if let (Some(bucket), Method::Landed) = (&bucket, method) {
+            self.step("verification of the bucket", |cutover| {
+                let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let outcome =
+                    drover_ops::verify_bucket(&mut reader, snapshot, bucket, progress, cancel)?;
+                cutover.judge(&outcome, snapshot)
+            })?;
+        }
+        match (&target, method, elsewhere) {
+            (Some(target), Method::Landed, _) => {
+                self.step("verification of the target", |cutover| {
+                    let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
+                    let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                    let what = Compared::Target;
+                    let owners = OwnerArgs::default().map(Some(cutover.plan))?;
+                    let (outcome, _) = drover_ops::compare_mapped(
+                        &mut reader,
+                        snapshot,
+                        &source,
+                        what,
+                        &owners,
+                        progress,
+                        cancel,
+                    )?;
+                    cutover.judge(&outcome, snapshot)
+                })?
+            }
+            (None, Method::Landed, true) => self.step("verification elsewhere", |cutover| {
+                let outcome = "verified, landed and hashed";
+                cutover.wait_for(&mut reader, "verify", outcome, snapshot)
+            })?,
+            _ => {}
+        }
+        let list = drover_ops::cutover::exceptions(&mut reader, snapshot)?;
+        let open = gates::open_exceptions(&list, &self.chain, self.name()).len();
+        let allowed = self.plan.cutover.exceptions.unwrap_or(0);
+        if open > allowed {
+            let open = format::counted(open as u64, "exception", "exceptions");
+            let message = format!("the last pass has {open} that nobody accepted");
+            return Err(Error::Cutover(message));
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, outcome: &VerifyOutcome, snapshot: SnapshotId) -> Result<String, Error> {
+        let problems = format::counted(outcome.problems.len() as u64, "problem", "problems");
+        let (verdict, fails) = match outcome.verdict {
+            Verdict::Verified => ("verified", false),
+            Verdict::Failed => ("failed", true),
+            Verdict::Incomplete => ("incomplete", true),
+        };
+        let told = format!("{verdict}, {}: {problems}", outcome.method);
+        self.record("verify", &format!("{}, snapshot {snapshot}", self.name()), &told)?;
+        let mut verified = Verified::new(outcome);
+        verified.snapshots = vec![snapshot];
+        let found = &verified.report;
+        self.report.problems.extend(found.problems.iter().chain(&found.unchecked).cloned());
+        self.verified = Some(verified);
+        match fails {
+            true => Err(Error::Difference(told)),
+            false => Ok(told),
+        }
+    }
+
+    /// Waits until the audit log tells that another machine did something with a snapshot.
+    fn wait_for(
+        &self,
+        reader: &mut ReaderSession,
+        verb: &str,
+        outcome: &str,
+        snapshot: SnapshotId,
+    ) -> Result<String, Error> {
+        let subject = format!("{}, snapshot {snapshot}", self.name());
+        // A rehearsal waits as long as the freeze may take.
+        let limit = self.plan.cutover.freeze.map_or(3600, |age| age.0.as_secs());
+        let deadline = self.deadline().unwrap_or_else(|| {
+            let now = clock::now();
+            Timestamp { seconds: now.seconds.saturating_add_unsigned(limit), ..now }
+        });
+        loop {
+            let (records, _) = inspect::log(reader)?;
+            // This machine records verifications of its own, by other methods.
+            let newest = records.iter().rev().map(|(_, action)| action).find(|action| {
+                let told = &action.outcome;
+                let counts = told.starts_with("failed") || told.starts_with(outcome);
+                action.verb == verb && action.subject == subject && counts
+            });
+            match newest {
+                Some(action) if action.outcome.starts_with("failed") => {
+                    let host = &action.host;
+                    let message = format!("{host} says of {verb}: {}", action.outcome);
+                    return Err(Error::Difference(message));
+                }
+                Some(action) => return Ok(format!("{}: {}", action.host, action.outcome)),
+                None => {}
+            }
+            if self.context.cancel.is_set() {
+                return Err(Error::Ops(drover_ops::Error::Interrupted));
+            }
+            if clock::now() >= deadline {
+                let message = format!("the time for it is over, and no machine recorded a {verb}");
+                return Err(Error::Cutover(message));
+            }
+            thread::park_timeout(LOOK);
+            // A machine that became a writer only now is known to a new session.
+            *reader = self.reader()?;
+        }
+    }
+}
+
+/// A landing in words.
+fn landed(done: &RestoreOutcome) -> String {
+    let exceptions = format::counted(done.exceptions.len() as u64, "exception", "exceptions");
+    format!("{} written, {} removed, {exceptions}", done.written, done.removed)
+}
