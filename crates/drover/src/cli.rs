@@ -153,6 +153,23 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The line of usage of a verb, and of those below it.
+    fn usages(command: &mut clap::Command, found: &mut Vec<String>) {
+        found.push(command.render_usage().to_string());
+        command.get_subcommands_mut().for_each(|below| usages(below, found));
+    }
+
+    #[test]
+    fn usages_are_well_formed() {
+        let mut found = Vec::new();
+        usages(&mut Cli::command(), &mut found);
+        for usage in found {
+            let count = |c: char| usage.matches(c).count();
+            assert_eq!((count('['), count('<')), (count(']'), count('>')), "{usage}");
+            assert!(!usage.contains("] ...") && !usage.contains("<PLAN,"), "{usage}");
+        }
+    }
+
     #[test]
     fn every_verb_teaches_by_example() {
         for verb in Cli::command().get_subcommands() {

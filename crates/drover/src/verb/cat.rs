@@ -19,10 +19,10 @@ Examples:
   drover cat --repo s3://clinic-archive/server1 5f3a91:db/dump.sql.gz > dump.sql.gz";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = "drover cat [OPTIONS] [PLAN] SNAPSHOT:PATH")]
 pub struct CatArgs {
     /// A plan file, unless --repo is given; then a snapshot, and the path of a file in it
-    #[arg(value_name = "PLAN] [SNAPSHOT:PATH", num_args = 1..=2, required = true)]
+    #[arg(value_name = "PLAN, SNAPSHOT:PATH", num_args = 1..=2, required = true)]
     positionals: Vec<OsString>,
     #[command(flatten)]
     inside: InsideArgs,

@@ -25,10 +25,10 @@ Examples:
   drover diff --repo s3://clinic-archive/server1 5f3a91 latest --json";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = "drover diff [OPTIONS] [PLAN] FROM TO")]
 pub struct DiffArgs {
     /// A plan file, unless --repo is given; then two snapshots, the earlier one first
-    #[arg(value_name = "PLAN] FROM [TO", num_args = 1..=3, required = true)]
+    #[arg(value_name = "PLAN, FROM, TO", num_args = 1..=3, required = true)]
     positionals: Vec<OsString>,
     #[command(flatten)]
     inside: InsideArgs,

@@ -88,9 +88,10 @@ struct AddArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "drover key remove [OPTIONS] [PLAN] SLOT")]
 struct RemoveArgs {
     /// A plan file, unless --repo is given; then the slot's id, or its beginning
-    #[arg(value_name = "PLAN] [SLOT", num_args = 1..=2, required = true)]
+    #[arg(value_name = "PLAN, SLOT", num_args = 1..=2, required = true)]
     positionals: Vec<OsString>,
     #[command(flatten)]
     repository: RepositoryArgs,

@@ -25,10 +25,13 @@ Examples:
   drover ls --repo /mnt/backup 5f3a91 --recursive --json";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    override_usage = "drover ls [OPTIONS] [PLAN] [SNAPSHOT[:PATH]]"
+)]
 pub struct LsArgs {
     /// A plan file, unless --repo is given; then a snapshot, and a path in it
-    #[arg(value_name = "PLAN] [SNAPSHOT[:PATH]", num_args = 0..=2)]
+    #[arg(value_name = "PLAN, SNAPSHOT[:PATH]", num_args = 0..=2)]
     positionals: Vec<OsString>,
     #[command(flatten)]
     inside: InsideArgs,

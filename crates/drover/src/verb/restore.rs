@@ -43,11 +43,14 @@ Examples:
     drover restore plan.toml latest /srv/landing --follow --poll 30s";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    override_usage = "drover restore [OPTIONS] [PLAN] [SNAPSHOT[:PATH]] [TARGET]"
+)]
 pub struct RestoreArgs {
     /// A plan file, unless --repo is given; then what to restore (latest, or the beginning of a
     /// snapshot's id, and a path below it), and where to
-    #[arg(value_name = "PLAN] [SNAPSHOT[:PATH]] [TARGET", num_args = 0..=3)]
+    #[arg(value_name = "PLAN, SNAPSHOT[:PATH], TARGET", num_args = 0..=3)]
     positionals: Vec<OsString>,
     #[command(flatten)]
     repository: RepositoryArgs,
