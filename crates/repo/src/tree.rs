@@ -46,6 +46,8 @@ pub struct Tree<'r> {
     lists: VecDeque<(ListRef, Option<RelativePath>)>,
     blocks: VecDeque<(BlockRef, Option<RelativePath>)>,
     entries: std::vec::IntoIter<Entry>,
+    /// The block that they are of.
+    block: Option<ChunkId>,
     /// The roots of the blocks read so far; `None` where parts were left out.
     roots: Option<merkle::Frontier>,
     count: u64,
@@ -76,6 +78,7 @@ impl<'r> Tree<'r> {
             lists,
             blocks: VecDeque::new(),
             entries: Vec::new().into_iter(),
+            block: None,
             roots,
             count: 0,
             expected: *root,
@@ -94,6 +97,27 @@ impl<'r> Tree<'r> {
     /// The blocks that were seen, and the chunks of the lists that were read.
     pub fn into_seen(self) -> HashSet<ChunkId> {
         self.seen.unwrap_or_default()
+    }
+
+    /// The chunk of the block that the last entry was of.
+    pub fn block_id(&self) -> Option<ChunkId> {
+        self.block
+    }
+
+    /// The chunks of all blocks of a manifest. What two manifests have both is the same in both.
+    pub fn block_ids(
+        reader: &ChunkReader<'_>,
+        root: &ManifestRoot,
+    ) -> Result<HashSet<ChunkId>, TreeError> {
+        let mut frames = FrameReader::new(Decompressor::new());
+        let mut read =
+            |chunk: &ChunkRef| reader.read_vec(chunk, ChunkKind::ManifestList, &mut frames);
+        let mut ids = HashSet::new();
+        for list in manifest::decode_root(&read(&root.chunk)?)? {
+            let blocks = manifest::decode_list(&read(&list.chunk)?)?;
+            ids.extend(blocks.iter().map(|block| block.chunk.id));
+        }
+        Ok(ids)
     }
 
     fn fill(&mut self) -> Option<Result<(), TreeError>> {
@@ -157,6 +181,7 @@ impl<'r> Tree<'r> {
             seen.insert(block.chunk.id);
         }
         self.entries = entries.into_iter();
+        self.block = Some(block.chunk.id);
         Ok(())
     }
 

@@ -3,14 +3,17 @@
 //! Directories are made as the stream comes to them, files are given out, and everything else
 //! waits for [`Later`].
 
-use std::{cmp::Ordering, collections::HashMap, iter::Peekable, sync::atomic};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic,
+};
 
 use drover_repo::{CheckedSnapshot, Tree};
 use drover_source::{
     Source, WalkEvent, WalkOptions,
     target::{is_marker, is_temporary},
 };
-use drover_types::{Counter, Entry, ExceptionKind, Kind, RelativePath};
+use drover_types::{ChunkId, Counter, Entry, ExceptionKind, Kind, RelativePath};
 
 use super::{Restore, later::Later, size};
 use crate::{
@@ -55,31 +58,21 @@ impl Ordered for Wanted {
     }
 }
 
-/// What the last landing left, beside what is to be there.
-struct AsLanded<'r>(Option<Peekable<Tree<'r>>>);
+/// The blocks of the manifest that the last landing left. An entry of one of these is as it was,
+/// evidence included; of any other it is not known, and looked at closely.
+struct AsLanded(HashSet<ChunkId>);
 
-impl<'r> AsLanded<'r> {
-    fn new(run: &Restore<'r>) -> Result<Self, Error> {
+impl AsLanded {
+    fn new(run: &Restore<'_>) -> Self {
         let landed = run.landed_at.and_then(|_| run.earlier.first());
-        let tree = landed.map(|(keys, manifest)| {
-            Tree::open(run.reader, keys.clone(), manifest, RelativePath::root())
-        });
-        Ok(Self(tree.transpose()?.map(Iterator::peekable)))
+        // One that cannot be read says nothing.
+        let blocks = landed.and_then(|(_, manifest)| Tree::block_ids(run.reader, manifest).ok());
+        Self(blocks.unwrap_or_default())
     }
 
-    /// Whether it has this entry, evidence included. To be asked in order.
-    fn has(&mut self, entry: &Entry) -> bool {
-        let Some(tree) = &mut self.0 else { return false };
-        while let Some(Ok(before)) = tree.peek() {
-            match before.path.cmp(&entry.path) {
-                Ordering::Less => drop(tree.next()),
-                Ordering::Equal => return before == entry,
-                Ordering::Greater => return false,
-            }
-        }
-        // At its end, or where it cannot be read: everything is looked at closely.
-        self.0 = None;
-        false
+    /// Whether it has the entries of this block.
+    fn has(&self, block: Option<ChunkId>) -> bool {
+        block.is_some_and(|block| self.0.contains(&block))
     }
 }
 
@@ -93,19 +86,24 @@ impl Restore<'_> {
         later: &mut Later,
         give: &dyn Fn(Vec<Job>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut entries = session.tree(self.reader, snapshot, below.clone())?.peekable();
-        let alone = match entries.peek() {
-            None => return Err(Error::NoSuchPath(below.to_string())),
-            Some(Ok(entry)) => !below.is_root() && entry.kind != Kind::Directory,
-            Some(Err(_)) => false,
+        let mut tree = session.tree(self.reader, snapshot, below.clone())?;
+        let mut next = move || {
+            let entry = tree.next()?;
+            Some((entry, tree.block_id()))
         };
+        let first = next().ok_or_else(|| Error::NoSuchPath(below.to_string()))?;
+        let alone = match &first {
+            (Ok(entry), _) => !below.is_root() && entry.kind != Kind::Directory,
+            (Err(_), _) => false,
+        };
+        let entries = std::iter::once(first).chain(std::iter::from_fn(next));
         // A file alone lands as TARGET/its name, a directory's children right under TARGET.
         let prefix = if alone { below.parent().unwrap_or_default() } else { below.clone() };
         let mut renamed: HashMap<RelativePath, RelativePath> = HashMap::new();
-        let mut as_landed = AsLanded::new(self)?;
-        let moved = entries.map(|entry| -> Result<Wanted, Error> {
+        let as_landed = AsLanded::new(self);
+        let moved = entries.map(|(entry, block)| -> Result<Wanted, Error> {
             let entry = entry?;
-            let as_landed = as_landed.has(&entry);
+            let as_landed = as_landed.has(block);
             let mut entry = self.options.owners.mapped(entry);
             let path = entry.path.strip_prefix(&prefix).ok_or(Error::Stopped)?;
             if let Some(first) = entry.hard_link.take() {
