@@ -107,14 +107,14 @@ impl Watch {
     }
 
     fn set(&mut self) {
-        let rate = now(&self.schedule, &TimeZone::system()).map(Rate::bytes_per_second);
+        let now = self.schedule.at(minute_of_week(clock::now(), &TimeZone::system()));
+        let rate = now.map(Rate::bytes_per_second);
         if self.rate == Some(rate) {
             return;
         }
         self.objects.store().set_bandwidth(rate);
         if self.rate.is_some() {
-            let shown = now(&self.schedule, &TimeZone::system());
-            let shown = shown.map_or("no limit".to_owned(), |rate| rate.to_string());
+            let shown = now.map_or("no limit".to_owned(), |rate| rate.to_string());
             self.notes.note(&format!("the plan's bandwidth from now on: {shown}"));
         }
         self.rate = Some(rate);
@@ -127,11 +127,6 @@ fn schedule(plan: &Plan) -> Schedule {
 
 fn changed(file: &Path) -> Option<SystemTime> {
     file.metadata().and_then(|metadata| metadata.modified()).ok()
-}
-
-/// The rate of this minute.
-fn now(schedule: &Schedule, zone: &TimeZone) -> Option<Rate> {
-    schedule.at(minute_of_week(clock::now(), zone))
 }
 
 /// Minutes since Monday, 00:00.

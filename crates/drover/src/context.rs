@@ -1,6 +1,12 @@
 //! What every verb has at hand: options, environment, progress, the wish to stop.
 
-use std::{cell::RefCell, env, path::PathBuf};
+use std::{
+    cell::RefCell,
+    env,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use drover_crypt::hierarchy::UnlockSecret;
 use drover_ops::{Cancel, audit::Event};
@@ -14,6 +20,9 @@ use crate::{
     password::{self, Password, PasswordError, PasswordSources},
     progress::Progress,
 };
+
+/// How often the wish to stop is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What every verb has at hand.
 pub struct Context<'g> {
@@ -96,6 +105,21 @@ impl<'g> Context<'g> {
         let Ok(state) = self.state_dir() else { return };
         let event = Event { operator: &self.operator(), verb, subject, outcome };
         drover_ops::audit::record(repository, &state, &event, &self.progress);
+    }
+
+    /// Waits in small steps, so that a wish to stop is heard; whether nobody wished it.
+    pub fn wait(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            if self.cancel.is_set() {
+                return false;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::park_timeout(left.min(LOOK));
+        }
     }
 
     /// The warnings so far, for the report.

@@ -8,6 +8,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{self, Read},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitStatus, Stdio},
@@ -36,9 +37,12 @@ const SHOWN: usize = 500;
 const GRACE: Duration = Duration::from_secs(5);
 /// How often the wish to stop is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
 /// What a command finds in its environment of drover's; passwords and keys of stores are not there.
-const ENVIRONMENT: [&str; 8] =
-    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    const NAMES: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+    NAMES.into_iter().filter_map(|name| Some((name.into(), env::var_os(name)?)))
+}
 
 /// Runs `pass` between the source's hooks. What comes after runs whatever came before it.
 pub fn around(
@@ -171,7 +175,7 @@ impl Hook<'_> {
         let (reader, writer) = io::pipe().map_err(failed)?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().env("DROVER_SOURCE", self.source);
-        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+        command.envs(environment());
         command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(failed)?).stderr(writer);
         let child = command.process_group(0).spawn().map_err(failed)?;
         // The command holds the writing ends: without it here, its end is the output's.

@@ -1,9 +1,6 @@
 //! Passes one after the other: until they become no shorter, or for as long as nobody stops them.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use drover_plan::Age;
 use drover_report::{Failure, SyncReport, SyncRound, format};
@@ -16,8 +13,6 @@ const SETTLED: f64 = 0.9;
 const GROWN: f64 = 1.25;
 /// So many that have grown, one after the other, never end.
 const GROWING: usize = 3;
-/// How often the wish to stop is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// When a pass is followed by another.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +79,7 @@ impl Repeats {
                 _ => {}
             }
             let wait = self.every.map_or(Duration::ZERO, |every| every.0);
-            if !rest(context, wait.saturating_sub(began.elapsed())) {
+            if !context.wait(wait.saturating_sub(began.elapsed())) {
                 // Between two passes there is nothing to go on with.
                 return Ok(answer(report, None));
             }
@@ -97,21 +92,6 @@ fn answer(report: SyncReport, failed: Option<Failure>) -> Answer {
     match failed {
         Some(failure) => Answer::failed(report, failure),
         None => Answer::with_exceptions(report, exceptions),
-    }
-}
-
-/// Waits; whether nobody asked to stop meanwhile.
-fn rest(context: &Context, time: Duration) -> bool {
-    let end = Instant::now() + time;
-    loop {
-        if context.cancel.is_set() {
-            return false;
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        thread::park_timeout(left.min(LOOK));
     }
 }
 

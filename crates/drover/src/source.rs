@@ -23,8 +23,10 @@ use zeroize::Zeroizing;
 use crate::{
     context::Context,
     error::Error,
+    hooks,
     output::shown,
     password::{Password, PasswordSources},
+    place,
     ssh_config::{Asked, environment},
 };
 
@@ -103,6 +105,16 @@ impl Origin {
         let file = file.map_err(|error| Error::Usage(format!("{}: {error}", printed.file)))?;
         let (words, silence) = (printed.words.clone(), source.hooks.timeout.0);
         Ok(Self::Command(Printed { words, file, server, silence }))
+    }
+
+    /// The sources that the command line gives, of which there must be one at least.
+    pub fn given(sources: &[OsString], ssh: &SshArgs) -> Result<Vec<Self>, Error> {
+        if sources.is_empty() {
+            let message = "which source? Give a directory with --source, or a plan file";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        let one = |source: &OsString| Self::new(&place::location(source, "--source")?, ssh, None);
+        sources.iter().map(one).collect()
     }
 
     /// Whether it is what a command prints: that runs in passes alone.
@@ -196,7 +208,8 @@ impl Origin {
             Self::Command(printed) => {
                 let server = self.ssh_options(context)?;
                 let Printed { words, file, silence, .. } = printed;
-                Ok(Arc::new(CommandSource::new(words.clone(), file, server, *silence)))
+                let environment = hooks::environment().collect();
+                Ok(Arc::new(CommandSource::new(words.clone(), file, server, *silence, environment)))
             }
             Self::Server(url, ssh) => {
                 let options = options(url, ssh, context)?;

@@ -4,7 +4,7 @@
 //! sign and leaves none. A record tells what was done and never decides whether it may be: what
 //! keeps it from being written is a warning. It names no path, for a path can be patient data.
 
-use std::path::Path;
+use std::{fmt::Display, path::Path};
 
 use drover_crypt::hierarchy::WriterCredential;
 use drover_repo::{
@@ -28,6 +28,11 @@ pub struct Event<'e> {
     pub subject: &'e str,
     /// What came of it.
     pub outcome: &'e str,
+}
+
+/// The subject of records of what was done with one snapshot. Other machines look for it.
+pub fn of_snapshot(source: impl Display, snapshot: impl Display) -> String {
+    format!("{source}, snapshot {snapshot}")
 }
 
 /// Records what was done, where this machine's state holds a writer's credential.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io::Write};
 use drover_chunk::Decompressor;
 use drover_pack::FrameReader;
 use drover_repo::{
-    Problem,
+    ChunkReader, Problem,
     log::{Action, StoredRecord},
     names, tree,
 };
@@ -78,10 +78,20 @@ pub fn diff(
 ) -> Result<(), Error> {
     let index = session.load_index()?;
     let session: &ReaderSession = session;
-    let reader = session.chunks(&index);
+    diff_by(session, &session.chunks(&index), first, second, take)
+}
+
+/// The same by a reader that may have read before, and may read again.
+pub(crate) fn diff_by(
+    session: &ReaderSession,
+    reader: &ChunkReader<'_>,
+    first: SnapshotId,
+    second: SnapshotId,
+    take: &mut dyn FnMut(Change) -> Result<(), Error>,
+) -> Result<(), Error> {
     let open = |id: SnapshotId| -> Result<_, Error> {
         let snapshot = session.snapshot(id)?;
-        let tree = session.tree(&reader, snapshot, RelativePath::root())?;
+        let tree = session.tree(reader, snapshot, RelativePath::root())?;
         Ok(tree.map(|entry| entry.map_err(Error::from)))
     };
     for step in merge(open(first)?, open(second)?) {

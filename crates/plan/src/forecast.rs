@@ -39,6 +39,11 @@ pub struct Forecast {
     pub freeze: Option<f64>,
 }
 
+/// What nine in ten cases stay within where only one measurement was made: rates of disks and links
+/// differ so much from hour to hour on machines that are used.
+pub const SPREAD: f64 = 1.5;
+/// A switch takes so many seconds where the plan does not say.
+pub const SWITCH: f64 = 300.0;
 /// The most passes that are foretold.
 const MOST: usize = 12;
 /// Passes end when one is within this part of the one before.

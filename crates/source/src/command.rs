@@ -5,6 +5,7 @@
 //! runs in a process group of its own; on a server it is a channel of an SSH connection.
 
 use std::{
+    ffi::OsString,
     io::{self, Read},
     ops::Range,
     os::unix::process::CommandExt,
@@ -32,28 +33,26 @@ use crate::{
 pub const STREAM: u64 = u64::MAX;
 /// Of what the command says of its errors, so much is kept: its end.
 const SAID: usize = 2 << 10;
-/// The variables that a command here gets.
-pub const ENVIRONMENT: [&str; 8] =
-    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 /// A command whose output is a file.
 pub struct CommandSource {
     description: SourceDescription,
     file: RelativePath,
     words: Vec<String>,
-    environment: Vec<(String, String)>,
+    environment: Vec<(OsString, OsString)>,
     server: Option<SftpOptions>,
     silence: Duration,
 }
 
 impl CommandSource {
     /// `words` printed as the file `name`; on a server, where there is one. A command that prints
-    /// nothing for as long as `silence` is ended.
+    /// nothing for as long as `silence` is ended. Here it finds `environment`, and nothing else.
     pub fn new(
         words: Vec<String>,
         name: &RelativePath,
         server: Option<SftpOptions>,
         silence: Duration,
+        environment: Vec<(OsString, OsString)>,
     ) -> Self {
         let here = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         let description = SourceDescription {
@@ -65,8 +64,6 @@ impl CommandSource {
             file_system: 0,
             connection: String::new(),
         };
-        let known = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
-        let environment = ENVIRONMENT.iter().filter_map(known).collect();
         Self { description, file: name.clone(), words, environment, server, silence }
     }
 
@@ -313,10 +310,14 @@ impl SourceFile for CommandFile {
 mod tests {
     use super::*;
 
+    fn environment() -> Vec<(OsString, OsString)> {
+        vec![("PATH".into(), SEARCH_PATH.into())]
+    }
+
     fn source(script: &str) -> CommandSource {
         let words = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let name = RelativePath::new(*b"all.sql").unwrap();
-        CommandSource::new(words, &name, None, Duration::from_secs(30))
+        CommandSource::new(words, &name, None, Duration::from_secs(30), environment())
     }
 
     fn read(script: &str) -> Result<(Vec<u8>, u64), String> {
@@ -364,7 +365,8 @@ mod tests {
     fn silence_has_an_end() {
         let words = ["sleep".to_owned(), "1000".to_owned()].to_vec();
         let name = RelativePath::new(*b"all.sql").unwrap();
-        let source = CommandSource::new(words, &name, None, Duration::from_millis(50));
+        let silence = Duration::from_millis(50);
+        let source = CommandSource::new(words, &name, None, silence, environment());
         let error = source.open(&name).unwrap().read_at(0, &mut [0; 10]).unwrap_err();
         assert!(error.to_string().contains("silent"), "{error}");
     }

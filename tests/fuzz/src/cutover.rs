@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use drover_crypt::{seal::ReaderSecret, sign::SigningKey};
-use drover_repo::cutover::{Move, State, Step, StoredStep, encode};
-use drover_types::RepositoryId;
+use drover_repo::cutover::{Move, State, StoredStep, encode};
 
-use crate::shared::time;
+use crate::shared::record;
 
 /// Bytes as either. What is sealed has one encoding only.
 pub fn run(data: &[u8]) -> bool {
@@ -24,14 +23,6 @@ pub fn run(data: &[u8]) -> bool {
 /// One of each.
 pub fn seeds() -> Vec<Vec<u8>> {
     let key = SigningKey::from_seed(&[2; 32]);
-    let step = Step {
-        repository: RepositoryId([1; 16]),
-        writer: key.public().writer_id(),
-        sequence: 1,
-        previous: [0; 32],
-        time: time(),
-        epoch: 1,
-    };
     let facts = [("deadline", "1"), ("timer", "ab")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     let to = Move {
         state: State::Freezing,
@@ -43,5 +34,5 @@ pub fn seeds() -> Vec<Vec<u8>> {
         facts: BTreeMap::from(facts),
     };
     let reader = ReaderSecret::generate();
-    vec![encode(&step, &to, &reader.public(), &key), to.encode()]
+    vec![encode(&record(&key), &to, &reader.public(), &key), to.encode()]
 }

@@ -1,10 +1,10 @@
 //! Records of the audit log: the open part, and the sealed part once it is open.
 
-use drover_repo::log::{Action, Record, StoredRecord, encode};
+use drover_repo::log::{Action, StoredRecord, encode};
 
-use crate::shared::time;
+use crate::shared::record;
 use drover_crypt::{seal::ReaderSecret, sign::SigningKey};
-use drover_types::{RepositoryId, codec::Encoder};
+use drover_types::codec::Encoder;
 
 /// Bytes as either.
 pub fn run(data: &[u8]) -> bool {
@@ -18,14 +18,6 @@ pub fn run(data: &[u8]) -> bool {
 /// One of each.
 pub fn seeds() -> Vec<Vec<u8>> {
     let key = SigningKey::from_seed(&[2; 32]);
-    let record = Record {
-        repository: RepositoryId([1; 16]),
-        writer: key.public().writer_id(),
-        sequence: 1,
-        previous: [0; 32],
-        time: time(),
-        epoch: 1,
-    };
     let action = Action {
         operator: "operator".into(),
         host: "server".into(),
@@ -39,5 +31,5 @@ pub fn seeds() -> Vec<Vec<u8>> {
         plain.bytes(text.as_bytes());
     }
     let reader = ReaderSecret::generate();
-    vec![encode(&record, &action, &reader.public(), &key), plain.finish()]
+    vec![encode(&record(&key), &action, &reader.public(), &key), plain.finish()]
 }

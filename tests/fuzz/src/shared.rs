@@ -1,7 +1,11 @@
 //! What several targets need.
 
-use drover_crypt::domain::{DomainKeys, DomainSecret};
-use drover_types::Timestamp;
+use drover_crypt::{
+    domain::{DomainKeys, DomainSecret},
+    sign::SigningKey,
+};
+use drover_repo::chained::Record;
+use drover_types::{RepositoryId, Timestamp};
 
 /// Keys of a domain.
 pub fn domain() -> DomainKeys {
@@ -11,6 +15,18 @@ pub fn domain() -> DomainKeys {
 /// A time.
 pub fn time() -> Timestamp {
     Timestamp::new(1_700_000_000, 1).unwrap()
+}
+
+/// The first record of a chain, by whoever has `key`.
+pub fn record(key: &SigningKey) -> Record {
+    Record {
+        repository: RepositoryId([1; 16]),
+        writer: key.public().writer_id(),
+        sequence: 1,
+        previous: [0; 32],
+        time: time(),
+        epoch: 1,
+    }
 }
 
 /// `data` as text.

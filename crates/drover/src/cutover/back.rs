@@ -34,15 +34,15 @@ impl Cutover<'_> {
             state => return Err(Error::Cutover(format!("what is {state} needs no way back"))),
         }
         self.take(State::RollingBack, "")?;
-        let freeze = self.plan.cutover.freeze_target.clone();
+        let commands = &self.plan.cutover;
         self.step("freeze the target", |cutover| {
-            cutover.command("freeze_target", freeze.as_ref())
+            cutover.command("freeze_target", commands.freeze_target.as_ref())
         })?;
         self.bring_back()?;
-        let switch = self.plan.cutover.switch_back.clone();
-        self.step("switch back", |cutover| cutover.command("switch_back", switch.as_ref()))?;
-        let thaw = self.source.hooks.thaw.clone();
-        self.step("thaw", |cutover| cutover.source_command("thaw", thaw.as_ref(), true))?;
+        self.step("switch back", |cutover| {
+            cutover.command("switch_back", commands.switch_back.as_ref())
+        })?;
+        self.step("thaw", Self::thaw)?;
         self.take(State::Reverted, "")?;
         self.clear_timer();
         Ok(())
@@ -59,7 +59,7 @@ impl Cutover<'_> {
         let named = self.facts.get("snapshot").and_then(|id| SnapshotId::from_hex(id));
         let switched =
             named.ok_or_else(|| Error::Cutover("the step before names no snapshot".to_owned()))?;
-        let kept = self.last_pass("pass over the source")?;
+        let kept = self.one_pass("pass over the source", false)?;
         self.step("bring back", |cutover| {
             let options = SyncOptions {
                 name: Some(format!("{}{SINCE_SWITCH}", cutover.name())),
@@ -67,15 +67,9 @@ impl Cutover<'_> {
                 operator: cutover.context.operator(),
                 ..SyncOptions::default()
             };
-            let open = || -> Result<_, drover_ops::Error> {
-                cutover.reader().map_err(|error| match error {
-                    Error::Ops(error) => error,
-                    error => drover_ops::Error::History(error.to_string()),
-                })
-            };
             let back = Back {
                 writer: &cutover.writer,
-                open: &open,
+                secret: &cutover.context.secret()?,
                 target: &target,
                 write_back: &write_back,
                 switched,
@@ -85,7 +79,7 @@ impl Cutover<'_> {
                 owners: owners::reversed(cutover.plan)?,
             };
             let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
-            let brought = bring_back(&back, progress, cancel)?;
+            let brought = bring_back(&mut cutover.reader, &back, progress, cancel)?;
             cutover.report.conflicts =
                 brought.conflicts.iter().map(|path| Text::from(path.to_string())).collect();
             if let Some(problem) = brought.problems.first() {

@@ -3,14 +3,10 @@
 use drover_ops::cutover::{Move, Pass, seconds};
 use drover_plan::{
     Cutover,
-    forecast::{Change, Pace, quantile},
+    forecast::{Change, Pace, SPREAD, SWITCH, quantile},
 };
 use drover_report::Likely;
 
-/// What nine in ten cases stay within of what was measured once: other load, another hour.
-const SPREAD: f64 = 1.5;
-/// A switch takes so many seconds where the plan does not say.
-const SWITCH: f64 = 300.0;
 /// So many passes tell how much changes.
 pub const LOOKED_AT: usize = 20;
 /// The fact of a rehearsal: seconds from the freeze's first scan to the end of verification.

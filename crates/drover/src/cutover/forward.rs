@@ -26,7 +26,6 @@ impl Cutover<'_> {
         if !state.may_become(State::Rehearsed) {
             return Err(Error::Cutover(format!("what is {state} is not rehearsed")));
         }
-        let started = Instant::now();
         self.step("arm and disarm a timer", |cutover| {
             let host = cutover.planned.hooks_host(cutover.context)?;
             let id = id();
@@ -44,7 +43,7 @@ impl Cutover<'_> {
         if !moved.is_empty() {
             self.say(&format!("between two scans changed: {moved}"));
         }
-        let snapshot = self.last_pass("pass")?;
+        let snapshot = self.one_pass("pass", false)?;
         self.land_and_verify(snapshot)?;
         let seconds = timed.elapsed().as_secs_f64();
         self.facts = BTreeMap::from([
@@ -53,7 +52,6 @@ impl Cutover<'_> {
             ("snapshot".to_owned(), snapshot.to_string()),
         ]);
         self.take(State::Rehearsed, "")?;
-        self.report.seconds = started.elapsed().as_secs_f64();
         // With the rehearsal, what is foretold is another.
         self.look()
     }
@@ -119,7 +117,8 @@ impl Cutover<'_> {
     }
 
     fn rest_and_verify(&mut self) -> Result<(), Error> {
-        let thaw = self.source.hooks.thaw.clone().unwrap_or_default();
+        let hooks = &self.source.hooks;
+        let thaw = hooks.thaw.as_deref().unwrap_or_default();
         let deadline = self.deadline().unwrap_or_default().seconds;
         let left = deadline.saturating_sub(clock::now().seconds);
         if left <= 0 {
@@ -128,15 +127,16 @@ impl Cutover<'_> {
         self.step("arm the timer", |cutover| {
             let host = cutover.planned.hooks_host(cutover.context)?;
             let id = cutover.timer_id()?;
-            let how = Timer::new(&*host, &id).arm(left.unsigned_abs(), &thaw, cutover.name())?;
+            let how = Timer::new(&*host, &id).arm(left.unsigned_abs(), thaw, cutover.name())?;
             let left = format::duration(left as f64);
             Ok(format!("by {how}; it thaws the source in {left}"))
         })?;
         let now = clock::now();
         let frozen = format!("{}.{:03}", now.seconds, now.nanos / 1_000_000);
         self.facts.entry("frozen".to_owned()).or_insert(frozen);
-        let freeze = self.source.hooks.freeze.clone();
-        self.step("freeze", |cutover| cutover.source_command("freeze", freeze.as_ref(), false))?;
+        self.step("freeze", |cutover| {
+            cutover.source_command("freeze", hooks.freeze.as_ref(), false)
+        })?;
         let moved = self.scans()?;
         self.step("nobody writes", |cutover| {
             if !moved.is_empty() {
@@ -144,8 +144,7 @@ impl Cutover<'_> {
                     format!("the source does not rest: between two scans changed {moved}");
                 return Err(Error::Cutover(message));
             }
-            let source = cutover.planned.origin.open(cutover.context)?;
-            let writers = rest::writers(&cutover.planned.origin, &*source, cutover.context)?;
+            let writers = rest::writers(&cutover.planned.origin, cutover.context)?;
             match writers.is_empty() {
                 true => Ok(String::new()),
                 false => {
@@ -155,7 +154,7 @@ impl Cutover<'_> {
             }
         })?;
         self.take(State::FinalPass, "")?;
-        let snapshot = self.last_pass("final pass")?;
+        let snapshot = self.one_pass("final pass", true)?;
         self.facts.insert("snapshot".to_owned(), snapshot.to_string());
         self.take(State::Verifying, "")?;
         self.land_and_verify(snapshot)
@@ -205,11 +204,10 @@ impl Cutover<'_> {
 
     /// One pass. Where the source has no times of changes of attributes, or none that can be
     /// trusted, a last pass reads everything.
-    pub(super) fn last_pass(&mut self, name: &str) -> Result<SnapshotId, Error> {
+    pub(super) fn one_pass(&mut self, name: &str, is_last: bool) -> Result<SnapshotId, Error> {
         let mut snapshot = None;
         self.step(name, |cutover| {
-            let weak = cutover.weak_evidence()?;
-            cutover.planned.options.reread = weak && name == "final pass";
+            cutover.planned.options.reread = is_last && cutover.weak_evidence()?;
             let planned = &cutover.planned;
             let item = hooks::around(
                 &planned.hooks,
@@ -274,10 +272,13 @@ impl Cutover<'_> {
                  the same command again, or thaw it with --rollback"
             ))
         })?;
-        let (switch, smoke) =
-            (self.plan.cutover.switch_command.clone(), self.plan.cutover.smoke_test.clone());
-        self.step("switch", |cutover| cutover.command("switch_command", switch.as_ref()))?;
-        self.step("smoke test", |cutover| cutover.command("smoke_test", smoke.as_ref()))?;
+        let commands = &self.plan.cutover;
+        self.step("switch", |cutover| {
+            cutover.command("switch_command", commands.switch_command.as_ref())
+        })?;
+        self.step("smoke test", |cutover| {
+            cutover.command("smoke_test", commands.smoke_test.as_ref())
+        })?;
         let now = clock::now();
         let frozen = self.facts.get("frozen").and_then(|frozen| frozen.parse::<f64>().ok());
         let now = now.seconds as f64 + f64::from(now.nanos) / 1e9;
@@ -301,17 +302,15 @@ impl Cutover<'_> {
         }
     }
 
+    pub(super) fn thaw(&mut self) -> Result<String, Error> {
+        self.source_command("thaw", self.source.hooks.thaw.as_ref(), true)
+    }
+
     /// Thaws the source, then the timer is of no use any more. Where thawing fails, the timer stays.
     pub(super) fn give_up(&mut self, why: &Error) -> Result<(), Error> {
         let difference = matches!(why, Error::Difference(_));
         let interrupted = why.is_interruption();
-        let thaw = self.source.hooks.thaw.clone();
-        let mut thawed =
-            self.step("thaw", |cutover| cutover.source_command("thaw", thaw.as_ref(), true));
-        if thawed.is_err() {
-            thawed =
-                self.step("thaw", |cutover| cutover.source_command("thaw", thaw.as_ref(), true));
-        }
+        let thawed = self.step("thaw", Self::thaw).or_else(|_| self.step("thaw", Self::thaw));
         if let Err(error) = thawed {
             let message = format!(
                 "{why}; and the source could not be thawed: {error}. The timer on it tries at its time"

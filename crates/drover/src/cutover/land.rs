@@ -1,18 +1,23 @@
 //! Landing the last snapshot and verifying it: here, in a bucket, or by another machine.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use drover_ops::{
-    Compared, ReaderSession, RestoreOptions, RestoreOutcome, Verdict, VerifyOptions, VerifyOutcome,
+    Compared, RestoreOptions, RestoreOutcome, Verdict, VerifyOptions, VerifyOutcome,
+    audit::{Event, of_snapshot},
     inspect,
 };
 use drover_plan::{Landing, Method};
 use drover_report::format;
-use drover_source::{LocalSource, target::Owners};
+use drover_source::LocalSource;
 use drover_types::{RelativePath, SnapshotId, Timestamp, clock};
 
 use super::{Cutover, gates};
-use crate::{error::Error, owners::OwnerArgs, verb::verify::Verified};
+use crate::{
+    error::Error,
+    owners::OwnerArgs,
+    verb::verify::{self, Verified},
+};
 
 /// How often the audit log is looked at for what another machine landed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -20,21 +25,19 @@ const LOOK: Duration = Duration::from_secs(2);
 impl Cutover<'_> {
     /// Lands a snapshot and verifies it, as the plan asks; then looks at its exceptions.
     pub(super) fn land_and_verify(&mut self, snapshot: SnapshotId) -> Result<(), Error> {
-        let mut reader = self.reader()?;
+        self.refresh()?;
+        let owners = OwnerArgs::default().map(Some(self.plan))?;
         let target = self.target();
         let bucket = self.bucket().map(|url| self.place.bucket(&url)).transpose()?;
         let elsewhere = self.plan.cutover.landing == Landing::Elsewhere;
         if let Some(target) = &target {
             self.step("landing", |cutover| {
-                let mut options = RestoreOptions { delete: true, ..RestoreOptions::default() };
-                options.owners = OwnerArgs::default().map(Some(cutover.plan))?;
-                if !options.owners.is_empty() {
-                    options.target.owners = Owners::Keep;
-                }
+                let options = RestoreOptions { delete: true, ..RestoreOptions::default() };
+                let options = options.owned(owners.clone());
                 let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                 let root = RelativePath::root();
                 let done = drover_ops::restore(
-                    &mut reader,
+                    &mut cutover.reader,
                     snapshot,
                     &root,
                     target,
@@ -49,7 +52,7 @@ impl Cutover<'_> {
                 let options = RestoreOptions { delete: true, ..RestoreOptions::default() };
                 let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                 let done = drover_ops::land_in_bucket(
-                    &mut reader,
+                    &mut cutover.reader,
                     snapshot,
                     bucket,
                     &options,
@@ -59,9 +62,7 @@ impl Cutover<'_> {
                 Ok(landed(&done))
             })?;
         } else if elsewhere {
-            self.step("landing elsewhere", |cutover| {
-                cutover.wait_for(&mut reader, "restore", "", snapshot)
-            })?;
+            self.step("landing elsewhere", |cutover| cutover.wait_for("restore", "", snapshot))?;
         }
         let method = self.plan.cutover.verify;
         self.step("verification", |cutover| {
@@ -71,14 +72,15 @@ impl Cutover<'_> {
                 ..VerifyOptions::default()
             };
             let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
-            let outcome = drover_ops::verify(&mut reader, &options, progress, cancel)?;
+            let outcome = drover_ops::verify(&mut cutover.reader, &options, progress, cancel)?;
             cutover.judge(&outcome, snapshot)
         })?;
         if let (Some(bucket), Method::Landed) = (&bucket, method) {
             self.step("verification of the bucket", |cutover| {
                 let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
+                let reader = &mut cutover.reader;
                 let outcome =
-                    drover_ops::verify_bucket(&mut reader, snapshot, bucket, progress, cancel)?;
+                    drover_ops::verify_bucket(reader, snapshot, bucket, progress, cancel)?;
                 cutover.judge(&outcome, snapshot)
             })?;
         }
@@ -88,9 +90,8 @@ impl Cutover<'_> {
                     let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
                     let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                     let what = Compared::Target;
-                    let owners = OwnerArgs::default().map(Some(cutover.plan))?;
                     let (outcome, _) = drover_ops::compare_mapped(
-                        &mut reader,
+                        &mut cutover.reader,
                         snapshot,
                         &source,
                         what,
@@ -103,11 +104,11 @@ impl Cutover<'_> {
             }
             (None, Method::Landed, true) => self.step("verification elsewhere", |cutover| {
                 let outcome = "verified, landed and hashed";
-                cutover.wait_for(&mut reader, "verify", outcome, snapshot)
+                cutover.wait_for("verify", outcome, snapshot)
             })?,
             _ => {}
         }
-        let list = drover_ops::cutover::exceptions(&mut reader, snapshot)?;
+        let list = drover_ops::cutover::exceptions(&mut self.reader, snapshot)?;
         let open = gates::open_exceptions(&list, &self.chain, self.name()).len();
         let allowed = self.plan.cutover.exceptions.unwrap_or(0);
         if open > allowed {
@@ -119,34 +120,30 @@ impl Cutover<'_> {
     }
 
     fn judge(&mut self, outcome: &VerifyOutcome, snapshot: SnapshotId) -> Result<String, Error> {
-        let problems = format::counted(outcome.problems.len() as u64, "problem", "problems");
-        let (verdict, fails) = match outcome.verdict {
-            Verdict::Verified => ("verified", false),
-            Verdict::Failed => ("failed", true),
-            Verdict::Incomplete => ("incomplete", true),
-        };
-        let told = format!("{verdict}, {}: {problems}", outcome.method);
-        self.record("verify", &format!("{}, snapshot {snapshot}", self.name()), &told)?;
         let mut verified = Verified::new(outcome);
         verified.snapshots = vec![snapshot];
+        let told = verify::told(&verified.report);
+        let (operator, subject) = (self.context.operator(), of_snapshot(self.name(), snapshot));
+        let event =
+            Event { operator: &operator, verb: "verify", subject: &subject, outcome: &told };
+        self.writer.record(&event)?;
         let found = &verified.report;
         self.report.problems.extend(found.problems.iter().chain(&found.unchecked).cloned());
         self.verified = Some(verified);
-        match fails {
-            true => Err(Error::Difference(told)),
-            false => Ok(told),
+        match outcome.verdict {
+            Verdict::Verified => Ok(told),
+            Verdict::Failed | Verdict::Incomplete => Err(Error::Difference(told)),
         }
     }
 
     /// Waits until the audit log tells that another machine did something with a snapshot.
     fn wait_for(
-        &self,
-        reader: &mut ReaderSession,
+        &mut self,
         verb: &str,
         outcome: &str,
         snapshot: SnapshotId,
     ) -> Result<String, Error> {
-        let subject = format!("{}, snapshot {snapshot}", self.name());
+        let subject = of_snapshot(self.name(), snapshot);
         // A rehearsal waits as long as the freeze may take.
         let limit = self.plan.cutover.freeze.map_or(3600, |age| age.0.as_secs());
         let deadline = self.deadline().unwrap_or_else(|| {
@@ -154,7 +151,7 @@ impl Cutover<'_> {
             Timestamp { seconds: now.seconds.saturating_add_unsigned(limit), ..now }
         });
         loop {
-            let (records, _) = inspect::log(reader)?;
+            let (records, _) = inspect::log(&self.reader)?;
             // This machine records verifications of its own, by other methods.
             let newest = records.iter().rev().map(|(_, action)| action).find(|action| {
                 let told = &action.outcome;
@@ -170,16 +167,15 @@ impl Cutover<'_> {
                 Some(action) => return Ok(format!("{}: {}", action.host, action.outcome)),
                 None => {}
             }
-            if self.context.cancel.is_set() {
-                return Err(Error::Ops(drover_ops::Error::Interrupted));
-            }
             if clock::now() >= deadline {
                 let message = format!("the time for it is over, and no machine recorded a {verb}");
                 return Err(Error::Cutover(message));
             }
-            thread::park_timeout(LOOK);
-            // A machine that became a writer only now is known to a new session.
-            *reader = self.reader()?;
+            if !self.context.wait(LOOK) {
+                return Err(Error::Ops(drover_ops::Error::Interrupted));
+            }
+            // A machine may have become a writer only now.
+            self.refresh()?;
         }
     }
 }

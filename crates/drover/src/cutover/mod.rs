@@ -1,9 +1,10 @@
 //! A cutover: one source led from its server to its target, in a freeze of minutes.
 //!
 //! `gates.rs` says whether it may begin; `forward.rs` goes through freeze, last pass, verification and
-//! switch (`land.rs` lands and verifies), and gives up safely; `back.rs` goes the way back; `timer.rs` thaws the source when nobody
-//! comes back. Where the source stands is a signed step in the repository before anything is done
-//! there, so that whoever is killed, or another engineer's machine, goes on from it.
+//! switch (`land.rs` lands and verifies), and gives up safely; `back.rs` goes the way back; `timer.rs`
+//! thaws the source when nobody comes back. Where the source stands is a signed step in the repository
+//! before anything is done there, so that whoever is killed, or another engineer's machine, goes on
+//! from it.
 
 mod back;
 mod foretell;
@@ -24,11 +25,11 @@ use std::{
 use drover_crypt::sign::SigningKey;
 use drover_ops::{
     ReaderSession, SyncOptions, WriterSession,
-    audit::Event,
+    audit::of_snapshot,
     cutover::{Chain, Pass, State, exceptions, passes, step},
     inspect,
 };
-use drover_plan::Plan;
+use drover_plan::{Landing, Location, Plan};
 use drover_report::{CutoverAccepted, CutoverEvent, CutoverReport, CutoverStep, Text, format};
 use drover_types::{Exception, Timestamp, clock};
 
@@ -70,6 +71,8 @@ pub struct Cutover<'c> {
     plan_hash: String,
     choices: Choices,
     writer: WriterSession,
+    /// Opened once: keys are derived for most of a second.
+    reader: ReaderSession,
     chain: Chain,
     /// What those who go on have to know: carried from step to step.
     facts: BTreeMap<String, String>,
@@ -111,6 +114,7 @@ impl<'c> Cutover<'c> {
             plan_hash: blake3::hash(&bytes).to_hex().to_string(),
             choices,
             writer,
+            reader,
             chain,
             facts: BTreeMap::new(),
             report: CutoverReport {
@@ -138,14 +142,27 @@ impl<'c> Cutover<'c> {
         self.source.name.as_str()
     }
 
-    fn reader(&self) -> Result<ReaderSession, Error> {
-        reading::open(self.place, self.context)
+    /// Takes what is new in the repository.
+    fn refresh(&mut self) -> Result<(), Error> {
+        Ok(self.reader.refresh(&self.context.secret()?)?)
+    }
+
+    /// The passes so far, the last of them compared, and what the newest could not take.
+    fn passes(&mut self, compared: usize) -> Result<(Vec<Pass>, Vec<Exception>), Error> {
+        self.refresh()?;
+        let found = passes(&mut self.reader, self.source.name.as_str(), compared)?;
+        let exceptions = match found.last() {
+            Some(last) => exceptions(&mut self.reader, last.snapshot)?,
+            None => Vec::new(),
+        };
+        self.report.snapshot = found.last().map(|pass| Text::from(pass.snapshot.to_string()));
+        Ok((found, exceptions))
     }
 
     /// Where the source stands.
-    fn state(&self, reader: &ReaderSession) -> State {
+    fn state(&self) -> State {
         let of_source = |name: &str| name == self.name();
-        let snapshots = &reader.history.snapshots;
+        let snapshots = &self.reader.history.snapshots;
         let count = snapshots.iter().filter(|s| of_source(&s.details.source)).count();
         self.chain.state(self.name(), count)
     }
@@ -247,33 +264,24 @@ impl<'c> Cutover<'c> {
         result.map(|()| last_line(ran.output.as_str()))
     }
 
+    /// Where this machine lands, and what is added to it: several sources lie beside one another.
+    fn lands_at(&self) -> Option<(&'c Location, Option<&'c str>)> {
+        let here = self.plan.cutover.landing == Landing::Here;
+        let target = self.plan.target.as_ref().filter(|_| here)?;
+        Some((&target.url, (self.plan.sources.len() > 1).then_some(self.name())))
+    }
+
     /// The target's directory, where this machine lands it.
     fn target(&self) -> Option<PathBuf> {
-        let landing = self.plan.cutover.landing == drover_plan::Landing::Here;
-        match self.plan.target.as_ref().map(|target| &target.url) {
-            Some(drover_plan::Location::Directory(target)) if landing => {
-                // Several sources lie beside one another.
-                Some(match self.plan.sources.len() {
-                    1 => target.clone(),
-                    _ => target.join(self.name()),
-                })
-            }
-            _ => None,
-        }
+        let (Location::Directory(target), beside) = self.lands_at()? else { return None };
+        Some(beside.map_or_else(|| target.clone(), |name| target.join(name)))
     }
 
     /// The target's prefix, where this machine lands objects in a bucket.
     fn bucket(&self) -> Option<String> {
-        let landing = self.plan.cutover.landing == drover_plan::Landing::Here;
-        match self.plan.target.as_ref().map(|target| &target.url) {
-            Some(drover_plan::Location::Cloud(url)) if landing => {
-                Some(match self.plan.sources.len() {
-                    1 => url.clone(),
-                    _ => format!("{}/{}", url.trim_end_matches('/'), self.name()),
-                })
-            }
-            _ => None,
-        }
+        let (Location::Cloud(url), beside) = self.lands_at()? else { return None };
+        let within = |name| format!("{}/{name}", url.trim_end_matches('/'));
+        Some(beside.map_or_else(|| url.clone(), within))
     }
 
     /// The source's directory, as it can be written from here.
@@ -284,15 +292,10 @@ impl<'c> Cutover<'c> {
 
     /// Looks at all gates, and where the source stands.
     pub fn look(&mut self) -> Result<(), Error> {
-        let mut reader = self.reader()?;
-        let found = passes(&mut reader, self.name(), LOOKED_AT)?;
-        let exceptions = match found.last() {
-            Some(last) => exceptions(&mut reader, last.snapshot)?,
-            None => Vec::new(),
-        };
+        let (found, exceptions) = self.passes(LOOKED_AT)?;
         let rehearsal = gates::last_rehearsal(&self.chain, self.name()).map(|taken| &taken.to);
         let foretold = foretell(&found, &self.plan.cutover, rehearsal);
-        let (verified, landed_elsewhere) = self.recorded(&reader)?;
+        let (verified, landed_elsewhere) = self.recorded()?;
         let target = self.target();
         let looked = Looked {
             plan: self.plan,
@@ -302,7 +305,7 @@ impl<'c> Cutover<'c> {
             foretold: &foretold,
             exceptions: &exceptions,
             chain: &self.chain,
-            problems: reader.problems.len() + self.chain.problems.len(),
+            problems: self.reader.problems.len() + self.chain.problems.len(),
             verified,
             landed_elsewhere,
             skew: rest::skew(&self.planned.origin, self.context),
@@ -317,23 +320,19 @@ impl<'c> Cutover<'c> {
         self.report.gates = gates(&looked);
         self.report.freeze.predicted = foretold.freeze;
         self.report.freeze.limit = self.plan.cutover.freeze.map(|age| age.0.as_secs_f64());
-        self.report.snapshot = found.last().map(|pass| Text::from(pass.snapshot.to_string()));
         if let Some(live) = &self.live {
             live.gates(&self.report.gates, foretold.freeze.p50, foretold.freeze.p90);
         }
-        self.tell(&reader, &exceptions, &found);
-        self.show_state(self.state(&reader));
+        self.tell(&exceptions, &found);
+        self.show_state(self.state());
         Ok(())
     }
 
     /// When a verification last went well, and which snapshot another machine landed last.
-    fn recorded(
-        &self,
-        reader: &ReaderSession,
-    ) -> Result<(Option<Timestamp>, Option<String>), Error> {
-        let (records, _) = inspect::log(reader)?;
+    fn recorded(&self) -> Result<(Option<Timestamp>, Option<String>), Error> {
+        let (records, _) = inspect::log(&self.reader)?;
         let (mut verified, mut landed) = (None, None);
-        let of_source = format!("{}, snapshot ", self.name());
+        let of_source = of_snapshot(self.name(), "");
         for (record, action) in &records {
             let ours = action.subject.starts_with(&of_source);
             match action.verb.as_str() {
@@ -353,8 +352,8 @@ impl<'c> Cutover<'c> {
     }
 
     /// Fills in where the source stands and how it came there.
-    fn tell(&mut self, reader: &ReaderSession, exceptions: &[Exception], passes: &[Pass]) {
-        let state = self.state(reader);
+    fn tell(&mut self, exceptions: &[Exception], passes: &[Pass]) {
+        let state = self.state();
         self.report.state = Text::from(state.as_str());
         let accepted = self.chain.accepted(self.name());
         let there = exceptions.iter().filter_map(|exception| {
@@ -382,14 +381,8 @@ impl<'c> Cutover<'c> {
 
     /// Tells again where the source stands, after something was done.
     pub fn end(&mut self) -> Result<(), Error> {
-        let mut reader = self.reader()?;
-        let found = passes(&mut reader, self.name(), 0)?;
-        let exceptions = match found.last() {
-            Some(last) => exceptions(&mut reader, last.snapshot)?,
-            None => Vec::new(),
-        };
-        self.report.snapshot = found.last().map(|pass| Text::from(pass.snapshot.to_string()));
-        self.tell(&reader, &exceptions, &found);
+        let (found, exceptions) = self.passes(0)?;
+        self.tell(&exceptions, &found);
         Ok(())
     }
 
@@ -441,16 +434,14 @@ impl<'c> Cutover<'c> {
 
     /// Signs for exceptions by their paths.
     pub fn accept(&mut self, paths: &[String]) -> Result<(), Error> {
-        let mut reader = self.reader()?;
-        let state = self.state(&reader);
+        let state = self.state();
         if !matches!(
             state,
             State::Baseline | State::Converging | State::Rehearsed | State::Reverted
         ) {
             return Err(Error::Cutover(format!("nothing is accepted of what is {state}")));
         }
-        let newest = reader.find("latest", Some(self.name()))?.id();
-        let list = exceptions(&mut reader, newest)?;
+        let (_, list) = self.passes(0)?;
         for path in paths {
             if !list.iter().any(|exception| exception.path.to_string() == *path) {
                 let message = format!("the newest snapshot has no exception at {path}");
@@ -468,8 +459,8 @@ impl<'c> Cutover<'c> {
     /// Writes a certificate of the last verification of this run, where there was one.
     pub fn certify(&mut self, file: &Path, key: &SigningKey) -> Result<(), Error> {
         let Some(verified) = &self.verified else { return Ok(()) };
-        let mut reader = self.reader()?;
-        self.report.certificate = Some(verify::certify_into(file, key, &mut reader, verified)?);
+        let reader = &mut self.reader;
+        self.report.certificate = Some(verify::certify_into(file, key, reader, verified)?);
         Ok(())
     }
 
@@ -480,13 +471,6 @@ impl<'c> Cutover<'c> {
             return Err(Error::Cutover(message));
         }
         self.take(State::Committed, "")
-    }
-
-    /// Leaves a record of a verification.
-    fn record(&self, verb: &str, subject: &str, outcome: &str) -> Result<(), Error> {
-        let operator = self.context.operator();
-        let event = Event { operator: &operator, verb, subject, outcome };
-        Ok(self.writer.record(&event)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
-use drover_source::{Source, host::HostCommand, local::holders::open_for_writing};
+use drover_source::{LocalSource, Source, host::HostCommand, local::holders::open_for_writing};
 use drover_types::{clock, path::escape};
 
 use crate::{context::Context, error::Error, source::Origin};
@@ -23,21 +23,14 @@ exit 0
 "#;
 
 /// Who has what open for writing, in words; what could not be seen is a warning.
-pub fn writers(
-    origin: &Origin,
-    source: &dyn Source,
-    context: &Context,
-) -> Result<Vec<String>, Error> {
-    let root = source.description().root;
+pub fn writers(origin: &Origin, context: &Context) -> Result<Vec<String>, Error> {
     let Some(directory) = origin.directory() else {
         return Ok(elsewhere(origin, context));
     };
-    // The walk's root has no symbolic links in it any more.
-    let root = match source.description().kind {
-        "local" => Path::new(OsStr::from_bytes(&root)),
-        _ => directory,
-    };
-    let Some(open) = open_for_writing(root) else {
+    // Its root has no symbolic links in it any more.
+    let source = LocalSource::open(directory).map_err(drover_ops::Error::from)?;
+    let root = source.description().root;
+    let Some(open) = open_for_writing(Path::new(OsStr::from_bytes(&root))) else {
         context.progress.warn("this machine does not say which files are open");
         return Ok(Vec::new());
     };

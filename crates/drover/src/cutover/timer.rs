@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use drover_source::host::{Host, HostCommand};
+use drover_source::host::{Host, HostCommand, quoted};
 use drover_types::path::escape;
 
 use crate::error::Error;
@@ -131,11 +131,11 @@ impl<'t> Timer<'t> {
     /// Has the machine run `thaw` of `source` after so many seconds. One that waits already is kept
     /// as it is. Says what runs it there.
     pub fn arm(&self, seconds: u64, thaw: &[String], source: &str) -> Result<String, Error> {
-        let quoted: Vec<_> = thaw.iter().map(|word| quote(word)).collect();
+        let words: Vec<_> = thaw.iter().map(|word| quoted(word)).collect();
         let thawing = format!(
             "DROVER_SOURCE={}; export DROVER_SOURCE\n{} > output 2>&1\necho $? > status\n",
-            quote(source),
-            quoted.join(" ")
+            quoted(source),
+            words.join(" ")
         );
         let script = format!("{WAIT}{thawing}");
         let seconds = seconds.to_string();
@@ -199,11 +199,6 @@ impl<'t> Timer<'t> {
     fn failed(&self, why: &str) -> Error {
         Error::Timer { host: self.host.place().to_owned(), why: why.to_owned() }
     }
-}
-
-/// A word as a shell takes it: within single quotes nothing but the quote has a meaning.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use drover_ops::estimate::Estimate;
 use drover_plan::{
     Plan,
-    forecast::{Change, Pace, quantile},
+    forecast::{Change, Pace, SPREAD, SWITCH, quantile},
     windows::{Schedule, WEEK},
 };
 use drover_report::{Likely, PlanEstimate, PlanForecast, PlanReport, PlanStep, Text};
@@ -12,14 +12,9 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Looked, text};
 
-/// What nine in ten cases stay within where only one measurement was made: rates of disks and links
-/// differ so much from hour to hour on machines that are used.
-const SPREAD: f64 = 1.5;
 /// Days of the past that changes are counted on.
 const DAYS: usize = 28;
 const DAY: f64 = 86_400.0;
-/// A switch takes so many seconds where the plan does not say.
-const SWITCH: f64 = 300.0;
 
 /// The link to the store.
 pub struct Link {

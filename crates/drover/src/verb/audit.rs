@@ -5,8 +5,7 @@ use std::{
     ffi::OsString,
     fmt::Write,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clap::Args;
@@ -14,10 +13,7 @@ use drover_audit::{
     Outcome, PROBES, Rights,
     tls::{known_tls_ports, version_name},
 };
-use drover_ops::{
-    Cancel,
-    server::{Pace, ServerAudit, ServerOptions, audit_server},
-};
+use drover_ops::server::{Pace, ServerAudit, ServerOptions, audit_server};
 use drover_plan::{Location, Plan};
 use drover_report::{
     AuditAccount, AuditBackup, AuditCheck, AuditDisk, AuditJob, AuditListener, AuditMount,
@@ -174,8 +170,7 @@ fn audit(
     options: &ServerOptions,
     context: &Context,
 ) -> Result<AuditServer, Error> {
-    let pace = Parked(&context.cancel);
-    let over = |host: &dyn Host| audit_server(host, options, &pace, &context.cancel);
+    let over = |host: &dyn Host| audit_server(host, options, context, &context.cancel);
     match origin.ssh_options(context)? {
         None => Ok(document(over(&LocalHost::new())?, "")),
         Some(options) => {
@@ -185,22 +180,9 @@ fn audit(
     }
 }
 
-/// Waits in small steps, so that a wish to stop is heard.
-struct Parked<'c>(&'c Cancel);
-
-/// How often that wish is looked at.
-const LOOK: Duration = Duration::from_millis(100);
-
-impl Pace for Parked<'_> {
+impl Pace for Context<'_> {
     fn wait(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
-        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|l| !l.is_zero()) {
-            if self.0.is_set() {
-                return false;
-            }
-            thread::park_timeout(left.min(LOOK));
-        }
-        true
+        Context::wait(self, time)
     }
 }
 

@@ -114,9 +114,9 @@ impl EvidenceArgs {
         let summary = Summary {
             time: format::time(clock::now()).to_string(),
             repository: made.repository.to_string(),
-            verdict: word(made.verdict).to_owned(),
+            verdict: made.verdict.as_str().to_owned(),
             method: made.method.to_string(),
-            log: word(made.log).to_owned(),
+            log: made.log.as_str().to_owned(),
             verifier: made.verifier.to_string(),
             missing: made.missing.iter().map(Text::to_string).collect(),
         };
@@ -183,16 +183,8 @@ impl EvidenceArgs {
             missing("the files", &error);
         }
         let subject = format::counted(folder.pieces().len() as u64, "piece", "pieces");
-        context.record(&session.repository, "evidence", &subject, word(made.verdict));
+        context.record(&session.repository, "evidence", &subject, made.verdict.as_str());
         Ok(())
-    }
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Verified => "verified",
-        Verdict::Failed => "failed",
-        Verdict::Incomplete => "incomplete",
     }
 }
 

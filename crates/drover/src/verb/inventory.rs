@@ -10,7 +10,7 @@ use drover_ops::{
 use drover_plan::Plan;
 use drover_report::{Failure, InventoryReport, InventorySource, Text};
 use drover_source::{Filtered, Source};
-use drover_types::{RelativePath, path::escape};
+use drover_types::RelativePath;
 use jiff::tz::TimeZone;
 
 use crate::{
@@ -175,32 +175,14 @@ impl InventoryArgs {
             zone: self.time_zone.clone().unwrap_or_else(TimeZone::system),
         };
         let Some(plan) = &self.plan else {
-            if self.sources.is_empty() {
-                let message = "which source? Give a directory with --source, or a plan file";
-                return Err(Error::Usage(message.to_owned()));
-            }
-            let planned = |source: &OsString| {
-                let location = place::location(source, "--source")?;
-                let origin = Origin::new(&location, &self.ssh, None)?;
-                let filter = self.filter.with(&drover_plan::Filter::default());
-                Ok(Planned { origin, filter, options: options.clone() })
-            };
-            return self.sources.iter().map(planned).collect();
+            let filter = self.filter.with(&drover_plan::Filter::default());
+            let planned =
+                |origin| Planned { origin, filter: filter.clone(), options: options.clone() };
+            let given = Origin::given(&self.sources, &self.ssh)?;
+            return Ok(given.into_iter().map(planned).collect());
         };
         let plan = Plan::load(Path::new(plan))?;
-        let chosen = match self.sources.as_slice() {
-            [] => plan.sources.iter().collect(),
-            names => names
-                .iter()
-                .map(|name| {
-                    name.to_str().and_then(|name| plan.source(name)).ok_or_else(|| {
-                        let known: Vec<_> = plan.sources.iter().map(|s| s.name.as_str()).collect();
-                        let name = escape(name.as_encoded_bytes());
-                        Error::NoSuchSource { name, known: known.join(", ") }
-                    })
-                })
-                .collect::<Result<Vec<_>, _>>()?,
-        };
+        let chosen = place::chosen(&plan, &self.sources)?;
         let planned = |source: &&drover_plan::Source| {
             Ok(Planned {
                 origin: Origin::of(source, &self.ssh)?,

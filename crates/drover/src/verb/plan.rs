@@ -198,21 +198,16 @@ impl PlanArgs {
 
     fn planned(&self, plan: Option<&Plan>, context: &Context) -> Result<Vec<Planned>, Error> {
         let Some(plan) = plan else {
-            if self.sources.is_empty() {
-                let message = "which source? Give a directory with --source, or a plan file";
-                return Err(Error::Usage(message.to_owned()));
-            }
-            let planned = |source: &OsString| {
-                let location = place::location(source, "--source")?;
-                Ok(Planned {
-                    origin: Origin::new(&location, &self.ssh, None)?,
-                    filter: self.filter.with(&drover_plan::Filter::default()),
-                    name: None,
-                    one_file_system: self.one_file_system,
-                    wave: 1,
-                })
+            let filter = self.filter.with(&drover_plan::Filter::default());
+            let planned = |origin| Planned {
+                origin,
+                filter: filter.clone(),
+                name: None,
+                one_file_system: self.one_file_system,
+                wave: 1,
             };
-            return self.sources.iter().map(planned).collect();
+            let given = Origin::given(&self.sources, &self.ssh)?;
+            return Ok(given.into_iter().map(planned).collect());
         };
         let chosen = place::chosen(plan, &self.sources)?;
         let planned = |source: &&drover_plan::Source| {

@@ -9,10 +9,10 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use drover_ops::{ReaderSession, RestoreOptions, RestoreOutcome};
+use drover_ops::{ReaderSession, RestoreOptions, RestoreOutcome, audit::of_snapshot};
 use drover_plan::Location;
 use drover_report::{ExceptionItem, RestoreBytes, RestoreEntries, RestoreReport, Text, format};
-use drover_source::target::{Owners, TargetOptions};
+use drover_source::target::Owners;
 use drover_types::SnapshotId;
 
 use crate::{
@@ -171,12 +171,15 @@ impl RestoreArgs {
     }
 
     fn options(&self, place: &Place) -> Result<RestoreOptions, Error> {
-        let mut target = TargetOptions::default();
         let owners = self.owner_map.map(place.plan.as_ref())?;
-        if !owners.is_empty() && target.owners == Owners::Ignore {
-            // Whoever says whom things shall belong to wants them to.
-            target.owners = Owners::Keep;
-        }
+        let options = RestoreOptions {
+            delete: self.delete,
+            overwrite: self.overwrite,
+            dry_run: self.dry_run,
+            ..RestoreOptions::default()
+        };
+        let mut options = options.owned(owners);
+        let target = &mut options.target;
         if let Some(owners) = self.owners {
             target.owners = match owners {
                 OwnersArg::Keep => Owners::Keep,
@@ -186,14 +189,7 @@ impl RestoreArgs {
         }
         target.setuid |= self.setuid;
         target.devices |= self.devices;
-        Ok(RestoreOptions {
-            delete: self.delete,
-            overwrite: self.overwrite,
-            dry_run: self.dry_run,
-            target,
-            owners,
-            keep_packs: false,
-        })
+        Ok(options)
     }
 }
 
@@ -210,7 +206,7 @@ fn record(
         let exceptions = exceptions.len();
         format!("{written} entries written, {unchanged} there already, {removed} removed, {exceptions} exceptions")
     });
-    let subject = format!("{source}, snapshot {snapshot}");
+    let subject = of_snapshot(source, snapshot);
     context.record(&session.repository, "restore", &subject, &recorded);
 }
 

@@ -5,6 +5,7 @@ use std::{ffi::OsString, fmt::Write as _, fs, path::Path};
 use clap::Args;
 use drover_plan::{Landing, Location, Method, Plan, Source};
 use drover_report::{Text, format};
+use drover_source::host::line;
 use drover_types::path::escape;
 
 use crate::{
@@ -36,18 +37,9 @@ impl RunbookArgs {
             source,
         })?;
         let hash = blake3::hash(&bytes).to_hex();
-        let text = runbook(&plan, &shell(&self.plan.to_string_lossy()), &hash);
+        let text = runbook(&plan, &line(&[&self.plan.to_string_lossy()]), &hash);
         to_stdout(text.as_bytes())?;
         Ok(Answer::Listed(None))
-    }
-}
-
-/// A word as a shell takes it, where it needs quotes.
-fn shell(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&b);
-    match !word.is_empty() && word.bytes().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -75,7 +67,7 @@ fn code(text: &str) -> String {
 fn command(words: Option<&Vec<String>>) -> String {
     match words {
         None => "**missing in the plan**".to_owned(),
-        Some(words) => code(&words.iter().map(|word| shell(word)).collect::<Vec<_>>().join(" ")),
+        Some(words) => code(&line(&words.iter().map(String::as_str).collect::<Vec<_>>())),
     }
 }
 

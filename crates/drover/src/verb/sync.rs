@@ -22,7 +22,7 @@ use drover_source::{
     Filter, Filtered, Share,
     host::{Host, LocalHost},
 };
-use drover_types::{clock, path::escape};
+use drover_types::clock;
 
 use crate::{
     bandwidth::Keeper,
@@ -252,34 +252,17 @@ impl SyncArgs {
             ..SyncOptions::default()
         };
         let Some(plan) = &place.plan else {
-            if self.sources.is_empty() {
-                let message = "which source? Give a directory with --source, or a plan file";
-                return Err(Error::Usage(message.to_owned()));
-            }
-            let planned = |source: &OsString| {
-                let location = place::location(source, "--source")?;
-                let origin = Origin::new(&location, &self.ssh, None)?;
-                let filter = self.filter.with(&drover_plan::Filter::default());
-                Ok(Planned { origin, options: options.clone(), filter, hooks: Hooks::default() })
+            let filter = self.filter.with(&drover_plan::Filter::default());
+            let planned = |origin| Planned {
+                origin,
+                options: options.clone(),
+                filter: filter.clone(),
+                hooks: Hooks::default(),
             };
-            return self.sources.iter().map(planned).collect();
+            let given = Origin::given(&self.sources, &self.ssh)?;
+            return Ok(given.into_iter().map(planned).collect());
         };
-        let chosen = match self.sources.as_slice() {
-            [] => plan.sources.iter().collect(),
-            names => names
-                .iter()
-                .map(|name| {
-                    name.to_str().and_then(|name| plan.source(name)).ok_or_else(|| {
-                        let known: Vec<_> = plan.sources.iter().map(|s| s.name.as_str()).collect();
-                        Error::NoSuchSource {
-                            name: escape(name.as_encoded_bytes()),
-                            known: known.join(", "),
-                        }
-                    })
-                })
-                .collect::<Result<Vec<_>, _>>()?,
-        };
-        chosen
+        place::chosen(plan, &self.sources)?
             .into_iter()
             .map(|source| {
                 let planned = Planned::new(source, &options, &self.ssh)?;

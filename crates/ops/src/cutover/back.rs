@@ -6,10 +6,11 @@
 
 use std::{collections::BTreeSet, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
+use drover_crypt::hierarchy::UnlockSecret;
 use drover_source::{
     LocalSource, Loss, ReadError, Source, SourceDescription, SourceError, SourceFile, Walk,
     WalkEvent, WalkOptions,
-    target::{MARKER, Owners, Target, TargetOptions, is_marker, is_temporary},
+    target::{MARKER, Target, TargetOptions, is_marker, is_temporary},
 };
 use drover_types::{Entry, Observer, RelativePath, SnapshotId};
 
@@ -39,8 +40,8 @@ pub struct Brought {
 pub struct Back<'b> {
     /// The right to write.
     pub writer: &'b WriterSession,
-    /// Opens the repository for reading, as it is then.
-    pub open: &'b dyn Fn() -> Result<ReaderSession, Error>,
+    /// What opens the repository, where it has new keys by then.
+    pub secret: &'b UnlockSecret,
     /// The target.
     pub target: &'b Path,
     /// The source, as it can be written.
@@ -57,17 +58,18 @@ pub struct Back<'b> {
     pub owners: OwnerMap,
 }
 
-/// Brings it.
+/// Brings it. `session` takes what is new on the way.
 pub fn bring_back(
+    session: &mut ReaderSession,
     back: &Back<'_>,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<Brought, Error> {
     let target = Unmarked(LocalSource::open(back.target)?);
     let taken = sync(back.writer, &target, &back.options, observer, cancel)?;
-    let mut session = (back.open)()?;
-    let theirs = changes(&mut session, back.switched, taken.snapshot)?;
-    let ours = changes(&mut session, back.switched, back.kept)?;
+    session.refresh(back.secret)?;
+    let theirs = changes(session, back.switched, taken.snapshot)?;
+    let ours = changes(session, back.switched, back.kept)?;
     let conflicts = theirs.all.intersection(&ours.all).cloned().collect();
     let there = Target::open(back.write_back, TargetOptions::default())?;
     let (mut removed, mut left) = (0, BTreeSet::new());
@@ -81,19 +83,17 @@ pub fn bring_back(
         removed += 1;
     }
     there.sync()?;
-    let mut options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
-    if !back.owners.is_empty() {
-        (options.owners, options.target.owners) = (back.owners.clone(), Owners::Keep);
-    }
+    let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
+    let options = options.owned(back.owners.clone());
     let root = RelativePath::root();
     let done =
-        restore(&mut session, taken.snapshot, &root, back.write_back, &options, observer, cancel)?;
-    unmark(&mut session, taken.snapshot, back.write_back)?;
+        restore(session, taken.snapshot, &root, back.write_back, &options, observer, cancel)?;
+    unmark(session, taken.snapshot, back.write_back)?;
     let source = LocalSource::open(back.write_back)?;
     let compared = Compared::Target;
     let owners = &back.owners;
     let (outcome, _) =
-        compare_mapped(&mut session, taken.snapshot, &source, compared, owners, observer, cancel)?;
+        compare_mapped(session, taken.snapshot, &source, compared, owners, observer, cancel)?;
     // What rules leave out was not taken, and what only the source has stays there.
     let counts = |finding: &Finding| {
         let path = finding.path.as_ref();

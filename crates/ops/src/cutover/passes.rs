@@ -5,7 +5,7 @@ use drover_types::{Entry, Exception, Kind, SnapshotId, Timestamp};
 
 use crate::{
     Error, ReaderSession,
-    inspect::{Change, diff},
+    inspect::{Change, diff_by},
 };
 
 /// A pass over a source, by what it left.
@@ -69,10 +69,16 @@ pub fn passes(
         })
         .collect();
     let first = passes.len().saturating_sub(compared).max(1);
+    if first >= passes.len() {
+        return Ok(passes);
+    }
+    let index = session.load_index()?;
+    let session: &ReaderSession = session;
+    let reader = session.chunks(&index);
     for at in first..passes.len() {
         let (before, after) = (passes[at - 1].snapshot, passes[at].snapshot);
         let (mut entries, mut bytes) = (0, 0);
-        diff(session, before, after, &mut |change| {
+        diff_by(session, &reader, before, after, &mut |change| {
             entries += u64::from(!change.path().is_root());
             if let Change::Added(entry) | Change::Changed(_, entry) = change {
                 bytes += size(&entry);

@@ -20,7 +20,9 @@ use drover_pack::FrameReader;
 use drover_repo::{CheckedSnapshot, ChunkReader, manifest::ManifestRoot, snapshot::Snapshot};
 use drover_source::{
     LocalSource,
-    target::{Losses, Marker, MarkerState, SettlingMark, Target, TargetError, TargetOptions},
+    target::{
+        Losses, Marker, MarkerState, Owners, SettlingMark, Target, TargetError, TargetOptions,
+    },
 };
 use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Observer, Phase, RelativePath, SnapshotId,
@@ -54,6 +56,17 @@ pub struct RestoreOptions {
     pub owners: OwnerMap,
     /// Keep the packs of metadata that were read in memory: at most 96 MiB, for the next landing.
     pub keep_packs: bool,
+}
+
+impl RestoreOptions {
+    /// Gives things to others. Whoever says whom things shall belong to wants them to.
+    pub fn owned(mut self, owners: OwnerMap) -> Self {
+        if !owners.is_empty() && self.target.owners == Owners::Ignore {
+            self.target.owners = Owners::Keep;
+        }
+        self.owners = owners;
+        self
+    }
 }
 
 /// What a restore did.

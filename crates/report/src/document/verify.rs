@@ -22,6 +22,17 @@ pub enum Verdict {
     Incomplete,
 }
 
+impl Verdict {
+    /// The word that documents and the audit log have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Failed => "failed",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
 /// How much a verification looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

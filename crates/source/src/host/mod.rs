@@ -17,7 +17,7 @@ use std::{
 
 pub use local::LocalHost;
 pub use remote::SshHost;
-pub(crate) use remote::line;
+pub use remote::{line, quoted};
 
 /// Where programs are looked for, on every host: an account's own `PATH` may lead elsewhere, and
 /// often lacks the folders of administrators' programs.

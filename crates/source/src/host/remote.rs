@@ -282,16 +282,21 @@ fn failed(error: ssh2::Error) -> HostError {
 
 /// One line that any shell takes apart into these words again: within single quotes nothing but the
 /// quote has a meaning.
-pub(crate) fn line(words: &[&str]) -> String {
+pub fn line(words: &[&str]) -> String {
     let plain = |word: &str| {
         !word.is_empty()
             && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&b))
     };
-    let quoted = words.iter().map(|word| match plain(word) {
+    let each = words.iter().map(|word| match plain(word) {
         true => (*word).to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
+        false => quoted(word),
     });
-    quoted.collect::<Vec<_>>().join(" ")
+    each.collect::<Vec<_>>().join(" ")
+}
+
+/// A word that any shell takes as it is, whatever is in it.
+pub fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

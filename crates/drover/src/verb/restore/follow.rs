@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drover_ops::{Compared, Follow, Look, ReaderSession, Verdict, compare_mapped, list_snapshots};
+use drover_ops::{
+    Compared, Follow, Look, ReaderSession, Verdict, audit::of_snapshot, compare_mapped,
+    list_snapshots,
+};
 use drover_report::{
     Following, LandingItem, RestoreBytes, RestoreReport, SyncRequests, Text, format,
 };
@@ -20,7 +23,10 @@ use crate::{
     interrupt::Bell,
     output::{self, Answer},
     place::{Place, SnapshotPath},
-    verb::sync,
+    verb::{
+        sync,
+        verify::{self, Verified},
+    },
 };
 
 /// The longest that is waited after failures, unless looks are rarer anyway.
@@ -202,19 +208,14 @@ impl RestoreArgs {
         let what = Compared::Target;
         let (outcome, _) =
             compare_mapped(session, snapshot, &tree, what, &owners, progress, cancel)?;
-        let problems = format::counted(outcome.problems.len() as u64, "problem", "problems");
-        let (verdict, verified) = match outcome.verdict {
-            Verdict::Verified => ("verified", true),
-            Verdict::Failed => ("failed", false),
-            Verdict::Incomplete => ("incomplete", false),
-        };
-        let told = format!("{verdict}, {}: {problems}", outcome.method);
+        let verified = outcome.verdict == Verdict::Verified;
+        let told = verify::told(&Verified::new(&outcome).report);
         if !verified {
             context
                 .progress
                 .warn(&format!("the landing of {snapshot} is not what it should be: {told}"));
         }
-        let subject = format!("{}, snapshot {snapshot}", report.source);
+        let subject = of_snapshot(&report.source, snapshot);
         context.record(&session.repository, "verify", &subject, &told);
         Ok(verified)
     }

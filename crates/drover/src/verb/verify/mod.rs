@@ -14,7 +14,7 @@ use std::{
 
 use clap::Args;
 use drover_crypt::sign::SigningKey;
-use drover_ops::{Findings, ReaderSession};
+use drover_ops::{Findings, ReaderSession, audit::of_snapshot};
 use drover_repo::{
     certificate::{Certificate, Totals, Verdict as Certified},
     state,
@@ -353,16 +353,16 @@ pub fn answer(report: VerifyReport) -> Answer {
 /// Subject and outcome as the audit log has them.
 fn recorded(report: &VerifyReport) -> (String, String) {
     let subject = match report.snapshots.as_slice() {
-        [one] => format!("{}, snapshot {}", one.source, one.id),
+        [one] => of_snapshot(&one.source, &one.id),
         all => format!("{} snapshots", all.len()),
     };
-    let verdict = match report.verdict {
-        Verdict::Verified => "verified",
-        Verdict::Failed => "failed",
-        Verdict::Incomplete => "incomplete",
-    };
+    (subject, told(report))
+}
+
+/// What a verification came to, as the audit log has it.
+pub fn told(report: &VerifyReport) -> String {
     let problems = format::counted(report.problems.len() as u64, "problem", "problems");
-    (subject, format!("{verdict}, {}: {problems}", report.method))
+    format!("{}, {}: {problems}", report.verdict.as_str(), report.method)
 }
 
 fn head((writer, sequence, id): &(WriterId, u64, [u8; 32])) -> Head {

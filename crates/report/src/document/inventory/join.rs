@@ -8,6 +8,11 @@ use crate::Text;
 /// How many of the largest, deepest and widest there are in a sum.
 const EXTREMES: usize = 20;
 
+/// Adds these fields of one row to those of another.
+macro_rules! add {
+    ($($field:ident),*) => { |a, b| { $(a.$field += b.$field;)* } };
+}
+
 /// The sum of `sources`. Copies in different sources are not compared with each other, and a
 /// machine that feeds two of them stands there twice.
 pub(super) fn join(sources: &[InventorySource]) -> InventorySource {
@@ -26,40 +31,13 @@ pub(super) fn join(sources: &[InventorySource]) -> InventorySource {
         }
         sum.time_zone = source.time_zone.clone();
         totals(&mut sum.totals, &source.totals);
-        rows(
-            &mut sum.sizes,
-            &source.sizes,
-            |a, b| a.from == b.from,
-            |a, b| {
-                a.files += b.files;
-                a.bytes += b.bytes;
-            },
-        );
-        rows(
-            &mut sum.ages,
-            &source.ages,
-            |a, b| a.label == b.label,
-            |a, b| {
-                a.files += b.files;
-                a.bytes += b.bytes;
-            },
-        );
+        rows(&mut sum.sizes, &source.sizes, |a, b| a.from == b.from, add!(files, bytes));
+        rows(&mut sum.ages, &source.ages, |a, b| a.label == b.label, add!(files, bytes));
         let same_hour = |a: &super::InventoryActivity, b: &super::InventoryActivity| {
             (a.weekday, a.hour) == (b.weekday, b.hour)
         };
-        rows(&mut sum.activity, &source.activity, same_hour, |a, b| {
-            a.files += b.files;
-            a.bytes += b.bytes;
-        });
-        rows(
-            &mut sum.days,
-            &source.days,
-            |a, b| a.date == b.date,
-            |a, b| {
-                a.files += b.files;
-                a.bytes += b.bytes;
-            },
-        );
+        rows(&mut sum.activity, &source.activity, same_hour, add!(files, bytes));
+        rows(&mut sum.days, &source.days, |a, b| a.date == b.date, add!(files, bytes));
         for one in &source.types {
             let row = types.entry(one.kind.clone()).or_insert_with(|| InventoryType {
                 files: 0,
