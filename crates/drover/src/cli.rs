@@ -138,6 +138,9 @@ verbs! {
     Report(verb::report::ReportArgs) = "report",
     /// Print a completion script for a shell
     Completions(verb::completions::CompletionsArgs) = "completions",
+    /// Read a tree for a drover on another machine, which asks on standard input
+    #[command(hide = true)]
+    Helper(verb::helper::HelperArgs) = "helper",
     /// Print the manual page
     Man(verb::man::ManArgs) = "man",
 }

@@ -11,9 +11,11 @@ use std::{
 };
 
 use clap::Args;
-use drover_plan::{Location, SftpUrl, Ssh, is_fingerprint};
+use drover_plan::{Helper, Location, SftpUrl, Ssh, is_fingerprint};
 use drover_source::{
-    CommandSource, LocalSource, Proxy, SftpOptions, SftpSource, Source, SourceError, SshSecrets,
+    CommandSource, HelperProgram, HelperSource, LocalSource, Proxy, SftpOptions, SftpSource,
+    Source, SourceError, SshLaunch, SshSecrets,
+    helper::{LaunchError, OpenError},
     host::{Host, LocalHost, SshHost},
     legacy_algorithms_in,
 };
@@ -23,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     context::Context,
     error::Error,
-    hooks,
+    helper, hooks,
     output::shown,
     password::{Password, PasswordSources},
     place,
@@ -55,6 +57,9 @@ pub struct SshArgs {
     /// Do not ask a shell of the account what SFTP does not say
     #[arg(long)]
     ssh_no_shell: bool,
+    /// Have a helper on the server read it: this program, copied there for as long as it is needed
+    #[arg(long)]
+    ssh_helper: bool,
 }
 
 fn fingerprint(text: &str) -> Result<String, String> {
@@ -144,6 +149,9 @@ impl Origin {
                 }
                 ssh.legacy_algorithms |= given.ssh_legacy_algorithms;
                 ssh.shell &= !given.ssh_no_shell;
+                if given.ssh_helper && ssh.helper == Helper::No {
+                    ssh.helper = Helper::Copied;
+                }
                 Ok(Self::Server(url.clone(), ssh))
             }
             Location::Cloud(url) => Err(Error::Usage(format!(
@@ -213,8 +221,13 @@ impl Origin {
             }
             Self::Server(url, ssh) => {
                 let options = options(url, ssh, context)?;
-                let source = context.progress.pause(|| SftpSource::open(options));
-                let source = source.map_err(drover_ops::Error::from)?;
+                let source: Arc<dyn Source> = match helper(ssh, &options, context)? {
+                    Some(source) => Arc::new(source),
+                    None => {
+                        let source = context.progress.pause(|| SftpSource::open(options));
+                        Arc::new(source.map_err(drover_ops::Error::from)?)
+                    }
+                };
                 let connection = source.description().connection;
                 let legacy = legacy_algorithms_in(&connection);
                 if !legacy.is_empty() {
@@ -225,7 +238,7 @@ impl Origin {
                         legacy.join(", ")
                     ));
                 }
-                Ok(Arc::new(source))
+                Ok(source)
             }
         }
     }
@@ -237,6 +250,35 @@ impl fmt::Display for Origin {
             Self::Directory(root) => f.write_str(&shown(root)),
             Self::Server(url, _) => url.fmt(f),
             Self::Command(printed) => f.write_str(&escape(printed.words.join(" ").as_bytes())),
+        }
+    }
+}
+
+/// The source as a helper on the server reads it; `None` where none is asked for, or where none can be
+/// had there, which is told.
+fn helper(
+    ssh: &Ssh,
+    options: &SftpOptions,
+    context: &Context,
+) -> Result<Option<HelperSource>, Error> {
+    let program = match &ssh.helper {
+        Helper::No => return Ok(None),
+        Helper::Installed(words) => HelperProgram::Installed(words.clone()),
+        Helper::Copied => helper::program()?,
+    };
+    let SftpOptions { url, host, root, .. } = options;
+    let launch = Box::new(SshLaunch::new(options.clone(), program));
+    let opened = context.progress.pause(|| HelperSource::open(launch, root.clone(), url, host));
+    let failed = |error| Err(Error::Ops(drover_ops::Error::Source(error)));
+    match opened {
+        Ok(source) => Ok(Some(source)),
+        Err(OpenError::Source(error)) => failed(error),
+        Err(OpenError::Launch(LaunchError::Ssh(source))) => {
+            failed(SourceError::Ssh { url: url.clone(), source: Box::new(source) })
+        }
+        Err(OpenError::Launch(error)) => {
+            context.progress.warn(&format!("{url} is read by SFTP, and not by a helper: {error}"));
+            Ok(None)
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod estimate;
 pub mod evidence;
 pub mod file;
 mod follow;
+pub mod helper;
 mod init;
 pub mod inspect;
 pub mod inventory;

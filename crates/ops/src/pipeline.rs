@@ -47,6 +47,7 @@ use crate::{
         packer::{MetaSink, Packer, Pool},
         reader::{Buffers, ReadContext},
         steps::{Step, Steps},
+        taking::Taking,
         uploader::{Uploader, channel},
         worker::{Done, work},
     },
@@ -158,8 +159,12 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
             let for_workers = for_workers.clone();
             let (context, first_error) = (&context, &first_error);
             scope.spawn(move || {
-                let mut buffers = Buffers::default();
+                let taking = Taking::new(source, keys, context.chunker);
+                let mut buffers = Buffers::new(taking);
                 for (batch, reply) in for_workers {
+                    if let Some(taking) = &mut buffers.taking {
+                        taking.announce(&batch);
+                    }
                     let mut do_one = |step| match cancel.is_set() {
                         true => Err(Error::Stopped),
                         false => work(step, context, keys, &mut buffers),

@@ -31,7 +31,7 @@ const MOST_PARALLEL: usize = 256;
 const MOST_WAVES: usize = 1000;
 
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 28] = [
+const SOURCE_KEYS: [&str; 30] = [
     "name",
     "url",
     "command",
@@ -59,6 +59,8 @@ const SOURCE_KEYS: [&str; 28] = [
     "ssh_config",
     "legacy_algorithms",
     "shell",
+    "helper",
+    "helper_command",
     "wave",
 ];
 
@@ -185,6 +187,20 @@ pub struct Ssh {
     pub legacy_algorithms: bool,
     /// Whether a shell of the account may be asked what SFTP does not say.
     pub shell: bool,
+    /// Whether a helper on the server reads it.
+    pub helper: Helper,
+}
+
+/// A helper that reads a source on its server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Helper {
+    /// None: it is read by SFTP.
+    #[default]
+    No,
+    /// `helper = true`: this program, copied there for as long as it is needed.
+    Copied,
+    /// `helper_command`: one that is installed there, such as by way of `sudo`.
+    Installed(Vec<String>),
 }
 
 impl Default for Ssh {
@@ -198,6 +214,7 @@ impl Default for Ssh {
             config: None,
             legacy_algorithms: false,
             shell: true,
+            helper: Helper::No,
         }
     }
 }
@@ -519,7 +536,28 @@ fn ssh(text: Text<'_>, table: &Table<'_>, base: &Path, url: &Location) -> Result
         config: path("ssh_config")?,
         legacy_algorithms: boolean("legacy_algorithms")?.unwrap_or(false),
         shell: boolean("shell")?.unwrap_or(true),
+        helper: helper(text, table, url, boolean("helper")?.unwrap_or(false))?,
     })
+}
+
+fn helper(
+    text: Text<'_>,
+    table: &Table<'_>,
+    url: &Location,
+    copied: bool,
+) -> Result<Helper, PlanError> {
+    const KEY: &str = "helper_command";
+    let words = table.strings(KEY)?;
+    let Some(first) = words.first() else {
+        return Ok(if copied { Helper::Copied } else { Helper::No });
+    };
+    if !matches!(url, Location::Sftp(_)) {
+        return Err(text.error(first.start, Problem::OnlySftp(KEY)));
+    }
+    if first.value.is_empty() || words.iter().any(|word| word.value.contains('\0')) {
+        return Err(text.error(first.start, Problem::Command(KEY)));
+    }
+    Ok(Helper::Installed(words.iter().map(|word| word.value.to_owned()).collect()))
 }
 
 /// Whether this is the fingerprint of a host key as `ssh-keygen -l` prints it: `SHA256:` and 43

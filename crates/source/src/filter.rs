@@ -25,7 +25,9 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use crate::{Loss, Source, SourceDescription, SourceError, SourceFile, Walk, WalkOptions};
+use crate::{
+    Cutter, Loss, Source, SourceDescription, SourceError, SourceFile, Taker, Walk, WalkOptions,
+};
 
 mod events;
 mod marks;
@@ -307,6 +309,10 @@ impl Source for Filtered {
 
     fn complete(&self, entry: &mut Entry) -> Result<(), crate::ReadError> {
         self.inner.complete(entry)
+    }
+
+    fn taker(&self, cutter: &Cutter) -> Option<Box<dyn Taker>> {
+        self.inner.taker(cutter)
     }
 
     fn losses(&self) -> &[Loss] {

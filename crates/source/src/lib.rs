@@ -12,10 +12,12 @@ pub mod beneath;
 pub mod command;
 mod error;
 pub mod filter;
+pub mod helper;
 pub mod host;
 pub mod local;
 mod ordered;
 pub mod sftp;
+pub mod taker;
 pub mod target;
 mod walk;
 
@@ -26,8 +28,10 @@ use drover_types::{Attributes, Entry, Evidence, Exception, Kind, RelativePath};
 pub use command::CommandSource;
 pub use error::{ReadError, SourceError};
 pub use filter::{Filter, FilterOptions, Filtered};
+pub use helper::{HelperProgram, HelperSource, SshLaunch};
 pub use local::{LocalSource, SETTABLE_FLAGS};
 pub use sftp::{Agent, Proxy, SftpOptions, SftpSource, SshError, SshSecrets, legacy_algorithms_in};
+pub use taker::{Cut, Cutter, Piece, TakeError, Taken, Taker, Wish};
 pub use walk::{Enter, Walk, WalkOptions};
 
 /// Where a migration reads from.
@@ -54,6 +58,11 @@ pub trait Source: Send + Sync {
     /// What this source cannot say of its entries, though they have it: none where it says all.
     fn losses(&self) -> &[Loss] {
         &[]
+    }
+
+    /// Takes files that are cut and hashed where they lie; `None` of a source that is read.
+    fn taker(&self, _cutter: &Cutter) -> Option<Box<dyn Taker>> {
+        None
     }
 }
 
@@ -112,7 +121,7 @@ impl Stat {
 /// What a source is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceDescription {
-    /// The sort of source: `local`, `sftp` or `command`.
+    /// The sort of source: `local`, `sftp`, `helper` or `command`.
     pub kind: &'static str,
     /// The host whose data it is.
     pub host: String,

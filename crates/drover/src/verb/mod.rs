@@ -7,6 +7,7 @@ pub mod cutover;
 pub mod demo;
 pub mod diff;
 pub mod evidence;
+pub mod helper;
 pub mod init;
 pub mod inventory;
 pub mod key;

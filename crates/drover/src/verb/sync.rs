@@ -135,11 +135,11 @@ impl Planned {
     /// The source, without what its rules leave out.
     pub fn open(&self, context: &Context) -> Result<Filtered, Error> {
         let filter = Arc::new(filter(&self.filter)?);
-        let server = self.origin.directory().is_none();
-        if server && self.options.one_file_system {
+        let source = self.origin.open(context)?;
+        if source.description().kind == "sftp" && self.options.one_file_system {
             context.progress.warn("SFTP does not tell file systems apart: all of them are walked");
         }
-        Ok(Filtered::new(self.origin.open(context)?, filter))
+        Ok(Filtered::new(source, filter))
     }
 
     /// The machine that the plan's commands run on.

@@ -51,6 +51,13 @@ impl<'s> Dedup<'s> {
         Ok(true)
     }
 
+    /// Whether this chunk is stored or on its way. Nothing is promised by asking.
+    pub fn is_known(&self, id: &ChunkId) -> Result<bool, StateError> {
+        let filter = self.filter()?;
+        let on_its_way = self.shard(id).contains(id);
+        Ok(on_its_way || (filter.may_contain(id) && self.database.has_chunk(id)?))
+    }
+
     /// Notes that these chunks are in an acknowledged pack now. The database knew it first, so
     /// that no claim falls between.
     pub fn arrived(&self, ids: impl Iterator<Item = ChunkId>) -> Result<(), StateError> {

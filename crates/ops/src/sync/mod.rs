@@ -7,7 +7,9 @@ pub(crate) mod packer;
 mod preview;
 pub(crate) mod reader;
 pub(crate) mod steps;
+pub(crate) mod taking;
 pub(crate) mod uploader;
+pub(crate) mod window;
 pub(crate) mod worker;
 
 pub use collector::EntryCounts;
@@ -269,9 +271,12 @@ fn begin(
     walk_options: &WalkOptions,
 ) -> Result<Walk, Error> {
     let last = last.filter(|last| last.entries > 0 && !options.allow_empty);
+    let file_system = source.description().file_system;
+    // A source that is read another way than before may not say what it is on.
     if let Some(last) = last
-        && last.device != source.description().file_system
+        && last.device != file_system
         && last.device != 0
+        && file_system != 0
     {
         return Err(suspect(name, "is on another file system than before", last.entries));
     }

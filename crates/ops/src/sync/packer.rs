@@ -125,6 +125,11 @@ impl<'s> Packer<'s> {
         }
     }
 
+    /// What a chunk of this content is called, wherever it is.
+    pub(crate) fn name(&self, kind: ChunkKind, hash: &[u8; 32], len: u32) -> ChunkRef {
+        ChunkRef { id: self.keys.chunk_id(kind, hash), len }
+    }
+
     /// Stores a chunk of file data whose plain BLAKE3 is `hash`, unless it is there already.
     /// `scratch` is a buffer that is used again.
     pub(crate) fn store(
@@ -135,11 +140,10 @@ impl<'s> Packer<'s> {
         compressor: &mut Compressor,
         scratch: &mut Vec<u8>,
     ) -> Result<ChunkRef, Error> {
-        let id = self.keys.chunk_id(kind, hash);
-        let chunk = ChunkRef { id, len: plain.len() as u32 };
-        if self.dedup.claim(&id)? {
+        let chunk = self.name(kind, hash, plain.len() as u32);
+        if self.dedup.claim(&chunk.id)? {
             let (compression, stored) = compressor.compress(plain, scratch);
-            self.push(kind, id, chunk.len, compression, stored)?;
+            self.push(kind, chunk.id, chunk.len, compression, stored)?;
         }
         Ok(chunk)
     }

@@ -12,22 +12,25 @@ use drover_repo::{
     record::{self, INLINE_EXTENTS},
     state::{Database, Partial},
 };
-use drover_source::{ReadError, Source, SourceFile, Stat, command::STREAM};
+use drover_source::{Cut, Piece, ReadError, Source, SourceFile, Stat, Taker, command::STREAM};
 use drover_types::{
     ChunkKind, ChunkRef, Content, Counter, Entry, Exception, ExceptionKind, Extent, Extents,
     Observer, SourceId, codec::Encoder, limits,
 };
 use rayon::prelude::*;
 
-use super::{dedup::Dedup, packer::Packer};
+use super::{
+    dedup::Dedup,
+    packer::Packer,
+    taking::{Broken, Taking, nonsense},
+    window::{TRIES, WINDOW, Window, Windows, read_full, settled, torn},
+};
 use crate::{Cancel, Error};
 
 /// Zeros of a hole that are hashed at a time, in bytes: a fraction of a second.
 const ZEROS: u64 = 1 << 30;
-/// How many times a file is read before it counts as torn.
-const TRIES: usize = 3;
-/// Bytes of a window. At least twice the largest chunk, so that every window cuts one.
-const WINDOW: usize = 12 << 20;
+/// A helper's answers that do not fit each other.
+pub(super) const INCONSISTENT: &str = "what the helper sends does not fit what it tells";
 /// How far a large file has come is noted each time it has grown by this many bytes, or by a
 /// sixteenth.
 const NOTE_EVERY: u64 = 64 << 20;
@@ -63,6 +66,12 @@ impl From<Error> for ReadFailure {
     }
 }
 
+impl From<ReadError> for ReadFailure {
+    fn from(error: ReadError) -> Self {
+        exception(error)
+    }
+}
+
 fn exception(error: ReadError) -> ReadFailure {
     ReadFailure::Exception(error.into())
 }
@@ -72,11 +81,19 @@ thread_local! {
 }
 
 /// One worker's buffers.
-#[derive(Default)]
-pub(crate) struct Buffers {
+pub(crate) struct Buffers<'s> {
     window: Vec<u8>,
+    /// Where the source cuts and hashes by itself: what takes files from it.
+    pub(crate) taking: Option<Taking<'s>>,
     /// How many bytes of the step under way [`Counter::BytesDone`] has grown by.
     pub(crate) told: u64,
+}
+
+impl<'s> Buffers<'s> {
+    /// Empty ones.
+    pub(crate) fn new(taking: Option<Taking<'s>>) -> Self {
+        Self { window: Vec::new(), taking, told: 0 }
+    }
 }
 
 impl ReadContext<'_> {
@@ -84,7 +101,7 @@ impl ReadContext<'_> {
     pub(crate) fn read(
         &self,
         mut entry: Entry,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<'_>,
     ) -> Result<Entry, ReadFailure> {
         let mut file = self.source.open(&entry.path).map_err(exception)?;
         for _ in 0..TRIES {
@@ -99,23 +116,94 @@ impl ReadContext<'_> {
                 entry.content = Some(content);
                 return Ok(entry);
             }
-            let mut attributes = before.attributes.clone();
-            file.complete(&mut attributes).map_err(exception)?;
-            let after = file.stat().map_err(exception)?;
-            if unchanged(&before, &after) && content.size == after.evidence.size {
-                entry.attributes = attributes;
-                entry.evidence = after.evidence;
-                // A change within the tick of the first look left no trace in the second.
-                entry.evidence.racy |= before.evidence.racy;
+            if let Some(stat) = settled(&mut *file, before, content.size).map_err(exception)? {
+                entry.attributes = stat.attributes;
+                entry.evidence = stat.evidence;
                 entry.content = Some(content);
                 return Ok(entry);
             }
         }
-        Err(ReadFailure::Exception(Exception {
-            path: entry.path,
-            kind: ExceptionKind::Torn,
-            message: format!("it changed while it was read, {TRIES} times"),
-        }))
+        Err(exception(torn(&entry.path)))
+    }
+
+    /// Takes the file `entry` names from a source that cuts and hashes it where it lies.
+    pub(crate) fn take(
+        &self,
+        mut entry: Entry,
+        buffers: &mut Buffers<'_>,
+    ) -> Result<Entry, ReadFailure> {
+        let Buffers { window, taking, told } = buffers;
+        let Some(taking) = taking else { return self.read(entry, buffers) };
+        let (taken, content) = taking.file(&entry, |taker| {
+            let (mut extents, mut whole) = (Vec::new(), None);
+            loop {
+                if self.cancel.is_set() {
+                    return Err(Broken::Not(Error::Stopped.into()));
+                }
+                match taker.piece()? {
+                    Piece::Whole(bytes) => {
+                        self.observer.add(Counter::BytesRead, bytes.len() as u64);
+                        whole = Some(self.small(&bytes).map_err(Broken::Not)?);
+                    }
+                    Piece::Hole(0) => return Err(nonsense()),
+                    Piece::Hole(len) => push_hole(&mut extents, len),
+                    Piece::Cuts(cuts) => {
+                        let chunks = self.wanted(taker, &cuts, window)?;
+                        extents.extend(chunks.into_iter().map(Extent::Chunk));
+                    }
+                    Piece::Again => extents.clear(),
+                    Piece::End(taken) => return Ok((taken, (extents, whole))),
+                }
+                self.reached(&entry, extents_len(&extents), told);
+            }
+        })?;
+        let content = match content {
+            (_, Some(whole)) => whole,
+            (extents, None) => {
+                let told = taken.hash.filter(|_| extents_len(&extents) == taken.size);
+                let hash = told.ok_or_else(|| ReadError::other(&entry.path, INCONSISTENT))?;
+                let extents = self.extents(&entry, extents)?;
+                Content { size: taken.size, hash, extents }
+            }
+        };
+        entry.attributes = taken.stat.attributes;
+        entry.evidence = taken.stat.evidence;
+        entry.content = Some(content);
+        Ok(entry)
+    }
+
+    /// Has those of `cuts` sent that are not stored yet, and stores them.
+    fn wanted(
+        &self,
+        taker: &mut dyn Taker,
+        cuts: &[Cut],
+        window: &mut Vec<u8>,
+    ) -> Result<Vec<ChunkRef>, Broken<ReadFailure>> {
+        let fatal = |error: Error| Broken::Not(error.into());
+        let total: u64 = cuts.iter().map(|cut| u64::from(cut.len)).sum();
+        if total > WINDOW as u64 {
+            return Err(nonsense());
+        }
+        let chunk = |cut: &Cut| self.packer.name(ChunkKind::Data, &cut.hash, cut.len);
+        let wanted = cuts.iter().map(|cut| Ok(!self.dedup.is_known(&chunk(cut).id)?));
+        let wanted = wanted.collect::<Result<Vec<_>, Error>>().map_err(fatal)?;
+        taker.want(&wanted)?;
+        window.clear();
+        let mut places = Vec::with_capacity(cuts.len());
+        for (cut, wanted) in cuts.iter().zip(wanted) {
+            let start = window.len();
+            if wanted {
+                taker.chunk(cut.len, window)?;
+            }
+            places.push(start..window.len());
+        }
+        self.observer.add(Counter::BytesRead, total);
+        let store = |(cut, place): (&Cut, Range<usize>)| match &window[place] {
+            [] => Ok(chunk(cut)),
+            bytes if blake3::hash(bytes) != cut.hash => Err(nonsense()),
+            bytes => self.store_hashed(bytes, &cut.hash).map_err(fatal),
+        };
+        cuts.par_iter().zip(places).map(store).collect()
     }
 
     /// `None` where the file became shorter meanwhile. Of one that grows no more is read than was
@@ -125,7 +213,7 @@ impl ReadContext<'_> {
         entry: &Entry,
         file: &mut dyn SourceFile,
         stat: &Stat,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<'_>,
     ) -> Result<Option<Content>, ReadFailure> {
         let size = stat.evidence.size;
         let sparse = stat.evidence.allocated < size;
@@ -174,7 +262,7 @@ impl ReadContext<'_> {
         entry: &Entry,
         file: &mut dyn SourceFile,
         stat: &Stat,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<'_>,
     ) -> Result<Option<Content>, ReadFailure> {
         let mut progress = self.resume(entry, stat)?;
         let Progress { extents, hasher, .. } = &mut progress;
@@ -193,86 +281,45 @@ impl ReadContext<'_> {
         }
         self.reached(entry, at, &mut buffers.told);
         let mut places = std::mem::take(&mut progress.places);
-        while at < size
-            && let Some(data) = file.next_data(at).map_err(exception)?
-        {
-            let data = data.start.min(size)..data.end.min(size);
-            if data.start > at {
-                self.hole(entry, &mut progress, at..data.start, &mut buffers.told)?;
-                at = data.start;
+        let mut windows = Windows::new(self.chunker, size, at);
+        let Buffers { window, told, .. } = buffers;
+        loop {
+            if self.cancel.is_set() {
+                return Err(Error::Stopped.into());
             }
-            // `window[..filled]` holds the file's bytes from `at` on.
-            let window = &mut buffers.window;
-            let mut filled = 0;
-            while at < data.end {
-                if self.cancel.is_set() {
-                    return Err(Error::Stopped.into());
+            match windows.next(file, window).map_err(exception)? {
+                Window::Hole(hole) => {
+                    at = hole.end;
+                    self.hole(entry, &mut progress, hole, told)?;
                 }
-                let want = (data.end - at).min(WINDOW as u64) as usize;
-                window.resize(want.max(filled), 0);
-                while filled < want {
-                    let end = window.len().min(want);
-                    match file
-                        .read_at(at + filled as u64, &mut window[filled..end])
-                        .map_err(exception)?
-                    {
-                        0 => break,
-                        n => filled += n,
+                Window::Data { bytes, cuts } => {
+                    let (_, chunks) = rayon::join(
+                        || progress.hasher.update(bytes),
+                        || {
+                            cuts.par_iter()
+                                .map(|c| self.store(&bytes[c.clone()]))
+                                .collect::<Result<Vec<_>, _>>()
+                        },
+                    );
+                    progress.extents.extend(chunks?.into_iter().map(Extent::Chunk));
+                    self.observer.add(Counter::BytesRead, bytes.len() as u64);
+                    at += bytes.len() as u64;
+                    self.reached(entry, at, told);
+                    // What is printed again begins at its beginning.
+                    if size != STREAM && at - noted >= NOTE_EVERY.max(at / 16) {
+                        noted = at;
+                        self.note(entry, stat, &progress, &mut places)?;
                     }
                 }
-                if filled == 0 {
-                    match size {
-                        STREAM => break,
-                        _ => return Ok(None),
-                    }
-                }
-                let at_end = at + filled as u64 >= data.end || filled < want;
-                let cuts = self.cuts(&window[..filled], at_end);
-                let used = cuts.last().map_or(0, |range| range.end);
-                let bytes = &window[..used];
-                let (_, chunks) = rayon::join(
-                    || progress.hasher.update(bytes),
-                    || {
-                        cuts.par_iter()
-                            .map(|c| self.store(&bytes[c.clone()]))
-                            .collect::<Result<Vec<_>, _>>()
-                    },
-                );
-                progress.extents.extend(chunks?.into_iter().map(Extent::Chunk));
-                self.observer.add(Counter::BytesRead, used as u64);
-                at += used as u64;
-                self.reached(entry, at, &mut buffers.told);
-                window.copy_within(used..filled, 0);
-                filled -= used;
-                if filled == 0 && at_end && at < data.end {
-                    break; // the file ends before its stat said: the caller sees the change
-                }
-                // What is printed again begins at its beginning.
-                if size != STREAM && at - noted >= NOTE_EVERY.max(at / 16) {
-                    noted = at;
-                    self.note(entry, stat, &progress, &mut places)?;
-                }
+                Window::Shorter => return Ok(None),
+                Window::End => break,
             }
-            if at < data.end {
-                break;
-            }
-        }
-        if at < size && file.next_data(at).map_err(exception)?.is_none() {
-            self.hole(entry, &mut progress, at..size, &mut buffers.told)?;
-            at = size;
         }
         if size != STREAM && at >= NOTE_EVERY {
             self.note(entry, stat, &progress, &mut places)?;
         }
         let hash = progress.hasher.finalize();
-        if progress.extents.len() > limits::EXTENTS {
-            return Err(ReadFailure::Exception(Exception {
-                path: entry.path.clone(),
-                kind: ExceptionKind::Unsupported,
-                message: format!("it has more than {} pieces and holes", limits::EXTENTS),
-            }));
-        }
-        let extents = self.extents(progress.extents)?;
+        let extents = self.extents(entry, progress.extents)?;
         Ok(Some(Content { size: at, hash, extents }))
     }
 
@@ -304,22 +351,6 @@ impl ReadContext<'_> {
             self.observer.add(Counter::BytesDone, at - *told);
             *told = at;
         }
-    }
-
-    /// Where `data` is cut into chunks; what is left over needs more data.
-    fn cuts(&self, data: &[u8], at_end: bool) -> Vec<std::ops::Range<usize>> {
-        let mut cuts = Vec::new();
-        let mut start = 0;
-        while start < data.len() {
-            match self.chunker.cut(&data[start..], at_end) {
-                Some(len) => {
-                    cuts.push(start..start + len);
-                    start += len;
-                }
-                None => break,
-            }
-        }
-        cuts
     }
 
     /// Where an earlier run came to in this file, as far as the store acknowledged it.
@@ -379,7 +410,14 @@ impl ReadContext<'_> {
     }
 
     /// The extents themselves, or lists of them stored as chunks.
-    fn extents(&self, extents: Vec<Extent>) -> Result<Extents, Error> {
+    fn extents(&self, entry: &Entry, extents: Vec<Extent>) -> Result<Extents, ReadFailure> {
+        if extents.len() > limits::EXTENTS {
+            return Err(ReadFailure::Exception(Exception {
+                path: entry.path.clone(),
+                kind: ExceptionKind::Unsupported,
+                message: format!("it has more than {} pieces and holes", limits::EXTENTS),
+            }));
+        }
         if extents.len() <= INLINE_EXTENTS {
             return Ok(Extents::Inline(extents.into()));
         }
@@ -451,32 +489,4 @@ fn push_hole(extents: &mut Vec<Extent>, len: u64) {
         Some(Extent::Hole(last)) => *last += len,
         _ => extents.push(Extent::Hole(len)),
     }
-}
-
-/// Whether a file looks the same before and after it was read.
-fn unchanged(before: &Stat, after: &Stat) -> bool {
-    before.attributes.mtime == after.attributes.mtime
-        && before.evidence.ctime == after.evidence.ctime
-        && before.evidence.size == after.evidence.size
-        && before.evidence.inode == after.evidence.inode
-}
-
-/// Reads up to `len` bytes from `offset` into the beginning of `buffer`; fewer only at the end.
-fn read_full(
-    file: &mut dyn SourceFile,
-    offset: u64,
-    buffer: &mut Vec<u8>,
-    len: usize,
-) -> Result<usize, ReadError> {
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
-    let mut filled = 0;
-    while filled < len {
-        match file.read_at(offset + filled as u64, &mut buffer[filled..len])? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    Ok(filled)
 }

@@ -36,7 +36,7 @@ pub(crate) fn work(
     step: Step,
     context: &ReadContext<'_>,
     keys: &DomainKeys,
-    buffers: &mut Buffers,
+    buffers: &mut Buffers<'_>,
 ) -> Result<Done, Error> {
     let size = step.size();
     buffers.told = 0;
@@ -47,11 +47,15 @@ pub(crate) fn work(
             Done::Entry { record, class, exception: None }
         }
         Step::Read { entry, parent } => {
-            let result = context.read(*entry, buffers);
+            let result = context.take(*entry, buffers);
             finished(result, parent, keys)?
         }
         Step::Complete { mut entry, parent } => {
-            let result = match context.source.complete(&mut entry) {
+            let completed = match &mut buffers.taking {
+                Some(taking) => taking.complete(&mut entry),
+                None => context.source.complete(&mut entry),
+            };
+            let result = match completed {
                 Ok(()) => Ok(*entry),
                 Err(error) => Err(ReadFailure::Exception(error.into())),
             };

@@ -195,6 +195,15 @@ fn values_are_checked() {
             "[[source]]\nname = 'b'\nurl = '/x'\nlegacy_algorithms = true",
             "9:21: \"legacy_algorithms\" is for sources",
         ),
+        ("[[source]]\nname = 'b'\nurl = '/x'\nhelper = true", "9:10: \"helper\" is for sources"),
+        (
+            "[[source]]\nname = 'b'\nurl = '/x'\nhelper_command = ['drover', 'helper']",
+            "9:19: \"helper_command\" is for sources",
+        ),
+        (
+            "[[source]]\nname = 'b'\nurl = 'sftp://u@h/x'\nhelper_command = ['']",
+            "9:19: \"helper_command\" is a program and its arguments",
+        ),
         (
             "[[source]]\nname = 'b'\nurl = 'sftp://u@h/x'\nhost_key = 'x'",
             "9:12: a host key is given as",

@@ -41,6 +41,7 @@ pub use algorithms::legacy_in as legacy_algorithms_in;
 pub use connect::SshSecrets;
 pub(crate) use connect::session;
 pub use error::SshError;
+pub(crate) use pool::patiently;
 use pool::{Lease, Pool};
 use shell::{Shell, Tells};
 pub(crate) use wire::Wire;

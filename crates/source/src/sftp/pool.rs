@@ -116,17 +116,22 @@ impl Pool {
         if let Some(why) = &lock(&self.state).gone {
             return Err(self.gone(why));
         }
-        let mut waits = BACKOFF.iter();
-        loop {
-            match Connection::open(&self.options) {
-                // A server that has too much to do, or is being restarted, hangs up as well.
-                Err(SshError::Connect { .. } | SshError::Handshake { .. })
-                    if let Some(wait) = waits.next() =>
-                {
-                    pause(*wait);
-                }
-                answer => return answer,
+        patiently(|| Connection::open(&self.options))
+    }
+}
+
+/// Tries again for a while where a server does not answer: one that has too much to do, or is being
+/// restarted, hangs up as well.
+pub(crate) fn patiently<T>(mut open: impl FnMut() -> Result<T, SshError>) -> Result<T, SshError> {
+    let mut waits = BACKOFF.iter();
+    loop {
+        match open() {
+            Err(SshError::Connect { .. } | SshError::Handshake { .. })
+                if let Some(wait) = waits.next() =>
+            {
+                pause(*wait);
             }
+            answer => return answer,
         }
     }
 }

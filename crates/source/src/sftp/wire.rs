@@ -54,7 +54,7 @@ impl Wire {
     }
 
     /// Nothing comes or goes any more.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         // It may be cut already.
         let _ = match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Both),

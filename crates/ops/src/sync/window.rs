@@ -1,0 +1,157 @@
+//! A file's bytes, window by window, cut into chunks; and whether it was one file throughout.
+
+use std::ops::Range;
+
+use drover_chunk::Chunker;
+use drover_source::{ReadError, SourceFile, Stat, command::STREAM};
+use drover_types::RelativePath;
+
+/// How many times a file is read before it counts as torn.
+pub(crate) const TRIES: usize = 3;
+/// Bytes of a window. At least twice the largest chunk, so that every window cuts one.
+pub(crate) const WINDOW: usize = 12 << 20;
+
+/// What comes next of a file.
+pub(crate) enum Window<'w> {
+    /// Bytes that read as zero and take no room.
+    Hole(Range<u64>),
+    /// Bytes, and where they are cut into chunks: from their beginning to their end.
+    Data { bytes: &'w [u8], cuts: Vec<Range<usize>> },
+    /// Nothing more.
+    End,
+    /// The file has become shorter than it was at first.
+    Shorter,
+}
+
+/// Goes through a file. Of one that grows no more is read than was there at first, so that there is an
+/// end however fast it grows.
+pub(crate) struct Windows<'c> {
+    chunker: &'c Chunker,
+    /// What the file's stat said.
+    size: u64,
+    /// Everything before this was given out.
+    at: u64,
+    /// The end of the run of data that `at` is in.
+    data_end: u64,
+    /// The beginning of the buffer holds so many bytes from `at - used` on.
+    filled: usize,
+    /// Of those, so many were given out.
+    used: usize,
+    /// The file ended before its stat said.
+    ended: bool,
+}
+
+impl<'c> Windows<'c> {
+    /// The file from `at` on, where a chunk begins.
+    pub(crate) fn new(chunker: &'c Chunker, size: u64, at: u64) -> Self {
+        Self { chunker, size, at, data_end: at, filled: 0, used: 0, ended: false }
+    }
+
+    /// The next window, in `buffer`, which must be the same each time.
+    pub(crate) fn next<'w>(
+        &mut self,
+        file: &mut dyn SourceFile,
+        buffer: &'w mut Vec<u8>,
+    ) -> Result<Window<'w>, ReadError> {
+        buffer.copy_within(self.used..self.filled, 0);
+        self.filled -= self.used;
+        self.used = 0;
+        if self.at >= self.data_end || self.ended {
+            if self.at >= self.size {
+                return Ok(Window::End);
+            }
+            let data = match file.next_data(self.at)? {
+                // The caller sees that the size is another.
+                Some(_) if self.ended => return Ok(Window::End),
+                Some(data) => data.start.min(self.size)..data.end.min(self.size),
+                None => self.size..self.size,
+            };
+            self.data_end = data.end;
+            if data.start > self.at {
+                let hole = self.at..data.start;
+                self.at = data.start;
+                return Ok(Window::Hole(hole));
+            }
+        }
+        let want = (self.data_end - self.at).min(WINDOW as u64) as usize;
+        buffer.resize(want.max(self.filled), 0);
+        while self.filled < want {
+            match file.read_at(self.at + self.filled as u64, &mut buffer[self.filled..want])? {
+                0 => break,
+                n => self.filled += n,
+            }
+        }
+        if self.filled == 0 {
+            return Ok(if self.size == STREAM { Window::End } else { Window::Shorter });
+        }
+        let at_end = self.at + self.filled as u64 >= self.data_end || self.filled < want;
+        let cuts = self.cuts(&buffer[..self.filled], at_end);
+        self.used = cuts.last().map_or(0, |cut| cut.end);
+        self.at += self.used as u64;
+        self.ended = self.used == self.filled && at_end && self.at < self.data_end;
+        Ok(Window::Data { bytes: &buffer[..self.used], cuts })
+    }
+
+    /// Where `data` is cut into chunks; what is left over needs more data.
+    fn cuts(&self, data: &[u8], at_end: bool) -> Vec<Range<usize>> {
+        let mut cuts = Vec::new();
+        let mut start = 0;
+        while start < data.len() {
+            match self.chunker.cut(&data[start..], at_end) {
+                Some(len) => {
+                    cuts.push(start..start + len);
+                    start += len;
+                }
+                None => break,
+            }
+        }
+        cuts
+    }
+}
+
+/// What the file is, if it is what it was `before` it was read and has `size` bytes.
+pub(crate) fn settled(
+    file: &mut dyn SourceFile,
+    before: Stat,
+    size: u64,
+) -> Result<Option<Stat>, ReadError> {
+    let mut attributes = before.attributes.clone();
+    file.complete(&mut attributes)?;
+    let after = file.stat()?;
+    let unchanged = before.attributes.mtime == after.attributes.mtime
+        && before.evidence.ctime == after.evidence.ctime
+        && before.evidence.size == after.evidence.size
+        && before.evidence.inode == after.evidence.inode;
+    if !unchanged || size != after.evidence.size {
+        return Ok(None);
+    }
+    let mut evidence = after.evidence;
+    // A change within the tick of the first look left no trace in the second.
+    evidence.racy |= before.evidence.racy;
+    Ok(Some(Stat { kind: after.kind, attributes, evidence }))
+}
+
+/// A file that never rested.
+pub(crate) fn torn(path: &RelativePath) -> ReadError {
+    ReadError::changed(path, format!("it changed while it was read, {TRIES} times"))
+}
+
+/// Reads up to `len` bytes from `offset` into the beginning of `buffer`; fewer only at the end.
+pub(crate) fn read_full(
+    file: &mut dyn SourceFile,
+    offset: u64,
+    buffer: &mut Vec<u8>,
+    len: usize,
+) -> Result<usize, ReadError> {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    let mut filled = 0;
+    while filled < len {
+        match file.read_at(offset + filled as u64, &mut buffer[filled..len])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,372 @@
+//! Helpers, each with a connection of its own, each used by one thread at a time.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufReader, Write},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
+
+use drover_types::{Entry, RelativePath, lock};
+
+use super::{
+    launch::{Launch, LaunchError, Stream},
+    message::{Answer, Question, RootError},
+};
+use crate::{
+    ReadError, SourceDescription,
+    taker::{Cutter, Piece, TakeError, Taker, Wish},
+};
+
+/// At most this many helpers at a time.
+const LANES: usize = 32;
+/// Bytes of questions that may be on their way: whoever answers is never kept from listening.
+const AHEAD: usize = 64 << 10;
+/// Bytes that are asked of the stream at a time.
+const BUFFER: usize = 256 << 10;
+
+/// A helper, and what is said to it.
+pub(super) struct Lane {
+    stream: BufReader<Box<dyn Stream>>,
+    /// What was not sent yet.
+    out: Vec<u8>,
+}
+
+impl Lane {
+    pub(super) fn ask(&mut self, question: &Question) -> io::Result<()> {
+        question.write(&mut self.out)
+    }
+
+    pub(super) fn answer(&mut self) -> io::Result<Answer> {
+        self.flush()?;
+        Answer::read(&mut self.stream)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.out.is_empty() {
+            let stream = self.stream.get_mut();
+            stream.write_all(&self.out)?;
+            stream.flush()?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+}
+
+/// The helpers of one source.
+pub(super) struct Pool {
+    launch: Box<dyn Launch>,
+    root: Vec<u8>,
+    state: Mutex<State>,
+    /// Something was given back.
+    free: Condvar,
+    /// Held while a helper is launched.
+    launching: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Lane>,
+    /// In use or being launched.
+    busy: usize,
+    /// Why none can be launched any more: nobody waits for it once more.
+    gone: Option<String>,
+}
+
+/// A lane that goes back into the pool when it is dropped, unless it was given up.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    lane: Option<Lane>,
+}
+
+impl Pool {
+    /// A pool with its first helper, which has opened the root.
+    pub(super) fn open(
+        launch: Box<dyn Launch>,
+        root: Vec<u8>,
+    ) -> Result<(Arc<Self>, SourceDescription), LaunchError> {
+        let pool = Self {
+            launch,
+            root,
+            state: Mutex::default(),
+            free: Condvar::new(),
+            launching: Mutex::new(()),
+        };
+        let (lane, mut description) = pool.launch()?;
+        description.connection = pool.launch.connection();
+        lock(&pool.state).idle.push(lane);
+        Ok((Arc::new(pool), description))
+    }
+
+    fn launch(&self) -> Result<(Lane, SourceDescription), LaunchError> {
+        let stream = self.launch.launch()?;
+        let mut lane = Lane {
+            stream: BufReader::with_capacity(BUFFER, stream),
+            out: Vec::with_capacity(AHEAD),
+        };
+        let answer = lane.ask(&Question::Root(self.root.clone())).and_then(|()| lane.answer());
+        match answer.map_err(|error| LaunchError::Helper(error.to_string()))? {
+            Answer::Ready(description) => Ok((lane, description)),
+            Answer::Failed(kind, message) => Err(LaunchError::Root { kind, message }),
+            _ => Err(LaunchError::Helper(out_of_turn())),
+        }
+    }
+
+    /// A helper; waits for one where all are in use. Nobody takes two at a time but a walk beside
+    /// what it is walked for.
+    pub(super) fn take(self: &Arc<Self>) -> Result<Lease, LaunchError> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(why) = &state.gone {
+                return Err(LaunchError::Helper(why.clone()));
+            }
+            if let Some(lane) = state.idle.pop() {
+                state.busy += 1;
+                return Ok(Lease { pool: self.clone(), lane: Some(lane) });
+            }
+            if state.busy < LANES {
+                break;
+            }
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.busy += 1;
+        drop(state);
+        let launching = lock(&self.launching);
+        let gone = lock(&self.state).gone.clone();
+        let launched = match gone {
+            Some(why) => Err(LaunchError::Helper(why)),
+            None => self.launch(),
+        };
+        drop(launching);
+        match launched {
+            Ok((lane, _)) => Ok(Lease { pool: self.clone(), lane: Some(lane) }),
+            Err(error) => {
+                let mut state = lock(&self.state);
+                state.busy -= 1;
+                state.gone.get_or_insert_with(|| error.to_string());
+                self.free.notify_all();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Lease {
+    fn lane(&mut self) -> &mut Lane {
+        self.lane.as_mut().expect("nothing is asked on what was given up")
+    }
+
+    pub(super) fn ask(&mut self, question: &Question) -> io::Result<()> {
+        self.lane().ask(question)
+    }
+
+    pub(super) fn answer(&mut self) -> io::Result<Answer> {
+        self.lane().answer()
+    }
+
+    /// Gives up a helper that is of no use any more: its stream is cut, and none goes back.
+    pub(super) fn give_up(&mut self) {
+        let Some(lane) = self.lane.take() else { return };
+        lane.stream.get_ref().cut();
+        lock(&self.pool.state).busy -= 1;
+        self.pool.free.notify_one();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(lane) = self.lane.take() else { return };
+        let mut state = lock(&self.pool.state);
+        state.busy -= 1;
+        state.idle.push(lane);
+        drop(state);
+        self.pool.free.notify_one();
+    }
+}
+
+/// Takes files from one helper, which is asked for once there is something to take.
+pub(super) struct LaneTaker {
+    pool: Arc<Pool>,
+    cutter: Cutter,
+    lease: Option<Lease>,
+    /// Announced and not asked for yet.
+    wishes: VecDeque<Question>,
+    /// Asked for and not taken yet, with the bytes that each question took.
+    asked: VecDeque<(RelativePath, usize)>,
+    /// Bytes of those.
+    ahead: usize,
+    /// What is being taken.
+    path: RelativePath,
+    /// Its answers are not all here: with them a helper is of no use to anyone else.
+    under_way: bool,
+}
+
+impl LaneTaker {
+    pub(super) fn new(pool: Arc<Pool>, cutter: Cutter) -> Self {
+        Self {
+            pool,
+            cutter,
+            lease: None,
+            wishes: VecDeque::new(),
+            asked: VecDeque::new(),
+            ahead: 0,
+            path: RelativePath::root(),
+            under_way: false,
+        }
+    }
+
+    fn lease(&mut self) -> io::Result<&mut Lease> {
+        match &mut self.lease {
+            Some(lease) => Ok(lease),
+            none => {
+                let mut lease = self.pool.take().map_err(io::Error::other)?;
+                lease.ask(&Question::Cutter(self.cutter.clone()))?;
+                Ok(none.insert(lease))
+            }
+        }
+    }
+
+    /// Asks for what was announced, as far as there is room.
+    fn pump(&mut self) -> io::Result<()> {
+        while self.ahead < AHEAD
+            && let Some(wish) = self.wishes.pop_front()
+        {
+            let lease = self.lease()?;
+            let before = lease.lane().out.len();
+            lease.ask(&wish)?;
+            let len = lease.lane().out.len() - before;
+            let (Question::Take(path) | Question::Complete(path, _)) = wish else { continue };
+            self.asked.push_back((path, len));
+            self.ahead += len;
+        }
+        match &mut self.lease {
+            Some(lease) => lease.lane().flush(),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins with what was announced as `path`.
+    fn next(&mut self, path: &RelativePath) -> Result<(), TakeError> {
+        self.pump().map_err(broken)?;
+        match self.asked.pop_front() {
+            Some((asked, len)) if asked == *path => {
+                self.ahead -= len;
+                self.path = asked;
+                self.under_way = true;
+                Ok(())
+            }
+            _ => Err(TakeError::Broken("it was not announced in this order".into())),
+        }
+    }
+
+    fn answer(&mut self) -> Result<Answer, TakeError> {
+        match self.lease().and_then(Lease::answer).map_err(broken)? {
+            Answer::Refused(kind, message) => {
+                self.under_way = false;
+                Err(TakeError::Entry(refused(&self.path, kind, message)))
+            }
+            answer => Ok(answer),
+        }
+    }
+}
+
+impl Taker for LaneTaker {
+    fn announce(&mut self, wishes: &[Wish]) -> Result<(), TakeError> {
+        self.wishes.extend(wishes.iter().cloned().map(|wish| match wish {
+            Wish::File(path) => Question::Take(path),
+            Wish::Rest(path, kind) => Question::Complete(path, kind),
+        }));
+        self.pump().map_err(broken)
+    }
+
+    fn begin(&mut self, path: &RelativePath) -> Result<(), TakeError> {
+        self.next(path)
+    }
+
+    fn piece(&mut self) -> Result<Piece, TakeError> {
+        Ok(match self.answer()? {
+            Answer::Whole(bytes) => Piece::Whole(bytes),
+            Answer::Hole(len) => Piece::Hole(len),
+            Answer::Cuts(cuts) => Piece::Cuts(cuts),
+            Answer::Again => Piece::Again,
+            Answer::Taken(taken) => {
+                self.under_way = false;
+                Piece::End(taken)
+            }
+            _ => return Err(TakeError::Broken(out_of_turn())),
+        })
+    }
+
+    fn want(&mut self, wanted: &[bool]) -> Result<(), TakeError> {
+        let want = Question::Want(wanted.to_vec());
+        self.lease().and_then(|lease| lease.ask(&want)).map_err(broken)
+    }
+
+    fn chunk(&mut self, len: u32, buffer: &mut Vec<u8>) -> Result<(), TakeError> {
+        match self.answer()? {
+            Answer::Bytes(bytes) if bytes.len() == len as usize => {
+                buffer.extend_from_slice(&bytes);
+                Ok(())
+            }
+            _ => Err(TakeError::Broken(out_of_turn())),
+        }
+    }
+
+    fn complete(&mut self, entry: &mut Entry) -> Result<(), TakeError> {
+        self.next(&entry.path)?;
+        let answer = self.answer()?;
+        self.under_way = false;
+        rest(entry, answer).map_err(TakeError::Broken)
+    }
+}
+
+impl Drop for LaneTaker {
+    fn drop(&mut self) {
+        if (self.under_way || !self.asked.is_empty())
+            && let Some(lease) = &mut self.lease
+        {
+            lease.give_up();
+        }
+    }
+}
+
+/// Fills what a walk leaves out of an entry that is no file.
+pub(super) fn rest(entry: &mut Entry, answer: Answer) -> Result<(), String> {
+    match answer {
+        Answer::Rest { kind, attributes } if kind.same_sort(&entry.kind) => {
+            entry.kind = kind;
+            entry.attributes.flags = attributes.flags;
+            entry.attributes.xattrs = attributes.xattrs;
+            Ok(())
+        }
+        _ => Err(out_of_turn()),
+    }
+}
+
+pub(super) fn refused(
+    path: &RelativePath,
+    kind: drover_types::ExceptionKind,
+    message: String,
+) -> ReadError {
+    ReadError { kind, ..ReadError::other(path, message) }
+}
+
+fn broken(error: io::Error) -> TakeError {
+    TakeError::Broken(error.to_string())
+}
+
+pub(super) fn out_of_turn() -> String {
+    "the helper answers what it was not asked".to_owned()
+}
+
+impl RootError {
+    /// The error of a source with this root.
+    pub(super) fn source(self, root: &str, message: String) -> crate::SourceError {
+        use crate::SourceError;
+        match self {
+            Self::NotFound => SourceError::NotFound(root.into()),
+            Self::NotADirectory => SourceError::NotADirectory(root.into()),
+            Self::Denied => SourceError::Denied(root.into()),
+            Self::Other => SourceError::Io { path: root.into(), source: io::Error::other(message) },
+        }
+    }
+}
