@@ -49,14 +49,6 @@ impl World {
         world
     }
 
-    /// A world of its own with another's source.
-    pub fn new_beside(other: &World) -> Self {
-        let world = Self::new();
-        fs::remove_dir(world.source()).unwrap();
-        std::os::unix::fs::symlink(other.source(), world.source()).unwrap();
-        world
-    }
-
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -9,6 +9,7 @@ use std::{
 use drover_types::{Entry, RelativePath, lock};
 
 use super::{
+    TRIES,
     launch::{Launch, LaunchError, Stream},
     message::{Answer, Question, RootError},
 };
@@ -134,7 +135,11 @@ impl Pool {
         let gone = lock(&self.state).gone.clone();
         let launched = match gone {
             Some(why) => Err(LaunchError::Helper(why)),
-            None => self.launch(),
+            // It ran before: what fails now is most likely the way there, once more.
+            None => (1..TRIES).fold(self.launch(), |launched, _| match launched {
+                Err(LaunchError::Helper(_)) => self.launch(),
+                launched => launched,
+            }),
         };
         drop(launching);
         match launched {

@@ -25,7 +25,7 @@ use crate::{
 };
 use lane::{LaneTaker, Lease, Pool, out_of_turn, refused, rest};
 pub use launch::{GREETING, HelperProgram, Launch, LaunchError, SshLaunch, Stream};
-use message::{Answer, Question};
+use message::{Answer, Question, RootError};
 
 /// How often something is begun again with a new helper.
 const TRIES: usize = 4;
@@ -145,6 +145,14 @@ fn ask(
     }
 }
 
+/// Why a walk does not go on.
+enum Why {
+    /// Its root cannot be used.
+    Root(RootError, String),
+    /// Something else.
+    Words(String),
+}
+
 /// The events of a walk.
 struct Events {
     pool: Arc<Pool>,
@@ -166,14 +174,12 @@ const NAMES: usize = 4_000_000;
 impl Events {
     /// The first batch, or why there is none.
     fn first(&mut self, url: &str) -> Result<vec::IntoIter<WalkEvent>, SourceError> {
-        match self.ask() {
-            Ok(Answer::Events(events)) => Ok(events.into_iter()),
-            Ok(Answer::Failed(kind, message)) => Err(kind.source(url, message)),
-            Ok(_) => {
-                Err(SourceError::Io { path: url.into(), source: io::Error::other(out_of_turn()) })
-            }
-            Err(error) => Err(SourceError::Io { path: url.into(), source: error }),
-        }
+        let failed = |why| SourceError::Io { path: url.into(), source: io::Error::other(why) };
+        let batch = self.more().map_err(|why| match why {
+            Why::Root(kind, message) => kind.source(url, message),
+            Why::Words(why) => failed(why),
+        })?;
+        batch.ok_or_else(|| failed(out_of_turn()))
     }
 
     fn ask(&mut self) -> io::Result<Answer> {
@@ -189,7 +195,7 @@ impl Events {
     }
 
     /// More events; none at the end.
-    fn more(&mut self) -> Result<Option<vec::IntoIter<WalkEvent>>, String> {
+    fn more(&mut self) -> Result<Option<vec::IntoIter<WalkEvent>>, Why> {
         loop {
             let why = match self.ask() {
                 Ok(Answer::Events(events)) => return Ok(Some(events.into_iter())),
@@ -198,14 +204,14 @@ impl Events {
                     self.lease = None;
                     return Ok(None);
                 }
-                Ok(Answer::Failed(_, message)) => message,
+                Ok(Answer::Failed(kind, message)) => return Err(Why::Root(kind, message)),
                 Ok(_) => out_of_turn(),
                 Err(error) => error.to_string(),
             };
             self.give_up();
             self.breaks += 1;
             if self.breaks == TRIES {
-                return Err(why);
+                return Err(Why::Words(why));
             }
         }
     }
@@ -264,7 +270,7 @@ impl Iterator for Events {
                 match self.more() {
                     Ok(Some(batch)) => self.batch = batch,
                     Ok(None) => self.ended = true,
-                    Err(why) => return Some(self.unknown(why)),
+                    Err(Why::Root(_, why) | Why::Words(why)) => return Some(self.unknown(why)),
                 }
                 continue;
             };
