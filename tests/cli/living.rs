@@ -410,3 +410,27 @@ fn what_a_command_prints_is_a_file_that_was_never_on_a_disk() {
     assert_eq!(lab.run(&["cat", &empty, "latest:all.sql"]).expect(0).stdout, b"");
     lab.verb("verify", &["--read-data"]).expect(0);
 }
+
+#[test]
+fn a_polite_pass_gives_way_and_takes_the_same() {
+    let (lab, source) = Lab::with_source();
+    let seen = lab.path("seen");
+    let keys = format!(
+        "before_pass = [\"sh\", \"-c\", \"nice > '{0}'; ionice -p $$ >> '{0}'\"]\n[limits]\n\
+         polite = true\nread = \"1 GiB/s\"\nload = 10000",
+        seen.display()
+    );
+    let plan = plan(&lab, &keys);
+    lab.run(&["sync", &plan, "--json"]).expect(0);
+    assert_eq!(fs::read_to_string(&seen).unwrap(), "19\nidle\n");
+    let target = lab.path("target");
+    lab.run(&["restore", &plan, "latest", target.to_str().unwrap()]).expect(0);
+    crate::compare::assert_same(&source, &target, &[]);
+
+    // The same on the command line, which counts before the plan.
+    let options = ["--polite", "--read-rate", "1 KiB/s", "--max-load", "10000"];
+    let arguments = [&["sync", &plan, "--json"], &options[..]].concat();
+    let again = lab.run(&arguments).expect(0).json();
+    assert_eq!(number(&again, "/bytes/read"), 0);
+    lab.run(&["sync", &plan, "--json", "--max-load", "0"]).expect(2);
+}

@@ -16,6 +16,7 @@ mod evidence;
 mod faults;
 mod fixture;
 mod flaky;
+mod helper;
 mod inventory;
 mod kills;
 mod lab;

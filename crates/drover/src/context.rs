@@ -109,17 +109,13 @@ impl<'g> Context<'g> {
 
     /// Waits in small steps, so that a wish to stop is heard; whether nobody wished it.
     pub fn wait(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
-        loop {
-            if self.cancel.is_set() {
-                return false;
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            thread::park_timeout(left.min(LOOK));
-        }
+        wait(&self.cancel, time)
+    }
+
+    /// The same, for whoever outlives the context.
+    pub fn waiter(&self) -> impl Fn(Duration) -> bool + Send + Sync + 'static {
+        let cancel = self.cancel.clone();
+        move |time| wait(&cancel, time)
     }
 
     /// The warnings so far, for the report.
@@ -135,5 +131,19 @@ impl<'g> Context<'g> {
             _ => return Ok(()),
         };
         Err(Error::Usage(format!("{verb} prints no report, so it takes no {option}")))
+    }
+}
+
+fn wait(cancel: &Cancel, time: Duration) -> bool {
+    let end = Instant::now() + time;
+    loop {
+        if cancel.is_set() {
+            return false;
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        thread::park_timeout(left.min(LOOK));
     }
 }

@@ -17,6 +17,7 @@ mod hooks;
 mod interrupt;
 mod output;
 mod owners;
+mod pace;
 mod password;
 mod place;
 mod planning;

@@ -267,7 +267,9 @@ fn helper(
         Helper::Copied => helper::program()?,
     };
     let SftpOptions { url, host, root, .. } = options;
-    let launch = Box::new(SshLaunch::new(options.clone(), program));
+    // A helper gives way where this process does.
+    let polite = rustix::process::getpriority_process(None).is_ok_and(|nice| nice >= 19);
+    let launch = Box::new(SshLaunch::new(options.clone(), program).polite(polite));
     let opened = context.progress.pause(|| HelperSource::open(launch, root.clone(), url, host));
     let failed = |error| Err(Error::Ops(drover_ops::Error::Source(error)));
     match opened {

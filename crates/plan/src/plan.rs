@@ -27,6 +27,9 @@ const LONGEST: usize = 1 << 20;
 /// The most requests at a time that a plan may ask for.
 const MOST_PARALLEL: usize = 256;
 
+/// The highest load that a plan may ask for.
+const MOST_LOAD: usize = 10_000;
+
 /// The most waves.
 const MOST_WAVES: usize = 1000;
 
@@ -239,6 +242,12 @@ pub struct Limits {
     pub windows: Vec<Window>,
     /// The most requests to the repository at a time.
     pub parallel: Option<usize>,
+    /// `read`: the most that is read of each source.
+    pub read: Option<Rate>,
+    /// `load`: the load average of this machine above which nothing is read.
+    pub load: Option<usize>,
+    /// `polite`: whether whatever else the machines do goes before.
+    pub polite: bool,
 }
 
 /// How costs are told.
@@ -573,7 +582,14 @@ fn limits(text: Text<'_>, table: &Table<'_>) -> Result<Limits, PlanError> {
     let windows = table.strings("windows")?.into_iter().map(|At { value, start }| {
         value.parse().map_err(|error| text.error(start, Problem::Window("windows", error)))
     });
-    Ok(Limits { upload, windows: windows.collect::<Result<_, _>>()?, parallel })
+    Ok(Limits {
+        upload,
+        windows: windows.collect::<Result<_, _>>()?,
+        parallel,
+        read: table.parsed("read", Problem::Rate)?,
+        load: table.integer("load", 1..MOST_LOAD + 1)?.map(|at| at.value),
+        polite: table.boolean("polite")?.is_some_and(|at| at.value),
+    })
 }
 
 /// The value of a key that has one of a few words.

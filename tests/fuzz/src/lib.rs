@@ -16,6 +16,7 @@ pub mod cutover;
 pub mod entry;
 pub mod frame;
 pub mod hasher;
+pub mod helper;
 pub mod index;
 pub mod inspect;
 pub mod keys;
@@ -52,5 +53,5 @@ macro_rules! targets {
 
 targets! {
     pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect certificate
-    proof cutover
+    proof cutover helper
 }

@@ -12,14 +12,14 @@ use std::{
 use clap::Args;
 use drover_crypt::hierarchy::WriterCredential;
 use drover_ops::{Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WriterSession};
-use drover_plan::{Age, Hooks, HooksOn};
+use drover_plan::{Age, Hooks, HooksOn, Limits};
 use drover_repo::state::StateFolder;
 use drover_report::{
     ExceptionItem, Failure, FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncReport,
     SyncRequests, SyncRound, SyncSource, Text, format,
 };
 use drover_source::{
-    Filter, Filtered, Share,
+    Filter, Filtered, Pace, Paced, Share,
     host::{Host, LocalHost},
 };
 use drover_types::clock;
@@ -31,6 +31,7 @@ use crate::{
     filter::{FilterArgs, filter},
     hooks,
     output::Answer,
+    pace::PaceArgs,
     password,
     place::{self, Place, RepositoryArgs},
     repeat::{Repeats, Round},
@@ -92,6 +93,8 @@ pub struct SyncArgs {
     #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "dry_run")]
     every: Option<Age>,
     #[command(flatten)]
+    pace: PaceArgs,
+    #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     ssh: SshArgs,
@@ -110,6 +113,7 @@ pub struct Planned {
     pub options: SyncOptions,
     pub filter: drover_plan::Filter,
     pub hooks: Hooks,
+    pub pace: Option<Arc<Pace>>,
 }
 
 impl Planned {
@@ -123,6 +127,7 @@ impl Planned {
             origin: Origin::of(source, ssh)?,
             filter: source.filter.clone(),
             hooks: source.hooks.clone(),
+            pace: None,
             options: SyncOptions {
                 name: Some(source.name.to_string()),
                 allow_empty: options.allow_empty || source.allow_empty,
@@ -139,6 +144,10 @@ impl Planned {
         if source.description().kind == "sftp" && self.options.one_file_system {
             context.progress.warn("SFTP does not tell file systems apart: all of them are walked");
         }
+        let source = match &self.pace {
+            Some(pace) => Arc::new(Paced::new(source, pace.clone())),
+            None => source,
+        };
         Ok(Filtered::new(source, filter))
     }
 
@@ -162,6 +171,7 @@ impl Planned {
 impl SyncArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         let place = self.repository.place(&mut self.plan.clone().into_iter().collect())?;
+        self.pace.give_way(place.plan.as_ref(), context);
         let planned = self.planned(&place, context)?;
         let state = context.state_dir()?;
         for source in &planned {
@@ -258,6 +268,7 @@ impl SyncArgs {
                 options: options.clone(),
                 filter: filter.clone(),
                 hooks: Hooks::default(),
+                pace: self.pace.pace(&Limits::default(), context),
             };
             let given = Origin::given(&self.sources, &self.ssh)?;
             return Ok(given.into_iter().map(planned).collect());
@@ -266,7 +277,8 @@ impl SyncArgs {
             .into_iter()
             .map(|source| {
                 let planned = Planned::new(source, &options, &self.ssh)?;
-                Ok(Planned { filter: self.filter.with(&source.filter), ..planned })
+                let pace = self.pace.pace(&plan.limits, context);
+                Ok(Planned { filter: self.filter.with(&source.filter), pace, ..planned })
             })
             .collect()
     }

@@ -22,6 +22,8 @@ use crate::{
 
 /// How long a helper may take to answer: a walk waits for a disk, a file for its first chunk.
 const ANSWER: Duration = Duration::from_secs(300);
+/// How long a helper may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Bytes that a server may send before it hears that they were taken: at 50 ms of delay, 640 MB/s.
 const WINDOW: u32 = 32 << 20;
 /// The largest packet of SSH that every implementation takes.
@@ -43,6 +45,10 @@ for place in "${TMPDIR:-/tmp}" /var/tmp "$HOME" /dev/shm; do
     rm -rf "$folder"
 done
 exit 1"#;
+
+/// Runs its arguments so that whatever else the server does goes before.
+const POLITE: &str = r#"ionice -c 3 -p $$ >/dev/null 2>&1
+exec nice -n 19 "$@""#;
 
 /// A connection to a helper.
 pub trait Stream: Read + Write + Send {
@@ -113,6 +119,8 @@ pub enum HelperProgram {
 pub struct SshLaunch {
     options: SftpOptions,
     program: HelperProgram,
+    /// Whether whatever else the server does goes before.
+    polite: bool,
     /// The folder that the program was copied to.
     folder: Mutex<Option<String>>,
     algorithms: Mutex<String>,
@@ -121,7 +129,13 @@ pub struct SshLaunch {
 impl SshLaunch {
     /// Nothing is asked yet.
     pub fn new(options: SftpOptions, program: HelperProgram) -> Self {
-        Self { options, program, folder: Mutex::default(), algorithms: Mutex::default() }
+        let (folder, algorithms) = (Mutex::default(), Mutex::default());
+        Self { options, program, polite: false, folder, algorithms }
+    }
+
+    /// With helpers that leave whatever else the server does before, or not.
+    pub fn polite(self, polite: bool) -> Self {
+        Self { polite, ..self }
     }
 
     /// Runs the program on a channel of `session` and hears its greeting.
@@ -129,7 +143,9 @@ impl SshLaunch {
         let mut channel = session
             .channel_open("session", WINDOW, PACKET, None)
             .map_err(|error| LaunchError::Helper(error.to_string()))?;
-        channel.exec(&line(words)).map_err(|error| LaunchError::Helper(error.to_string()))?;
+        let polite = ["/bin/sh", "-c", POLITE, "drover"].iter().filter(|_| self.polite);
+        let words: Vec<_> = polite.chain(words).copied().collect();
+        channel.exec(&line(&words)).map_err(|error| LaunchError::Helper(error.to_string()))?;
         let mut greeting = vec![0; GREETING.len()];
         let mut got = 0;
         while got < greeting.len() && greeting[..got] == GREETING.as_bytes()[..got] {
@@ -241,7 +257,7 @@ impl Launch for SshLaunch {
             }
             HelperProgram::Copied { gzip, machine } => self.copied(&session, gzip, machine)?,
         };
-        Ok(Box::new(SshStream { channel, _session: session, wire }))
+        Ok(Box::new(SshStream { channel, session, wire }))
     }
 
     fn connection(&self) -> String {
@@ -252,7 +268,7 @@ impl Launch for SshLaunch {
 /// The streams of a helper over SSH. The fields are dropped in this order.
 struct SshStream {
     channel: Channel,
-    _session: Session,
+    session: Session,
     wire: Wire,
 }
 
@@ -275,5 +291,17 @@ impl Write for SshStream {
 impl Stream for SshStream {
     fn cut(&self) {
         self.wire.cut();
+    }
+}
+
+impl Drop for SshStream {
+    /// Waits for the helper's end: it takes away what was copied.
+    fn drop(&mut self) {
+        self.session.set_timeout(u32::try_from(FAREWELL.as_millis()).unwrap_or(u32::MAX));
+        // Of a connection that was cut, or broke, all of this fails at once.
+        let _ = self.channel.send_eof();
+        let _ = self.channel.wait_eof();
+        let _ = self.channel.close();
+        let _ = self.channel.wait_close();
     }
 }
