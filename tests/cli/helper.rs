@@ -160,3 +160,69 @@ fn connections_that_are_cut_lose_nothing() {
     lab.run(&["restore", &plan, "latest", target.to_str().unwrap()]).expect(0);
     assert_same(&source, &target, &[]);
 }
+
+/// The account and the rule for sudo of `docs/sftp.md`, on a server whose accounts are the test's own.
+#[test]
+#[allow(clippy::print_stderr)]
+fn the_account_of_the_document_reads_everything() {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root || !Path::new("/usr/bin/sudo").exists() {
+        let required = std::env::var("DROVER_TEST_SERVICES").is_ok_and(|v| v == "required");
+        assert!(!(is_root && required), "sudo is not installed");
+        eprintln!("skipped: it takes root and sudo");
+        return;
+    }
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sftp.md");
+    let document = fs::read_to_string(document).unwrap();
+    let command = |begin: &str| {
+        let line = document.lines().find(|line| line.trim().starts_with(begin));
+        let line = line.unwrap_or_else(|| panic!("the document has no {begin}"));
+        // What follows is for people.
+        line.split("  #").next().unwrap_or(line).trim().to_owned()
+    };
+    let lab = Lab::with_repository();
+    let accounts = lab.path("accounts");
+    for directory in ["etc", "home", "bin"] {
+        fs::create_dir_all(accounts.join(directory)).unwrap();
+    }
+    let at = |name: &str| accounts.join(name).display().to_string();
+    let before = [
+        format!("cp -a /etc/. '{}' && mount --bind '{0}' /etc", at("etc")),
+        format!(
+            "mount --bind '{}' /home && mount --bind '{}' /usr/local/bin",
+            at("home"),
+            at("bin")
+        ),
+        command("useradd"),
+        command("install -d"),
+        command("usermod"),
+        command("install -m 755").replace("target/helper/drover", env!("CARGO_BIN_EXE_drover")),
+        command("echo 'drover ALL"),
+    ];
+    // An account without a password counts as locked where there is no PAM.
+    let more = "UsePAM yes\nAuthorizedKeysFile /home/drover/.ssh/authorized_keys";
+    let Some(sshd) = Sshd::start_within(&before.join(" && "), more) else { return };
+    let keys = accounts.join("home/drover/.ssh/authorized_keys");
+    fs::copy(sshd.path("user_key.pub"), &keys).unwrap();
+
+    // What only root may read, and what the account may.
+    let source = accounts.join("home/data");
+    let entries = tree::hostile(&source);
+    fs::set_permissions(&source, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let url = format!("sftp://drover@127.0.0.1:{}/home/data", sshd.port);
+    let mut text = fs::read_to_string(plan(&lab, &sshd, &url, "/usr/local/bin/drover")).unwrap();
+    let own = lab.path("plan.toml");
+    let denied = lab.run(&["sync", own.to_str().unwrap(), "--json"]).expect(1).json();
+    assert!(denied["error"]["message"].to_string().contains("permission"), "{denied}");
+
+    let key = command("helper_command");
+    let line = text.lines().find(|line| line.starts_with("helper_command")).unwrap().to_owned();
+    text = text.replace(&line, &key);
+    fs::write(&own, text).unwrap();
+    let pass = lab.run(&["sync", own.to_str().unwrap(), "--json"]).expect(0).json();
+    assert_eq!(number(&pass, "/entries/total"), entries, "{pass}");
+    assert!(pass["warnings"].as_array().is_none_or(Vec::is_empty), "{pass}");
+    let target = lab.path("target");
+    lab.run(&["restore", own.to_str().unwrap(), "latest", target.to_str().unwrap()]).expect(0);
+    assert_same(&source, &target, &[]);
+}

@@ -364,10 +364,11 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         owners = renamed(text, &table, "owners")?;
         groups = renamed(text, &table, "groups")?;
     }
-    let limits = match plan.table("limits", &["upload", "parallel", "windows"])? {
-        Some(table) => limits(text, &table)?,
-        None => Limits::default(),
-    };
+    let limits =
+        match plan.table("limits", &["upload", "parallel", "windows", "read", "load", "polite"])? {
+            Some(table) => limits(text, &table)?,
+            None => Limits::default(),
+        };
     let cutover = match plan.table("cutover", &cutover::CUTOVER_KEYS)? {
         Some(table) => cutover::cutover(text, &table, base)?,
         None => Cutover::default(),
