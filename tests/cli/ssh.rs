@@ -286,3 +286,70 @@ fn old_algorithms_only_where_they_are_asked_for() {
     assert!(connections[0].contains("ssh-rsa") && connections[1].contains("ssh-ed25519"), "{pass}");
     assert!(!connections[1].contains("sha1") && !connections[1].contains("cbc"), "{pass}");
 }
+
+/// Sources of three machines, two of which wait for each other before their passes: one after the other
+/// they would never begin.
+#[test]
+fn machines_do_not_wait_for_each_other() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let lab = Lab::with_repository();
+    let meeting = lab.path("meeting");
+    assert!(Command::new("mkfifo").arg(&meeting).status().unwrap().success());
+    let mut text = format!("[repository]\nurl = '{}'\n", lab.repository);
+    let mut source = |name: &str, url: String, hook: &str| {
+        text.push_str(&format!("[[source]]\nname = '{name}'\nurl = '{url}'\n"));
+        if url.starts_with("sftp") {
+            let (key, pin) = (sshd.path("user_key"), &sshd.fingerprint);
+            text.push_str(&format!("identity_file = '{}'\nhost_key = '{pin}'\n", key.display()));
+        }
+        if !hook.is_empty() {
+            let meeting = meeting.display();
+            text.push_str(&format!(
+                "before_pass = ['sh', '-c', \"{hook} '{meeting}'\"]\nhook_timeout = '60 seconds'\n"
+            ));
+        }
+    };
+    let directories = ["a", "b", "c", "d"].map(|name| lab.path(name));
+    for directory in &directories {
+        tree::hostile(directory);
+    }
+    let [a, b, c, d] = &directories;
+    source("first", sshd.url(a), "echo here >");
+    source("second", sshd.url(b).replace("127.0.0.1", "localhost"), "cat");
+    source("third", sshd.url(c), "");
+    source("fourth", d.display().to_string(), "");
+    source("missing", lab.path("none").display().to_string(), "");
+    let plan = lab.path("plan.toml");
+    fs::write(&plan, &text).unwrap();
+    let plan = plan.to_str().unwrap();
+
+    // One that fails does not stop the others, and it is said.
+    let pass = lab.run(&["sync", plan, "--json"]).expect(1).json();
+    let names: Vec<_> = pass["sources"].as_array().unwrap().iter().map(|s| &s["source"]).collect();
+    assert_eq!(names, ["first", "second", "third", "fourth", "missing"]);
+    let mut puts = 0;
+    for source in &pass["sources"].as_array().unwrap()[..4] {
+        assert!(source["error"].is_null() && source["snapshot"].is_string(), "{source}");
+        assert!(number(source, "/requests/put") >= 3, "{source}");
+        puts += number(source, "/requests/put");
+    }
+    assert!(pass["sources"][4]["error"]["message"].to_string().contains("none"));
+    assert_eq!(number(&pass, "/requests/put"), puts);
+    lab.run(&["verify", plan, "--read-data", "--json"]).expect(0);
+    for (name, directory) in ["first", "second", "third", "fourth"].iter().zip(&directories) {
+        let target = lab.path(&format!("restored {name}"));
+        let target = target.to_str().unwrap();
+        lab.run(&["restore", plan, "latest", target, "--source", name, "--json"]).expect(0);
+        if *name == "fourth" {
+            assert_same(directory, Path::new(target), &[]);
+        }
+    }
+
+    // One at a time where the plan says so: the first waits in vain.
+    fs::create_dir(lab.path("none")).unwrap();
+    let alone = text.replace("60 seconds", "1 seconds") + "[limits]\nmachines = 1\n";
+    fs::write(plan, alone).unwrap();
+    let pass = lab.run(&["sync", plan, "--json"]).expect(1).json();
+    assert!(pass["sources"][0]["error"]["message"].to_string().contains("before_pass"), "{pass}");
+    assert!(pass["sources"][3]["error"].is_null(), "{pass}");
+}

@@ -1,9 +1,9 @@
 //! What every verb has at hand: options, environment, progress, the wish to stop.
 
 use std::{
-    cell::RefCell,
     env,
     path::PathBuf,
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +12,7 @@ use drover_crypt::hierarchy::UnlockSecret;
 use drover_ops::{Cancel, audit::Event};
 use drover_repo::Repository;
 use drover_report::Text;
+use drover_types::lock;
 
 use crate::{
     cli::Global,
@@ -34,7 +35,7 @@ pub struct Context<'g> {
     pub cancel: Cancel,
     passwords: PasswordSources,
     /// A password is asked for once, however often it is needed.
-    known: RefCell<Option<Password>>,
+    known: Mutex<Option<Password>>,
 }
 
 impl<'g> Context<'g> {
@@ -45,7 +46,7 @@ impl<'g> Context<'g> {
         let cancel = Cancel::new();
         interrupt::install(&cancel.flag()).map_err(Error::Signals)?;
         let progress = Progress::start(global.progress);
-        Ok(Self { global, progress, cancel, passwords, known: RefCell::default() })
+        Ok(Self { global, progress, cancel, passwords, known: Mutex::default() })
     }
 
     /// What opens the repository: the key file, else the password.
@@ -53,11 +54,12 @@ impl<'g> Context<'g> {
         if let Some(path) = &self.global.key_file {
             return Ok(UnlockSecret::KeyFile(password::key_file(path)?));
         }
-        if let Some(known) = self.known.borrow().as_ref() {
+        let mut known = lock(&self.known);
+        if let Some(known) = &*known {
             return Ok(UnlockSecret::Passphrase(known.clone()));
         }
         let password = self.ask("Password", false)?;
-        *self.known.borrow_mut() = Some(password.clone());
+        *known = Some(password.clone());
         Ok(UnlockSecret::Passphrase(password))
     }
 

@@ -12,6 +12,7 @@ mod cutover;
 mod demo;
 mod error;
 mod filter;
+mod fleet;
 mod helper;
 mod hooks;
 mod interrupt;

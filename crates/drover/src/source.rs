@@ -195,6 +195,16 @@ impl Origin {
         })
     }
 
+    /// The machine that it is on, as it was written; `None` of this one.
+    pub fn machine(&self) -> Option<String> {
+        match self {
+            Self::Directory(_) | Self::Command(Printed { server: None, .. }) => None,
+            Self::Server(url, _) | Self::Command(Printed { server: Some((url, _)), .. }) => {
+                Some(url.host.clone())
+            }
+        }
+    }
+
     /// Whether both are of one server, as one account.
     pub fn same_server(&self, other: &Self) -> bool {
         match (self, other) {

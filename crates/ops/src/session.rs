@@ -1,6 +1,6 @@
 //! A machine's right to write: its credential, its state, and what an earlier run left undone.
 
-use std::path::Path;
+use std::{path::Path, sync::Mutex};
 
 use drover_crypt::hierarchy::{Grant, UnlockSecret, WriterCredential, keys_folder};
 use drover_repo::{
@@ -31,6 +31,8 @@ pub struct WriterSession {
     pub folder: StateFolder,
     /// Its state's database.
     pub database: Database,
+    /// Held while a pass is committed: a history has one end.
+    pub(crate) committing: Mutex<()>,
 }
 
 impl WriterSession {
@@ -100,7 +102,14 @@ impl WriterSession {
     ) -> Result<Self, Error> {
         let database = open_database(&folder, Some(credential.writer_id()), observer)?;
         let credential = renewed(credential, &objects, &folder, observer)?;
-        let session = Self { objects, repository, credential, folder, database };
+        let session = Self {
+            objects,
+            repository,
+            credential,
+            folder,
+            database,
+            committing: Mutex::default(),
+        };
         if session.database.head()? == Head::default() {
             session.recover_history(observer)?;
         }

@@ -11,7 +11,9 @@ use std::{
 };
 
 use common::{World, assert_same, noise};
-use drover_ops::{Error, RestoreOptions, SyncOptions, Verdict};
+use drover_ops::{Cancel, Error, RestoreOptions, SyncOptions, Verdict, sync};
+use drover_source::LocalSource;
+use drover_types::Silent;
 
 fn populate(root: &Path) {
     fs::create_dir_all(root.join("a/b/c")).unwrap();
@@ -176,4 +178,42 @@ fn every_flipped_byte_of_a_pack_is_found_and_hurts_the_right_files() {
         fs::write(&path, &whole).unwrap();
     }
     assert_eq!(world.verify(true).verdict, Verdict::Verified);
+}
+
+#[test]
+fn passes_side_by_side_leave_one_history() {
+    let world = World::new();
+    let session = world.session();
+    let roots: Vec<_> = (0..3).map(|number| world.path(&format!("root {number}"))).collect();
+    roots.iter().for_each(|root| populate(root));
+    let mut last = Vec::new();
+    for round in 0..3 {
+        for (number, root) in roots.iter().enumerate() {
+            fs::write(root.join("changed"), noise(100 * round + number as u64, 300_000)).unwrap();
+        }
+        let pass = |number: usize| {
+            let name = Some(format!("source {number}"));
+            let options = SyncOptions { name, ..SyncOptions::default() };
+            let source = LocalSource::open(&roots[number]).unwrap();
+            sync(&session, &source, &options, &Silent, &Cancel::new()).unwrap()
+        };
+        last = std::thread::scope(|scope| {
+            let passes: Vec<_> = (0..3).map(|number| scope.spawn(move || pass(number))).collect();
+            passes.into_iter().map(|pass| pass.join().unwrap()).collect::<Vec<_>>()
+        });
+        for outcome in &last {
+            assert_eq!(outcome.exceptions, []);
+            // Each counts its own: its packs, an index object, the list of packs, record, snapshot.
+            assert!((3..20).contains(&outcome.usage.put), "{:?}", outcome.usage);
+            assert!(outcome.usage.bytes_sent >= outcome.stored, "{:?}", outcome.usage);
+        }
+    }
+    assert_eq!(world.reader().history.snapshots.len(), 9);
+    let verified = world.verify(true);
+    assert_eq!((verified.problems.as_slice(), verified.verdict), (&[][..], Verdict::Verified));
+    for (number, outcome) in last.iter().enumerate() {
+        let name = format!("restored {number}");
+        assert_eq!(world.restore(outcome.snapshot, &name).exceptions, []);
+        assert!(common::describe(&roots[number]) == common::describe(&world.path(&name)));
+    }
 }

@@ -27,6 +27,9 @@ const LONGEST: usize = 1 << 20;
 /// The most requests at a time that a plan may ask for.
 const MOST_PARALLEL: usize = 256;
 
+/// The most machines at a time that a plan may ask for.
+const MOST_MACHINES: usize = 64;
+
 /// The highest load that a plan may ask for.
 const MOST_LOAD: usize = 10_000;
 
@@ -242,6 +245,8 @@ pub struct Limits {
     pub windows: Vec<Window>,
     /// The most requests to the repository at a time.
     pub parallel: Option<usize>,
+    /// The most machines whose sources are taken at a time.
+    pub machines: Option<usize>,
     /// `read`: the most that is read of each source.
     pub read: Option<Rate>,
     /// `load`: the load average of this machine above which nothing is read.
@@ -364,11 +369,12 @@ fn parse(text: Text<'_>, base: &Path) -> Result<Plan, PlanError> {
         owners = renamed(text, &table, "owners")?;
         groups = renamed(text, &table, "groups")?;
     }
-    let limits =
-        match plan.table("limits", &["upload", "parallel", "windows", "read", "load", "polite"])? {
-            Some(table) => limits(text, &table)?,
-            None => Limits::default(),
-        };
+    let limits = match plan
+        .table("limits", &["upload", "parallel", "windows", "machines", "read", "load", "polite"])?
+    {
+        Some(table) => limits(text, &table)?,
+        None => Limits::default(),
+    };
     let cutover = match plan.table("cutover", &cutover::CUTOVER_KEYS)? {
         Some(table) => cutover::cutover(text, &table, base)?,
         None => Cutover::default(),
@@ -587,6 +593,7 @@ fn limits(text: Text<'_>, table: &Table<'_>) -> Result<Limits, PlanError> {
         upload,
         windows: windows.collect::<Result<_, _>>()?,
         parallel,
+        machines: table.integer("machines", 1..MOST_MACHINES + 1)?.map(|at| at.value),
         read: table.parsed("read", Problem::Rate)?,
         load: table.integer("load", 1..MOST_LOAD + 1)?.map(|at| at.value),
         polite: table.boolean("polite")?.is_some_and(|at| at.value),

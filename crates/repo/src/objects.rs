@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drover_store::{ObjectInfo, Store, StoreError, Usage};
+use drover_store::{Account, ObjectInfo, Store, StoreError, Usage};
 use futures::TryStreamExt;
 
 /// A store and the runtime its calls run on. Cheap to clone.
@@ -11,12 +11,14 @@ use futures::TryStreamExt;
 pub struct Objects {
     store: Store,
     runtime: Arc<tokio::runtime::Runtime>,
+    /// Counts what goes by way of this value and its clones, where that is wanted.
+    account: Option<Account>,
 }
 
 impl Objects {
     /// Calls to `store` run on `runtime`.
     pub fn new(store: Store, runtime: Arc<tokio::runtime::Runtime>) -> Self {
-        Self { store, runtime }
+        Self { store, runtime, account: None }
     }
 
     /// The store itself.
@@ -24,9 +26,17 @@ impl Objects {
         &self.store
     }
 
+    /// The same store, by a way of its own on which requests and bytes are counted apart.
+    pub fn accounted(&self) -> Self {
+        Self { account: Some(Account::default()), ..self.clone() }
+    }
+
     /// Waits for one call. Must not be used inside of the runtime.
     pub fn wait<T>(&self, call: impl Future<Output = T>) -> T {
-        self.runtime.block_on(call)
+        match &self.account {
+            Some(account) => self.runtime.block_on(account.of(call)),
+            None => self.runtime.block_on(call),
+        }
     }
 
     /// Stores a new object; the same bytes again are no error.
@@ -87,8 +97,9 @@ impl Objects {
         self.wait(calls.collect())
     }
 
-    /// Requests and bytes so far.
+    /// Requests and bytes so far: of the whole store, or where they are [counted
+    /// apart](Self::accounted), of this way to it.
     pub fn usage(&self) -> Usage {
-        self.store.usage()
+        self.account.as_ref().map_or_else(|| self.store.usage(), Account::usage)
     }
 }

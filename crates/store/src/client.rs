@@ -30,7 +30,10 @@ use object_store::{
 };
 use tokio::time::{Instant, Sleep};
 
-use crate::{bandwidth::Bandwidth, usage::Meter};
+use crate::{
+    bandwidth::Bandwidth,
+    usage::{self, Meter},
+};
 
 /// How much of a body may sit in the kernel's send buffer (Linux lets it grow to 4 MiB) after it
 /// was handed over, and so has still to be sent when the waiting for the answer begins.
@@ -204,6 +207,7 @@ impl Service {
                 left: outgoing,
                 pause: None,
                 shared: self.shared.clone(),
+                beside: usage::beside(),
                 progress: progress.clone(),
             }),
         );
@@ -305,6 +309,8 @@ struct SlicedBody {
     left: u64,
     pause: Option<(Pin<Box<Sleep>>, Instant, Bytes)>,
     shared: Arc<Shared>,
+    /// Whose it is: the body is sent by a task of the connection's own.
+    beside: Option<Arc<Meter>>,
     progress: Arc<Progress>,
 }
 
@@ -314,6 +320,9 @@ impl SlicedBody {
         self.left -= len;
         self.progress.sent.fetch_add(len, Ordering::AcqRel);
         self.shared.traffic.meter.sent.add(len);
+        if let Some(beside) = &self.beside {
+            beside.sent.add(len);
+        }
         Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 }
@@ -410,7 +419,7 @@ impl Body for ReceivedBody {
                         return fail(HttpFailure::LongPage);
                     }
                 } else {
-                    self.shared.traffic.meter.received.add(len as u64);
+                    self.shared.traffic.meter.add(|m| &m.received, len as u64);
                 }
                 if now > self.deadline {
                     return fail(HttpFailure::TooSlow(self.shared.allowance(self.received)));

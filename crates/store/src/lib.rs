@@ -35,4 +35,4 @@ pub use options::{Checksum, StoreOptions};
 pub use probe::{Capabilities, CreateOnly};
 pub use store::{Metadata, ObjectInfo, PlainPart, PlainUpload, PutOutcome, Store};
 pub use url::{StoreKind, StoreUrl};
-pub use usage::Usage;
+pub use usage::{Account, Usage};

@@ -187,7 +187,7 @@ impl Store {
     }
 
     async fn try_delete(&self, name: &str, path: &Path) -> Result<(), StoreError> {
-        self.0.traffic.meter.delete.add(1);
+        self.0.traffic.meter.add(|m| &m.delete, 1);
         match self.0.backend.objects().delete(path).await {
             Ok(()) => Ok(()),
             Err(error) => match store_error(name, error) {

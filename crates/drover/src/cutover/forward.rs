@@ -214,7 +214,7 @@ impl Cutover<'_> {
                 cutover.name(),
                 &planned.origin,
                 cutover.context,
-                || sync::pass(&cutover.writer, planned, cutover.context),
+                || sync::pass(&cutover.writer, planned, cutover.context, &cutover.context.progress),
             )?;
             if let Some(failure) = item.error {
                 return Err(Error::Cutover(failure.message.to_string()));

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -22,14 +25,14 @@ use drover_source::{
     Filter, Filtered, Pace, Paced, Share,
     host::{Host, LocalHost},
 };
-use drover_types::clock;
+use drover_types::{Observer, clock};
 
 use crate::{
     bandwidth::Keeper,
     context::Context,
     error::Error,
     filter::{FilterArgs, filter},
-    hooks,
+    fleet, hooks,
     output::Answer,
     pace::PaceArgs,
     password,
@@ -208,10 +211,12 @@ impl SyncArgs {
         let (started, began) = (Instant::now(), clock::now());
         let mut done = Vec::new();
         let mut failed: Option<Failure> = None;
-        for source in planned {
-            match run.over(source, context) {
+        for (source, result) in planned.iter().zip(self.each(run, place, planned, context)) {
+            match result {
+                // An interruption came before its turn.
+                None => {}
                 // A pass that was done, and something after it that was not.
-                Ok(mut outcome) => {
+                Some(Ok(mut outcome)) => {
                     let failure = match planned.len() {
                         1 => outcome.error.take(),
                         _ => outcome.error.clone(),
@@ -221,10 +226,9 @@ impl SyncArgs {
                     }
                     done.push(outcome);
                 }
-                Err(error) if planned.len() == 1 => return Err(error),
+                Some(Err(error)) if planned.len() == 1 => return Err(error),
                 // The other sources are taken all the same.
-                Err(error) => {
-                    let interrupted = error.is_interruption();
+                Some(Err(error)) => {
                     let failure = error.failure();
                     done.push(SyncSource {
                         source: source.name(),
@@ -232,9 +236,6 @@ impl SyncArgs {
                         ..SyncSource::default()
                     });
                     failed.get_or_insert(failure);
-                    if interrupted {
-                        break;
-                    }
                 }
             }
         }
@@ -251,6 +252,33 @@ impl SyncArgs {
             exceptions: report.sums.exceptions.len() as u64,
         });
         Ok(Round { report, failed })
+    }
+
+    /// What came of each source: of several machines at a time, as far as nobody interrupts it.
+    fn each(
+        &self,
+        run: &Run,
+        place: &Place,
+        planned: &[Planned],
+        context: &Context,
+    ) -> Vec<Option<Result<SyncSource, Error>>> {
+        let origins: Vec<&Origin> = planned.iter().map(|source| &source.origin).collect();
+        let machines = place.plan.as_ref().and_then(|plan| plan.limits.machines);
+        let machines = machines.unwrap_or(fleet::MACHINES);
+        let together = fleet::Together::new(&context.progress, planned.len());
+        let interrupted = AtomicBool::new(false);
+        fleet::each(&origins, machines, |number| {
+            if interrupted.load(Ordering::SeqCst) {
+                return None;
+            }
+            let one = together.one(number);
+            let alone: &dyn Observer = if planned.len() == 1 { &context.progress } else { &one };
+            let result = run.over(&planned[number], context, alone);
+            if result.as_ref().is_err_and(Error::is_interruption) {
+                interrupted.store(true, Ordering::SeqCst);
+            }
+            Some(result)
+        })
     }
 
     fn planned(&self, place: &Place, context: &Context) -> Result<Vec<Planned>, Error> {
@@ -293,15 +321,20 @@ enum Run {
 }
 
 impl Run {
-    fn over(&self, planned: &Planned, context: &Context) -> Result<SyncSource, Error> {
+    fn over(
+        &self,
+        planned: &Planned,
+        context: &Context,
+        observer: &dyn Observer,
+    ) -> Result<SyncSource, Error> {
         match self {
             Self::Pass(session) => {
                 let name = planned.name();
                 hooks::around(&planned.hooks, name.as_str(), &planned.origin, context, || {
-                    pass(session, planned, context)
+                    pass(session, planned, context, observer)
                 })
             }
-            Self::Look(last) => look(last.as_ref(), planned, context),
+            Self::Look(last) => look(last.as_ref(), planned, context, observer),
         }
     }
 }
@@ -362,6 +395,7 @@ pub fn pass(
     session: &WriterSession,
     planned: &Planned,
     context: &Context,
+    observer: &dyn Observer,
 ) -> Result<SyncSource, Error> {
     let started = Instant::now();
     let source = planned.open(context)?;
@@ -369,7 +403,7 @@ pub fn pass(
     if planned.origin.directory().is_none() && options.parallel == 0 {
         options.parallel = WAITING_READERS;
     }
-    let outcome = drover_ops::sync(session, &source, &options, &context.progress, &context.cancel)?;
+    let outcome = drover_ops::sync(session, &source, &options, observer, &context.cancel)?;
     let exclusions = exclusions(source.filter(), &outcome.exclusions);
     let item = item(outcome, started.elapsed().as_secs_f64());
     Ok(SyncSource { exclusions, ..item })
@@ -380,11 +414,11 @@ fn look(
     last: Option<&LastPass>,
     planned: &Planned,
     context: &Context,
+    observer: &dyn Observer,
 ) -> Result<SyncSource, Error> {
     let started = Instant::now();
     let source = planned.open(context)?.counting();
-    let Context { progress, cancel, .. } = context;
-    let preview = drover_ops::preview(last, &source, &planned.options, progress, cancel)?;
+    let preview = drover_ops::preview(last, &source, &planned.options, observer, &context.cancel)?;
     let Preview { new, changed, unchanged, removed, excluded, .. } = preview;
     let total = preview.total();
     Ok(SyncSource {

@@ -23,6 +23,7 @@ use drover_crypt::merkle::Frontier;
 use drover_pack::{PackIdentity, Session};
 use drover_repo::{
     index, names,
+    objects::Objects,
     snapshot::{self, Details, Snapshot},
     state::{Commit, Head, SourceRecord, TapeReader, TapeWriter},
 };
@@ -30,7 +31,7 @@ use drover_source::{Loss, Source, SourceDescription, Walk, WalkOptions};
 use drover_store::Usage;
 use drover_types::{
     Basis, Counter, Exception, Observer, PackClass, Phase, SnapshotId, SourceId, Timestamp, Total,
-    clock, limits,
+    clock, limits, lock,
 };
 
 use crate::{
@@ -133,10 +134,13 @@ pub fn sync(
 ) -> Result<SyncOutcome, Error> {
     let cancel = &cancel.nested();
     let started = clock::now();
-    let usage_before = session.objects.usage();
+    let objects = session.objects.accounted();
     let reading = CountingObserver { inner: observer, read: Default::default() };
     // An earlier pass of this session may have sent its snapshot without learning that it arrived.
-    session.finish_pending_commit()?;
+    {
+        let _committing = lock(&session.committing);
+        session.finish_pending_commit()?;
+    }
     let keys = session.credential.domain_keys();
     let description = source.description();
     let name = name_of(&description, options)?;
@@ -191,7 +195,7 @@ pub fn sync(
     let stages = Stages {
         source,
         source_id,
-        objects: &session.objects,
+        objects: &objects,
         database: &session.database,
         keys: &keys,
         dedup: &dedup,
@@ -225,7 +229,8 @@ pub fn sync(
 
     observer.phase(Phase::Committing);
     let parent = last.as_ref().map(|last| last.snapshot);
-    let pass = Pass { session, name: &name, source_id, parent, started, options };
+    let pass =
+        Pass { session, objects: &objects, name: &name, source_id, parent, started, options };
     let (snapshot, ended, finished) = pass.commit(finished, &description)?;
     Ok(SyncOutcome {
         source: name,
@@ -235,7 +240,7 @@ pub fn sync(
         read: reading.read.into_inner(),
         new: finished.new,
         stored: finished.stored,
-        usage: since(session.objects.usage(), usage_before),
+        usage: objects.usage(),
         exceptions: finished.exceptions,
         exclusions: exclusions.into_inner().unwrap_or_default(),
         fidelity: fidelity(source, &finished.counts),
@@ -299,19 +304,6 @@ fn fidelity(source: &dyn Source, counts: &EntryCounts) -> Vec<Fidelity> {
     source.losses().iter().map(line).collect()
 }
 
-/// What was used since `before`.
-fn since(now: Usage, before: Usage) -> Usage {
-    Usage {
-        put: now.put - before.put,
-        get: now.get - before.get,
-        head: now.head - before.head,
-        list: now.list - before.list,
-        delete: now.delete - before.delete,
-        bytes_sent: now.bytes_sent - before.bytes_sent,
-        bytes_received: now.bytes_received - before.bytes_received,
-    }
-}
-
 fn suspect(name: &str, why: &'static str, entries: u64) -> Error {
     Error::SuspectSource { source_name: name.into(), why, entries }
 }
@@ -319,6 +311,7 @@ fn suspect(name: &str, why: &'static str, entries: u64) -> Error {
 /// The end of a pass.
 struct Pass<'s> {
     session: &'s WriterSession,
+    objects: &'s Objects,
     name: &'s str,
     source_id: SourceId,
     parent: Option<SnapshotId>,
@@ -342,9 +335,12 @@ impl Pass<'_> {
         finished: Finished,
         description: &SourceDescription,
     ) -> Result<(SnapshotId, Timestamp, Summary), Error> {
-        let Self { session, source_id, .. } = *self;
+        let Self { session, objects, source_id, .. } = *self;
         let credential = &session.credential;
         let meta = credential.reader(PackClass::Meta);
+        let _committing = lock(&session.committing);
+        // Another pass of this session may have failed in the middle of its commit.
+        session.finish_pending_commit()?;
         let mut head = session.database.head()?;
         let packs = session.database.unlisted()?;
         let mut tree: Frontier = head.packs.clone();
@@ -353,7 +349,7 @@ impl Pass<'_> {
         if !packs.is_empty() {
             let bytes = index::encode_list(&packs);
             pack_list = *blake3::hash(&bytes).as_bytes();
-            session.objects.put_new(&names::pack_list(&pack_list), bytes.into())?;
+            objects.put_new(&names::pack_list(&pack_list), bytes.into())?;
         }
 
         let ended = clock::now();
@@ -428,7 +424,7 @@ impl Pass<'_> {
         session.database.begin_commit(&commit)?;
         tape.move_to(&session.folder.manifest(source_id, id))?;
         for (name, bytes) in &commit.objects {
-            session.objects.put_new(name, bytes.clone().into())?;
+            objects.put_new(name, bytes.clone().into())?;
         }
         session.database.finish_commit(&commit)?;
         session.database.set_writer(credential.writer_id())?;

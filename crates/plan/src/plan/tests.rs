@@ -223,6 +223,7 @@ fn values_are_checked() {
         ("[limits]\nupload = '20MiB/s'", "7:10: \"upload\": a rate is a number, a space"),
         ("[limits]\nread = '1 GB'", "7:8: \"read\": a rate is a number, a space"),
         ("[limits]\nload = 0", "7:8: "),
+        ("[limits]\nmachines = 0", "7:12: "),
         ("[limits]\npolite = 'yes'", "7:10: \"polite\" must be true or false, not a string"),
         ("[limits]\nupload = 20", "7:10: \"upload\" must be a string, not a whole number"),
         ("[limits]\nparallel = 0", "7:12: \"parallel\" must be from 1 to 256"),

@@ -80,7 +80,7 @@ impl Store {
         path: &Path,
         range: Option<Range<u64>>,
     ) -> Result<GetResult, StoreError> {
-        self.0.traffic.meter.get.add(1);
+        self.0.traffic.meter.add(|m| &m.get, 1);
         self.check_local(name).await?;
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
         let found = self.0.backend.objects().get_opts(path, options).await;
@@ -149,7 +149,7 @@ impl Store {
     /// Counts and paces what did not come through [`crate::client`], which does so itself.
     pub(super) async fn note_received(&self, len: usize) {
         if !self.0.backend.is_cloud() {
-            self.0.traffic.meter.received.add(len as u64);
+            self.0.traffic.meter.add(|m| &m.received, len as u64);
             self.0.traffic.download.pass(len as u64).await;
         }
     }
@@ -161,7 +161,7 @@ impl Store {
     }
 
     async fn try_head(&self, name: &str, path: &Path) -> Result<Option<u64>, StoreError> {
-        self.0.traffic.meter.head.add(1);
+        self.0.traffic.meter.add(|m| &m.head, 1);
         match self.check_local(name).await {
             Ok(()) => {}
             Err(StoreError::NotFound { .. }) => return Ok(None),

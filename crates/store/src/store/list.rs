@@ -44,7 +44,7 @@ impl Store {
         directory: String,
         own: bool,
     ) -> impl Stream<Item = Result<ObjectInfo, StoreError>> + use<> {
-        self.0.traffic.meter.list.add(1);
+        self.0.traffic.meter.add(|m| &m.list, 1);
         let prefix = (!directory.is_empty()).then(|| Path::from(directory.as_str()));
         let store = self.clone();
         self.0.backend.objects().list(prefix.as_ref()).filter_map(move |item| {
@@ -111,7 +111,7 @@ impl Store {
         let prefix = (!prefix.is_empty()).then_some(prefix);
         let page = self
             .retried(|_| {
-                self.0.traffic.meter.list.add(1);
+                self.0.traffic.meter.add(|m| &m.list, 1);
                 let page_token = token.clone();
                 let options = PaginatedListOptions { page_token, ..Default::default() };
                 let page = pages.list_paginated(prefix, options);

@@ -85,7 +85,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let path = self.plain_path(key)?;
         self.retried(|_| async {
-            self.0.traffic.meter.put.add(1);
+            self.0.traffic.meter.add(|m| &m.put, 1);
             let options = PutOptions { attributes: attributes(metadata), ..PutOptions::default() };
             let put = self.0.backend.objects().put_opts(&path, body.clone().into(), options);
             put.await.map(|_| ()).map_err(|error| store_error(key, error))
@@ -104,7 +104,7 @@ impl Store {
         let parts = self.parts(key)?;
         let id = self
             .retried(|_| async {
-                self.0.traffic.meter.put.add(1);
+                self.0.traffic.meter.add(|m| &m.put, 1);
                 let attributes =
                     if described { attributes(metadata) } else { Attributes::default() };
                 let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
@@ -138,7 +138,7 @@ impl Store {
         let PlainUpload { key, path, id, .. } = upload;
         let parts = self.parts(key)?;
         self.retried(|_| async {
-            self.0.traffic.meter.put.add(1);
+            self.0.traffic.meter.add(|m| &m.put, 1);
             let put = parts.put_part(path, id, number, body.clone().into());
             put.await.map(PlainPart).map_err(|error| store_error(key, error))
         })
@@ -167,7 +167,7 @@ impl Store {
             {
                 return Ok(());
             }
-            self.0.traffic.meter.put.add(1);
+            self.0.traffic.meter.add(|m| &m.put, 1);
             let done = parts.complete_multipart(path, id, joined.clone()).await;
             done.map(|_| ()).map_err(|error| store_error(key, error))
         })
@@ -178,7 +178,7 @@ impl Store {
     /// own rules remove.
     pub async fn abort_plain(&self, upload: &PlainUpload) -> Result<(), StoreError> {
         let PlainUpload { key, path, id, .. } = upload;
-        self.0.traffic.meter.delete.add(1);
+        self.0.traffic.meter.add(|m| &m.delete, 1);
         let aborted = self.parts(key)?.abort_multipart(path, id).await;
         aborted.map_err(|error| store_error(key, error))
     }
@@ -197,7 +197,7 @@ impl Store {
         key: &str,
         path: &Path,
     ) -> Result<Option<(u64, BTreeMap<String, String>)>, StoreError> {
-        self.0.traffic.meter.head.add(1);
+        self.0.traffic.meter.add(|m| &m.head, 1);
         let options = GetOptions { head: true, ..GetOptions::default() };
         let found = match self.0.backend.objects().get_opts(path, options).await {
             Ok(found) => found,

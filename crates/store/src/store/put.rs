@@ -108,7 +108,7 @@ impl Store {
         mode: PutMode,
     ) -> Result<(), PutFailure> {
         let Inner { backend, traffic, options, .. } = &*self.0;
-        traffic.meter.put.add(1);
+        traffic.meter.add(|m| &m.put, 1);
         let mut put = PutOptions { mode, ..PutOptions::default() };
         if backend.is_cloud() {
             if let Some(class) = options.storage_class.as_ref().filter(|_| name.starts_with(PACKS))
@@ -117,7 +117,7 @@ impl Store {
             }
         } else {
             traffic.upload.pass(body.len() as u64).await;
-            traffic.meter.sent.add(body.len() as u64);
+            traffic.meter.add(|m| &m.sent, body.len() as u64);
         }
         match backend.objects().put_opts(path, body.clone().into(), put).await {
             Ok(_) => Ok(()),
