@@ -27,6 +27,7 @@ mod proxy;
 mod reader;
 mod recipes;
 mod refusals;
+mod reports;
 mod resume;
 mod roundtrip;
 mod secrets;

@@ -65,6 +65,16 @@ pub struct Document {
     pub error: Option<Failure>,
 }
 
+/// A document as JSON has it.
+#[derive(Serialize)]
+struct Fields<'a> {
+    schema: String,
+    #[serde(flatten)]
+    body: &'a Option<Body>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: &'a Option<Failure>,
+}
+
 macro_rules! bodies {
     ($($(#[doc = $doc:literal])* $variant:ident($type:ty) = $verb:literal,)*) => {
         /// The fields of one verb's document.
@@ -164,20 +174,20 @@ impl Document {
         schema(self.verb)
     }
 
+    fn fields(&self) -> Fields<'_> {
+        Fields { schema: self.schema(), body: &self.body, error: &self.error }
+    }
+
     /// One JSON object, indented, with a line feed at the end.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            schema: String,
-            #[serde(flatten)]
-            body: &'a Option<Body>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            error: &'a Option<Failure>,
-        }
-        let fields = Fields { schema: self.schema(), body: &self.body, error: &self.error };
-        let mut json = serde_json::to_string_pretty(&fields)?;
+        let mut json = serde_json::to_string_pretty(&self.fields())?;
         json.push('\n');
         Ok(json)
+    }
+
+    /// The same object, to be taken apart.
+    pub fn to_value(&self) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(self.fields())
     }
 
     /// Reads a document again. Fields that are not known are passed over: a later version may

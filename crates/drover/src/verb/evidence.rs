@@ -10,12 +10,12 @@ use std::{
 use clap::Args;
 use drover_ops::{
     ReaderSession,
-    evidence::{EvidenceFolder, Piece, Summary, csv_row},
+    evidence::{EvidenceFolder, Piece, Summary},
     exceptions, inspect,
 };
 use drover_plan::Location;
 use drover_report::{
-    Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport, format,
+    Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport, csv, format,
 };
 use drover_types::{FileHash, RelativePath, SnapshotId, clock};
 
@@ -91,7 +91,7 @@ impl EvidenceArgs {
         }
 
         let (mut report, certificate) =
-            verify::certified(&self.method, &place, Some(&key), context)?;
+            verify::certified(&self.method, &place, Some(&key), None, context)?;
         if let Some((certificate, text)) = certificate {
             report.certificate = Some(verify::item(Path::new("certificate.txt"), &certificate));
             let what = "what was verified, signed, without names";
@@ -255,7 +255,7 @@ fn rows(
     let added = folder.add_with(name, what, |out| {
         let mut line = |cells: &[&str]| {
             let mut row = String::new();
-            csv_row(&mut row, cells.iter().copied());
+            csv::row(&mut row, cells.iter().copied());
             out.write_all(row.as_bytes()).map_err(drover_ops::Error::Output)
         };
         let filled = line(columns).and_then(|()| fill(&mut line));

@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   drover verify --repo /backup --json > verify.json
   drover report verify.json --html verify.html
+  drover report plan.json --markdown plan.md --csv tables
   drover report verify.json";
 
 #[derive(Debug, Args)]
@@ -37,14 +38,12 @@ impl ReportArgs {
         })?;
         let document = Document::parse(&json)
             .map_err(|source| Error::Report { path: self.file.clone(), source })?;
-        match &context.global.html {
-            // The page is all that was asked for; stdout stays as it is.
-            Some(path) if !context.global.json => {
-                output::write_html(path, &document)?;
-                Ok(Answer::Listed(None))
-            }
-            _ => Ok(Answer::Report(Box::new(document), 0)),
+        // The files are all that was asked for; stdout stays as it is.
+        if context.global.has_files() && !context.global.json {
+            output::write_files(context.global, &document)?;
+            return Ok(Answer::Listed(None));
         }
+        Ok(Answer::Report(Box::new(document), 0))
     }
 
     fn read(&self) -> io::Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! `drover verify`: whether what is in the cloud is what was on the server.
 
 mod check;
+mod files;
 mod heads;
 mod method;
 
@@ -44,6 +45,9 @@ Examples:
     drover verify plan.toml --target s3://clinic-files/server1
     drover verify plan.toml --source pacs
 
+  What it says of each file, for a spreadsheet:
+    drover verify plan.toml --target /srv/restored --files files.csv
+
   A certificate that can be handed on; whether one holds; whether anything was taken back since:
     drover verify plan.toml --read-data --certificate certificate.txt
     drover verify --check-certificate certificate.txt --verifier 3f0c…
@@ -62,6 +66,9 @@ pub struct VerifyArgs {
     repository: RepositoryArgs,
     #[command(flatten)]
     method: MethodArgs,
+    /// Write what was found of each entry as CSV: path, size, BLAKE3 as b3sum prints it, verdict
+    #[arg(long, value_name = "FILE", help_heading = "Evidence", conflicts_with_all = ["check_certificate", "prove", "check_proof"])]
+    files: Option<PathBuf>,
     /// Write what was found, signed by this machine and without names; with --check-proof, the
     /// certificate that has to name the snapshot
     #[arg(long, value_name = "FILE", help_heading = "Evidence")]
@@ -101,7 +108,13 @@ impl VerifyArgs {
                     Some(file) => Some((file.as_path(), verifier(file, context)?)),
                     None => None,
                 };
-                verify(&self.method, &place, certificate.as_ref(), context)?
+                if self.files.is_some() && !self.method.is_of_one_snapshot() {
+                    let message = "--files lists one snapshot: name it with --snapshot, --target or \
+                                   --source";
+                    return Err(Error::Usage(message.to_owned()));
+                }
+                let files = self.files.as_deref();
+                verify(&self.method, &place, certificate.as_ref(), files, context)?
             }
         };
         report.seconds = started.elapsed().as_secs_f64();
@@ -135,10 +148,11 @@ pub fn verify(
     method: &MethodArgs,
     place: &Place,
     certificate: Option<&(&Path, SigningKey)>,
+    files: Option<&Path>,
     context: &Context,
 ) -> Result<VerifyReport, Error> {
     let key = certificate.map(|(_, key)| key);
-    let (mut report, text) = certified(method, place, key, context)?;
+    let (mut report, text) = certified(method, place, key, files, context)?;
     if let (Some((file, _)), Some(certificate)) = (certificate, text) {
         report.certificate = Some(write(file, &certificate)?);
     }
@@ -167,14 +181,16 @@ pub fn certify_into(
     write(file, &certify(session, verified, key)?)
 }
 
-/// Verifies and records it. Returns the report and, where there is a key, its certificate.
+/// Verifies and records it, and lists what was found of each entry in `files`. Returns the report
+/// and, where there is a key, its certificate.
 pub fn certified(
     method: &MethodArgs,
     place: &Place,
     key: Option<&SigningKey>,
+    files: Option<&Path>,
     context: &Context,
 ) -> Result<Found, Error> {
-    let (mut report, certificate) = match opened(method, place, key, context) {
+    let (mut report, certificate) = match opened(method, place, key, files, context) {
         // Nothing was found to be wrong, and nothing to be right.
         Err(error) if error.is_denied() => unopened(denied(&error), key),
         // Without it nothing else can be looked at, and that is a finding of its own.
@@ -192,6 +208,7 @@ fn opened(
     method: &MethodArgs,
     place: &Place,
     key: Option<&SigningKey>,
+    files: Option<&Path>,
     context: &Context,
 ) -> Result<Found, Error> {
     let expected_heads = method.expected_heads()?;
@@ -204,6 +221,9 @@ fn opened(
     context.record(&session.repository, "verify", &subject, &outcome);
     let mut verified = verified?;
     verified.report.heads = session.history.heads().iter().map(head).collect();
+    if let Some(path) = files {
+        files::write(path, &mut session, &verified)?;
+    }
     let certificate = match key {
         Some(key) => Some(certify(&mut session, &verified, key)?),
         None => None,
