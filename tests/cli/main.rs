@@ -30,6 +30,7 @@ mod refusals;
 mod reports;
 mod resume;
 mod roundtrip;
+mod schemas;
 mod secrets;
 mod services;
 mod sftp;

@@ -17,18 +17,20 @@ pub mod log;
 pub mod ls;
 pub mod plan;
 pub mod restore;
+pub mod schemas;
 pub mod snapshots;
 pub mod status;
 pub mod sync;
 pub mod verify;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Page, Text, Tone};
 
 /// Why a verb failed, in the form that programs read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Failure {
     /// A stable word for programs: `wrong-password`, `no-repository`, ….
@@ -105,6 +107,14 @@ macro_rules! bodies {
 
         const VERBS: &[&str] = &[$($verb),*];
 
+        /// The schema of the fields of `verb`'s documents.
+        fn body_schema(verb: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+            match verb {
+                $($verb => Some(<$type>::json_schema(generator)),)*
+                _ => None,
+            }
+        }
+
         fn body(verb: &str, value: Value) -> Result<Body, serde_json::Error> {
             match verb {
                 $($verb => serde_json::from_value(value).map(Body::$variant),)*
@@ -150,7 +160,8 @@ bodies! {
 }
 
 /// Verbs that answer with nothing but success or an error.
-const PLAIN_VERBS: &[&str] = &["cat", "report", "runbook", "completions", "man", "drover"];
+pub(crate) const PLAIN_VERBS: &[&str] =
+    &["cat", "report", "runbook", "completions", "man", "drover"];
 
 impl Document {
     /// A verb that did what it was told.

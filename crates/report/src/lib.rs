@@ -53,7 +53,7 @@ pub use document::{
         PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository, PlanSource, PlanStep,
     },
     restore::{Following, LandingItem, RestoreBytes, RestoreEntries, RestoreReport},
-    schema,
+    schema, schemas,
     snapshots::{SnapshotItem, SnapshotsReport},
     status::{StatusPass, StatusReport, StatusSource},
     sync::{

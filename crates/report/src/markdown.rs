@@ -66,8 +66,10 @@ fn escaped(text: &str) -> String {
             }
             // Addresses that some readers make into links by themselves.
             ':' => begins || rest.starts_with("://"),
-            '.' => text[..at].to_ascii_lowercase().ends_with("www") || after_digits(&text[..at]),
-            ')' => after_digits(&text[..at]),
+            '.' if text[..at].to_ascii_lowercase().ends_with("www") => true,
+            '.' | ')' => {
+                after_digits(&text[..at]) && matches!(rest.as_bytes().get(1), None | Some(b' '))
+            }
             '#' | '+' | '-' | '=' => begins,
             _ => false,
         };
@@ -79,7 +81,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Whether a line begins with digits and nothing else: with a point they would begin a list.
+/// Whether a line begins with digits and nothing else: with a point and a space they would begin a list.
 fn after_digits(before: &str) -> bool {
     let before = before.trim_start();
     !before.is_empty() && before.len() < 10 && before.bytes().all(|byte| byte.is_ascii_digit())

@@ -1,12 +1,13 @@
 //! `drover evidence`: one folder for whoever has to be shown what was done.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::verify::Verdict;
 use crate::{Page, Table, Text, Tone, format};
 
 /// A file of the folder.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EvidencePiece {
     /// Its name within the folder.
@@ -20,7 +21,7 @@ pub struct EvidencePiece {
 }
 
 /// A folder of evidence.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EvidenceReport {
     /// The repository's URL, without credentials.

@@ -2,13 +2,14 @@
 
 mod page;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::inventory::InventoryReport;
 use crate::{Page, Text};
 
 /// What the report is about, and who made it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanIdentity {
     /// The plan's file; empty where there is none.
@@ -26,7 +27,7 @@ pub struct PlanIdentity {
 }
 
 /// What the store says of the repository, read only.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanRepository {
     /// Where it is.
@@ -38,7 +39,7 @@ pub struct PlanRepository {
 }
 
 /// Half of all cases and nine in ten stay within these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Likely {
     /// The value that half of all cases stay within.
@@ -48,7 +49,7 @@ pub struct Likely {
 }
 
 /// A first pass.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanEstimate {
     /// Bytes that are read from the source.
@@ -90,7 +91,7 @@ pub struct PlanEstimate {
 }
 
 /// The estimate of one source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanSource {
     /// Its name.
@@ -102,7 +103,7 @@ pub struct PlanSource {
 }
 
 /// How fast the sources change, and what comes of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanForecast {
     /// What it is known from.
@@ -122,7 +123,7 @@ pub struct PlanForecast {
 }
 
 /// A part of the schedule.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanStep {
     /// `baseline`, `delta` or `cutover`.
@@ -140,7 +141,7 @@ pub struct PlanStep {
 }
 
 /// A line of the costs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanCostLine {
     /// What for.
@@ -158,7 +159,7 @@ pub struct PlanCostLine {
 }
 
 /// What it costs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanCost {
     /// Such as `USD`.
@@ -180,7 +181,7 @@ pub struct PlanCost {
 }
 
 /// What becomes of a class of what entries have.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanFidelity {
     /// The class.
@@ -194,7 +195,7 @@ pub struct PlanFidelity {
 }
 
 /// Whether a source can be moved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanReadiness {
     /// The source.
@@ -206,7 +207,7 @@ pub struct PlanReadiness {
 }
 
 /// What has to be settled before.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanBlocker {
     /// The source.
@@ -218,7 +219,7 @@ pub struct PlanBlocker {
 }
 
 /// A condition for going on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanGate {
     /// What is looked at.
@@ -232,7 +233,7 @@ pub struct PlanGate {
 }
 
 /// The planning report.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanReport {
     /// What is there.

@@ -4,13 +4,14 @@ mod evidence;
 
 pub use evidence::{CertificateItem, ProofItem, VerifySample};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exception::PathText;
 use crate::{Page, Table, Text, Tone, format, page::TERMINAL_ROWS};
 
 /// What a verification found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Everything it looked at is as it should be.
@@ -34,7 +35,7 @@ impl Verdict {
 }
 
 /// How much a verification looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VerifyTotals {
     /// Entries of the manifests.
@@ -50,7 +51,7 @@ pub struct VerifyTotals {
 }
 
 /// One difference, or one piece of damage.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Problem {
     /// A stable word for programs: `missing`, `damaged`, `content`, `metadata`, `extra`, ….
@@ -67,7 +68,7 @@ pub struct Problem {
 }
 
 /// An entry of a living source that changed since the pass: no difference.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ChangedItem {
     /// Which.
@@ -78,7 +79,7 @@ pub struct ChangedItem {
 }
 
 /// A snapshot that was checked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CheckedSnapshot {
     /// Its id.
@@ -92,7 +93,7 @@ pub struct CheckedSnapshot {
 }
 
 /// The newest snapshot of a writer: what the next verification can be told to expect.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Head {
     /// The writer.
@@ -104,7 +105,7 @@ pub struct Head {
 }
 
 /// A verification.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VerifyReport {
     /// `check-certificate`, `prove` or `check-proof`; empty where something was verified.
