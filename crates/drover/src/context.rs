@@ -61,6 +61,11 @@ impl<'g> Context<'g> {
         Ok(UnlockSecret::Passphrase(password))
     }
 
+    /// Whether the repository can be opened without asking anyone.
+    pub fn has_secret(&self) -> bool {
+        self.global.key_file.is_some() || self.passwords.is_given()
+    }
+
     /// What shall open a new repository.
     pub fn new_secret(&self) -> Result<UnlockSecret, PasswordError> {
         match &self.global.key_file {

@@ -50,7 +50,8 @@ pub use document::{
     ls::{LsItem, LsReport},
     plan::{
         Likely, PlanBlocker, PlanCost, PlanCostLine, PlanEstimate, PlanFidelity, PlanForecast,
-        PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository, PlanSource, PlanStep,
+        PlanForecastSource, PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository,
+        PlanRisk, PlanSource, PlanStep,
     },
     restore::{Following, LandingItem, RestoreBytes, RestoreEntries, RestoreReport},
     schema, schemas,

@@ -2,7 +2,8 @@
 
 use drover_plan::{Location, Plan};
 use drover_report::{
-    InventorySource, PlanBlocker, PlanFidelity, PlanGate, PlanReadiness, PlanReport, Text, format,
+    InventorySource, PlanBlocker, PlanFidelity, PlanForecast, PlanForecastSource, PlanGate,
+    PlanReadiness, PlanReport, Text, format,
 };
 
 use super::{Looked, text};
@@ -141,6 +142,23 @@ pub fn blockers(looked: &[Looked]) -> Vec<PlanBlocker> {
         }
     }
     blockers
+}
+
+/// The sources whose passes do not become short.
+pub fn endless(forecast: &PlanForecast) -> Vec<PlanBlocker> {
+    let endless = forecast.sources.iter().filter(|source| !source.converges);
+    let blocker = |source: &PlanForecastSource| {
+        let load =
+            source.load.p90.map_or_else(String::new, |load| format!(": {:.0} %", load * 100.0));
+        PlanBlocker {
+            source: source.source.clone(),
+            what: text(format!("as much changes as is sent, by its passes{load}")),
+            remedy: Text::from(
+                "Raise the bandwidth, leave out what need not move, or move it in parts.",
+            ),
+        }
+    };
+    endless.map(blocker).collect()
 }
 
 /// The conditions of the plan, against what is foretold.

@@ -10,12 +10,18 @@ pub struct Asked {
     pub repository: PlanRepository,
     /// Bytes a second to the store, where that was measured.
     pub upload_rate: Option<f64>,
+    /// Whether the repository has snapshots.
+    pub snapshots: bool,
 }
 
 impl Asked {
     fn new(place: &Place, state: &str, detail: String) -> Self {
         let (state, detail) = (Text::from(state), Text::from(detail));
-        Self { repository: PlanRepository { url: place.text(), state, detail }, upload_rate: None }
+        Self {
+            repository: PlanRepository { url: place.text(), state, detail },
+            upload_rate: None,
+            snapshots: false,
+        }
     }
 
     /// Nobody asked.
@@ -36,7 +42,8 @@ pub fn ask(place: &Place, measured: bool, context: &Context) -> Asked {
     let mut asked = match probe::presence(&objects) {
         Ok(Some(Presence { snapshots: Some(n) })) => {
             let snapshots = format::counted(n as u64, "snapshot", "snapshots");
-            Asked::new(place, "there", format!("a repository is there, with {snapshots}"))
+            let detail = format!("a repository is there, with {snapshots}");
+            Asked { snapshots: n > 0, ..Asked::new(place, "there", detail) }
         }
         Ok(Some(Presence { snapshots: None })) => {
             let detail = "a repository is there; its snapshots may not be listed";

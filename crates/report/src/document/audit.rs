@@ -333,7 +333,8 @@ impl AuditReport {
         }
     }
 
-    fn servers(&self) -> &[AuditServer] {
+    /// Each server.
+    pub fn servers(&self) -> &[AuditServer] {
         match self.hosts.as_slice() {
             [] => std::slice::from_ref(&self.server),
             hosts => hosts,

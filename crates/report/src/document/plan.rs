@@ -102,12 +102,34 @@ pub struct PlanSource {
     pub estimate: PlanEstimate,
 }
 
+/// What the passes over one source foretell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PlanForecastSource {
+    /// Which.
+    pub source: Text,
+    /// Its passes so far.
+    pub passes: u64,
+    /// What this is known from.
+    pub basis: Text,
+    /// The part of the pace that changes take.
+    pub load: Likely,
+    /// Whether passes become short.
+    pub converges: bool,
+    /// Seconds of the freeze.
+    pub freeze: Likely,
+}
+
 /// How fast the sources change, and what comes of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanForecast {
     /// What it is known from.
     pub basis: Text,
+    /// `passes`, or `times` of last changes.
+    pub from: Text,
+    /// Each source, where it is known from passes.
+    pub sources: Vec<PlanForecastSource>,
     /// Bytes that change in a day.
     pub bytes_per_day: Likely,
     /// Files that change in a day.
@@ -218,6 +240,34 @@ pub struct PlanBlocker {
     pub remedy: Text,
 }
 
+/// A row of the risk register.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PlanRisk {
+    /// What is at risk: a source, or a server.
+    pub asset: Text,
+    /// How much patients' data is in it, in words.
+    pub patient_data: Text,
+    /// What could go wrong, or does.
+    pub threat: Text,
+    /// What to do about it.
+    pub control: Text,
+    /// `high`, `medium` or `low`.
+    pub likelihood: Text,
+    /// `high`, `medium` or `low`.
+    pub impact: Text,
+    /// What it is known from.
+    pub evidence: Text,
+    /// Who answers for it; empty where the plan names nobody: for people to fill in.
+    pub owner: Text,
+    /// `critical`, `high`, `medium` or `low`.
+    pub severity: Text,
+    /// The finding that it is made from.
+    pub finding: Text,
+    /// `inventory` or `audit`.
+    pub from: Text,
+}
+
 /// A condition for going on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -261,6 +311,8 @@ pub struct PlanReport {
     pub blockers: Vec<PlanBlocker>,
     /// What has to be so for going on.
     pub gates: Vec<PlanGate>,
+    /// The risk register, the worst first.
+    pub risks: Vec<PlanRisk>,
 }
 
 impl PlanReport {
