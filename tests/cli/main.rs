@@ -7,6 +7,7 @@
 
 mod audit;
 mod browser;
+mod bucket;
 mod certificate;
 mod compare;
 mod crash;

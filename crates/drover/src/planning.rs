@@ -47,7 +47,8 @@ pub fn report(
     zone: &TimeZone,
 ) -> Result<PlanReport, Error> {
     let plan = place.plan.as_ref();
-    let mut report = PlanReport { repository: store.repository, ..PlanReport::default() };
+    let mut report =
+        PlanReport { repository: store.repository, bucket: store.bucket, ..PlanReport::default() };
     let link = times::Link::new(plan, store.upload_rate);
     for source in &looked {
         let Some(estimate) = &source.estimate else { continue };
@@ -61,9 +62,10 @@ pub fn report(
     report.fidelity = ledger::fidelity(plan, &looked);
     report.readiness = ledger::readiness(&looked);
     report.blockers = ledger::blockers(&looked);
-    report.risks = risks::register(&looked, audits);
+    report.risks = risks::register(&looked, audits, &report.repository.url, &report.bucket);
     times::schedule(&mut report, &looked, plan, &link, passes, zone);
     report.blockers.extend(ledger::endless(&report.forecast));
+    report.blockers.extend(ledger::of_bucket(&report));
     report.cost = costs::costs(plan, &report)?;
     let failed = looked.iter().filter(|source| source.estimate.is_none()).count();
     let inventories = looked.into_iter().map(|source| source.inventory).collect();

@@ -4,6 +4,7 @@
 //! added within a version, never renamed or removed.
 
 pub mod audit;
+pub mod bucket;
 pub mod cutover;
 pub mod demo;
 pub mod diff;

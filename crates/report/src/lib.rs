@@ -28,6 +28,7 @@ pub use document::{
         AuditPeer, AuditReport, AuditServer, AuditService, AuditShare, AuditSystem, AuditTimer,
         AuditTls, AuditUnanswered,
     },
+    bucket::BucketSetting,
     cutover::{
         CutoverAccepted, CutoverEvent, CutoverFreeze, CutoverGate, CutoverReport, CutoverStep,
     },

@@ -1,13 +1,19 @@
 //! The risk register: each finding of an inventory, and of an audit, as a row that someone answers for.
 
 use drover_report::{
-    AuditReport, FindingItem, InventoryFinding, InventorySource, PlanRisk, Text, format,
+    AuditReport, BucketSetting, FindingItem, InventoryFinding, InventorySource, PlanRisk, Text,
+    format,
 };
 
 use super::{Looked, text};
 
 /// The rows, the worst first. What is only to be known is no risk.
-pub fn register(looked: &[Looked], audits: &[AuditReport]) -> Vec<PlanRisk> {
+pub fn register(
+    looked: &[Looked],
+    audits: &[AuditReport],
+    repository: &Text,
+    bucket: &[BucketSetting],
+) -> Vec<PlanRisk> {
     let mut risks = Vec::new();
     for source in looked {
         let patient_data = patient_data(&source.inventory);
@@ -36,6 +42,20 @@ pub fn register(looked: &[Looked], audits: &[AuditReport]) -> Vec<PlanRisk> {
             risks.push(of_audit(&server.host, finding, &patient_data, &owner));
         }
     }
+    let found = bucket.iter().filter(|setting| setting.result.as_str() == "finding");
+    risks.extend(found.map(|setting| PlanRisk {
+        asset: repository.clone(),
+        patient_data: text("all that is moved, encrypted"),
+        threat: setting.threat.clone(),
+        control: setting.remedy.clone(),
+        likelihood: Text::from("low"),
+        impact: setting.severity.clone(),
+        evidence: text(format!("{}: {}", setting.setting, setting.is)),
+        owner: Text::default(),
+        severity: setting.severity.clone(),
+        finding: text(format!("bucket-{}", setting.setting)),
+        from: Text::from("bucket"),
+    }));
     risks.retain(|risk| risk.severity.as_str() != "info");
     risks.sort_by_key(|risk| rank(risk.severity.as_str()));
     risks

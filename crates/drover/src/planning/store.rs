@@ -1,15 +1,17 @@
 //! What the store is asked before anything is written to the repository.
 
 use drover_ops::probe::{self, Presence};
-use drover_report::{PlanRepository, Text, format};
+use drover_report::{BucketSetting, PlanRepository, Text, format};
 
-use crate::{context::Context, error::Error, place::Place};
+use crate::{bucket, context::Context, error::Error, place::Place};
 
 /// What it said.
 pub struct Asked {
     pub repository: PlanRepository,
     /// Bytes a second to the store, where that was measured.
     pub upload_rate: Option<f64>,
+    /// The settings of the bucket.
+    pub bucket: Vec<BucketSetting>,
     /// Whether the repository has snapshots.
     pub snapshots: bool,
 }
@@ -20,6 +22,7 @@ impl Asked {
         Self {
             repository: PlanRepository { url: place.text(), state, detail },
             upload_rate: None,
+            bucket: Vec::new(),
             snapshots: false,
         }
     }
@@ -54,6 +57,9 @@ pub fn ask(place: &Place, measured: bool, context: &Context) -> Asked {
         }
         Err(error) => unreachable(place, &Error::from(error)),
     };
+    if asked.repository.state.as_str() != "unreachable" {
+        asked.bucket = bucket::ask(&objects);
+    }
     if measured && asked.repository.state.as_str() != "unreachable" {
         match measure(place, context) {
             Ok(rate) => asked.upload_rate = Some(rate),

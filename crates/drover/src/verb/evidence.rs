@@ -24,6 +24,7 @@ use super::{
     verify::{self, MethodArgs},
 };
 use crate::{
+    bucket,
     context::Context,
     error::Error,
     output::{self, Answer},
@@ -171,6 +172,17 @@ impl EvidenceArgs {
                 documents(folder, "keys", what, report, false)?;
             }
             Err(error) => missing("the keys", &error),
+        }
+        made.bucket = bucket::ask(session.objects());
+        if !made.bucket.is_empty() {
+            let what = "the settings of the bucket when this was made, as the store answered";
+            let time = format::time(clock::now());
+            let columns = ["time", "setting", "result", "is", "remedy"];
+            rows(folder, "bucket.csv", what, &columns, |line| {
+                made.bucket.iter().try_for_each(|s| {
+                    line(&[&time, &s.setting, &s.result, &s.is, &s.remedy].map(Text::as_str))
+                })
+            })?;
         }
         let report = snapshots::report(place, &session, None);
         documents(folder, "snapshots", "what each pass left", report, false)?;

@@ -99,6 +99,13 @@ pub const CONTROLS: &[Control] = &[
         "who accepts that, and its weight",
     ),
     control(
+        "bucket.csv",
+        "NIST SP 800-53 CP-9(8), AC-3",
+        "System backup, cryptographic protection; access enforcement",
+        "what the store said of versions, locks, public access, encryption and lifecycle of the bucket",
+        "policies and identities of the account, and what was set before and after",
+    ),
+    control(
         "log.json",
         "45 CFR 164.312(b)",
         "Audit controls",

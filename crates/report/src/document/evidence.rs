@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::verify::Verdict;
+use super::{
+    bucket::{self, BucketSetting},
+    verify::Verdict,
+};
 use crate::{Page, Table, Text, Tone, format};
 
 /// A file of the folder.
@@ -36,6 +39,8 @@ pub struct EvidenceReport {
     pub log: Verdict,
     /// The public key of whoever signed, in hexadecimal.
     pub verifier: Text,
+    /// The settings of the repository's bucket at the time; empty of a directory.
+    pub bucket: Vec<BucketSetting>,
     /// What is in the folder.
     pub pieces: Vec<EvidencePiece>,
     /// What should be and is not, and why.
@@ -74,6 +79,7 @@ impl EvidenceReport {
             note: String::new(),
             terminal_rows: usize::MAX,
         });
+        page.table(bucket::table(&self.bucket));
         let row = |piece: &EvidencePiece| {
             vec![piece.name.to_string(), format::bytes(piece.bytes), piece.what.to_string()]
         };

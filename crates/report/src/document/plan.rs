@@ -5,7 +5,7 @@ mod page;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::inventory::InventoryReport;
+use super::{bucket::BucketSetting, inventory::InventoryReport};
 use crate::{Page, Text};
 
 /// What the report is about, and who made it.
@@ -264,7 +264,7 @@ pub struct PlanRisk {
     pub severity: Text,
     /// The finding that it is made from.
     pub finding: Text,
-    /// `inventory` or `audit`.
+    /// `inventory`, `audit` or `bucket`.
     pub from: Text,
 }
 
@@ -311,6 +311,8 @@ pub struct PlanReport {
     pub blockers: Vec<PlanBlocker>,
     /// What has to be so for going on.
     pub gates: Vec<PlanGate>,
+    /// The settings of the repository's bucket; empty of a directory, and where nobody asked.
+    pub bucket: Vec<BucketSetting>,
     /// The risk register, the worst first.
     pub risks: Vec<PlanRisk>,
 }

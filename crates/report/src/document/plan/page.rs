@@ -2,7 +2,9 @@
 
 use super::{Likely, PlanReport};
 use crate::{
-    Page, Table, Tone, format,
+    Page, Table, Tone,
+    document::bucket,
+    format,
     page::TERMINAL_ROWS,
     plot::{Amount, Figure, Plot, Span},
 };
@@ -92,6 +94,7 @@ pub(super) fn page(report: &PlanReport) -> Page {
         .iter()
         .map(|r| [&r.source, &r.state, &r.why].map(|t| t.to_string()).to_vec());
     page.table(table("Readiness", vec!["source", "state", "why"], rows.collect(), ""));
+    page.table(bucket::table(&report.bucket));
     estimates(&mut page, report);
     forecast(&mut page, report);
     costs(&mut page, report);
