@@ -180,3 +180,48 @@ fn each_file_has_a_verdict() {
         assert_eq!(verdict, expected, "{path}: {report}");
     }
 }
+
+#[test]
+fn counts_stand_beside_those_of_the_target() {
+    let lab = Lab::with_repository();
+    let demo = lab.path("demo");
+    lab.run(&["demo", demo.to_str().unwrap(), "--progress", "none"]).expect(0);
+    let source = demo.join("clinic");
+    let at = source.to_str().unwrap();
+    let inventory = lab.path("inventory.json");
+    let answer = lab.run(&["inventory", "--source", at, "--json"]).expect(0);
+    fs::write(&inventory, &answer.stdout).unwrap();
+    let archive = answer.json()["reconciliation"].clone();
+    lab.sync(&source).expect(0);
+    let target = lab.path("target");
+    let (to, file) = (target.to_str().unwrap(), inventory.to_str().unwrap());
+    lab.verb("restore", &["latest", to]).expect(0);
+    let verify = ["--target", to, "--inventory", file];
+    let report = lab.verb("verify", &verify).expect(0).json();
+    let counts = report["reconciliation"]["counts"].as_array().unwrap().clone();
+    assert!(counts.iter().all(|count| count["before"] == count["after"]), "{counts:?}");
+    let studies = |counts: &[serde_json::Value]| {
+        let mut found = counts.iter().filter(|c| c["of"] == "DICOM" && c["what"] == "studies");
+        found.next().unwrap().clone()
+    };
+    assert_eq!(studies(&counts)["before"], archive["studies"]);
+    assert!(counts.iter().any(|count| count["what"] == "messages" && count["before"] != 0));
+    // A study that is gone shows beside the files that are missing.
+    let mut left = vec![target.clone()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if fs::read(&path).is_ok_and(|bytes| bytes.get(128..132) == Some(b"DICM")) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let report = lab.verb("verify", &verify).expect(4).json();
+    let counts = report["reconciliation"]["counts"].as_array().unwrap().clone();
+    assert_eq!(
+        (&studies(&counts)["before"], &studies(&counts)["after"]),
+        (&archive["studies"], &0.into())
+    );
+    lab.verb("verify", &["--inventory", file]).expect(2);
+    let bucket = ["--target", "s3://bucket/files", "--inventory", file];
+    lab.verb("verify", &bucket).refused(2, "command-line", "--inventory");
+}

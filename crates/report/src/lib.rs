@@ -63,8 +63,8 @@ pub use document::{
         SyncRound, SyncSource,
     },
     verify::{
-        CertificateItem, ChangedItem, CheckedSnapshot, Head, Problem, ProofItem, Verdict,
-        VerifyReport, VerifySample, VerifyTotals,
+        CertificateItem, ChangedItem, CheckedSnapshot, Head, Problem, ProofItem, Reconciliation,
+        ReconciliationCount, Verdict, VerifyReport, VerifySample, VerifyTotals,
     },
 };
 pub use html::render as html;

@@ -305,34 +305,13 @@ impl Azure<'_> {
         const MANAGEMENT: &str =
             "only Azure's management API tells, which this credential is not for";
         let container = self.ask(&format!("{}?restype=container", self.container)).await;
-        let of_container =
-            |id: SettingId, tell: &dyn Fn(&dyn Fn(&str) -> String) -> Setting| match &container {
-                Ok(response) => tell(&|name| {
-                    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-                    value.unwrap_or_default().to_owned()
-                }),
-                Err(refusal) => Setting::unknown(id, refusal.why.clone()),
-            };
-        let lock = of_container(SettingId::Lock, &|header| {
-            let is = |name: &str| header(name).eq_ignore_ascii_case("true");
-            match (is("x-ms-has-immutability-policy"), is("x-ms-has-legal-hold")) {
-                (true, _) => Setting::is(SettingId::Lock, true, "an immutability policy"),
-                (_, true) => Setting::is(SettingId::Lock, true, "a legal hold"),
-                _ => Setting::is(SettingId::Lock, false, "off"),
-            }
-        });
-        let public = of_container(SettingId::PublicAccess, &|header| match header(
-            "x-ms-blob-public-access",
-        )
-        .as_str()
-        {
-            "" => Setting::is(SettingId::PublicAccess, true, "none on the container"),
-            level => Setting::is(
-                SettingId::PublicAccess,
-                false,
-                format!("everyone may read ({})", level.escape_default()),
+        let (lock, public) = match &container {
+            Ok(response) => azure_container(response),
+            Err(refusal) => (
+                Setting::unknown(SettingId::Lock, refusal.why.clone()),
+                Setting::unknown(SettingId::PublicAccess, refusal.why.clone()),
             ),
-        });
+        };
         let service = match self.ask("?restype=service&comp=properties").await {
             Ok(response) => text(response).await,
             Err(refusal) => Err(refusal),
@@ -367,13 +346,34 @@ impl Azure<'_> {
     }
 }
 
+/// Lock and public access, as the head of an answer about the container has them.
+fn azure_container(response: &HttpResponse) -> (Setting, Setting) {
+    let header = |name: &str| {
+        response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    let is = |name: &str| header(name).eq_ignore_ascii_case("true");
+    let lock = match (is("x-ms-has-immutability-policy"), is("x-ms-has-legal-hold")) {
+        (true, _) => Setting::is(SettingId::Lock, true, "an immutability policy"),
+        (_, true) => Setting::is(SettingId::Lock, true, "a legal hold"),
+        _ => Setting::is(SettingId::Lock, false, "off"),
+    };
+    let public = match header("x-ms-blob-public-access") {
+        "" => Setting::is(SettingId::PublicAccess, true, "none on the container"),
+        level => {
+            let words = format!("everyone may read ({})", level.escape_default());
+            Setting::is(SettingId::PublicAccess, false, words)
+        }
+    };
+    (lock, public)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn answers_of_s3() {
-        let words = |id, text| s3_setting(id, text).found.unwrap();
+        let words = |id: SettingId, text: &str| s3_setting(id, text).found.expect("an answer");
         let off = |words: &str| (false, words.to_owned());
         let on = |words: &str| (true, words.to_owned());
         let versioning = SettingId::Versioning;

@@ -1,8 +1,10 @@
 //! `drover verify`: whether what is in the cloud is what was on the server.
 
 mod evidence;
+mod reconciliation;
 
 pub use evidence::{CertificateItem, ProofItem, VerifySample};
+pub use reconciliation::{Reconciliation, ReconciliationCount};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -134,6 +136,9 @@ pub struct VerifyReport {
     pub unchecked: Vec<Problem>,
     /// What changed on a living source since the pass.
     pub changed_since: Vec<ChangedItem>,
+    /// Counts of an inventory beside those of the target, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconciliation: Option<Reconciliation>,
     /// The snapshots it checked.
     pub snapshots: Vec<CheckedSnapshot>,
     /// Every writer's newest snapshot.
@@ -210,6 +215,9 @@ impl VerifyReport {
         }
         page.table(problem_table("Problems", &self.problems));
         page.table(problem_table("Not looked at", &self.unchecked));
+        if let Some(reconciliation) = &self.reconciliation {
+            page.table(reconciliation.table());
+        }
         page.table(self.changed_table());
         page.table(self.snapshots_table());
         page.table(self.heads_table());

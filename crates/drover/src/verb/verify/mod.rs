@@ -4,6 +4,7 @@ mod check;
 mod files;
 mod heads;
 mod method;
+mod reconcile;
 
 pub use method::{MethodArgs, Verified};
 
@@ -16,6 +17,7 @@ use std::{
 use clap::Args;
 use drover_crypt::sign::SigningKey;
 use drover_ops::{Findings, ReaderSession, audit::of_snapshot};
+use drover_plan::Location;
 use drover_repo::{
     certificate::{Certificate, Totals, Verdict as Certified},
     state,
@@ -27,7 +29,7 @@ use crate::{
     context::Context,
     error::Error,
     output::{self, Answer},
-    place::{Place, RepositoryArgs},
+    place::{self, Place, RepositoryArgs},
     reading,
 };
 
@@ -48,6 +50,9 @@ Examples:
   What it says of each file, for a spreadsheet:
     drover verify plan.toml --target /srv/restored --files files.csv
 
+  Patients, studies and messages of an inventory of the source beside those of the target:
+    drover verify plan.toml --target /srv/restored --inventory inventory.json
+
   A certificate that can be handed on; whether one holds; whether anything was taken back since:
     drover verify plan.toml --read-data --certificate certificate.txt
     drover verify --check-certificate certificate.txt --verifier 3f0c…
@@ -66,6 +71,10 @@ pub struct VerifyArgs {
     repository: RepositoryArgs,
     #[command(flatten)]
     method: MethodArgs,
+    /// What drover inventory or plan printed of the source with --json: its counts of DICOM and HL7
+    /// stand beside those of the target, which is a directory
+    #[arg(long, value_name = "FILE", requires = "target", help_heading = "Evidence")]
+    inventory: Option<PathBuf>,
     /// Write what was found of each entry as CSV: path, size, BLAKE3 as b3sum prints it, verdict
     #[arg(long, value_name = "FILE", help_heading = "Evidence", conflicts_with_all = ["check_certificate", "prove", "check_proof"])]
     files: Option<PathBuf>,
@@ -113,8 +122,24 @@ impl VerifyArgs {
                                    --source";
                     return Err(Error::Usage(message.to_owned()));
                 }
+                // What can go wrong here does so before the verification begins.
+                let source = self.method.source.as_ref().and_then(|name| name.to_str());
+                let before = self.inventory.as_deref().map(|file| reconcile::kept(file, source));
+                let before = before.transpose()?;
+                if let (Some(_), Some(target)) = (&before, &self.method.target)
+                    && !matches!(place::location(target, "--target")?, Location::Directory(_))
+                {
+                    let message = "--inventory counts what a directory shows: give one as --target";
+                    return Err(Error::Usage(message.to_owned()));
+                }
                 let files = self.files.as_deref();
-                verify(&self.method, &place, certificate.as_ref(), files, context)?
+                let mut report =
+                    verify(&self.method, &place, certificate.as_ref(), files, context)?;
+                if let (Some(before), Some(target)) = (before, &self.method.target) {
+                    let counted = reconcile::with_target(&before, Path::new(target), context)?;
+                    report.reconciliation = Some(counted);
+                }
+                report
             }
         };
         report.seconds = started.elapsed().as_secs_f64();
