@@ -7,6 +7,7 @@
 
 mod audit;
 mod browser;
+mod bucket;
 mod certificate;
 mod compare;
 mod crash;
@@ -28,8 +29,10 @@ mod proxy;
 mod reader;
 mod recipes;
 mod refusals;
+mod reports;
 mod resume;
 mod roundtrip;
+mod schemas;
 mod secrets;
 mod services;
 mod sftp;

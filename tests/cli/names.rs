@@ -56,8 +56,8 @@ fn no_name_comes_out_raw() {
     ];
     let mut checked = 0;
     for verb in verbs {
-        let page = lab.path("page.html");
-        for form in ["text", "--json", "--html"] {
+        for form in ["text", "--json", "--html", "--markdown", "--csv"] {
+            let page = lab.path(&format!("page{checked}"));
             // A target that differs, so that names are in the report of a failure too.
             if verb.contains(&"--target") {
                 let victim = Path::new(&to).join(OsStr::from_bytes(NAMES[5]));
@@ -68,7 +68,8 @@ fn no_name_comes_out_raw() {
             all.extend(["--repo", &lab.repository]);
             all.extend(&verb[words..]);
             all.extend((form != "text").then_some(form));
-            all.extend((form == "--html").then(|| page.to_str().unwrap()));
+            let is_file = ["--html", "--markdown", "--csv"].contains(&form);
+            all.extend(is_file.then(|| page.to_str().unwrap()));
             let answer = lab.run(&all);
             let shown = String::from_utf8(answer.stdout).unwrap();
             assert!(is_plain(&shown), "{all:?}: {shown:?}");
@@ -79,10 +80,20 @@ fn no_name_comes_out_raw() {
                 let scripts = page.matches("<script").count();
                 assert!(is_plain(&page) && scripts == 1 && !page.contains("<b onload"));
             }
+            if form == "--markdown" {
+                let page = fs::read_to_string(&page).unwrap();
+                assert!(is_plain(&page) && !page.replace("\\<", "").contains('<'), "{page}");
+            }
+            if form == "--csv" {
+                for sheet in fs::read_dir(&page).unwrap().map(|entry| entry.unwrap().path()) {
+                    let rows = fs::read_to_string(&sheet).unwrap().replace("\r\n", "\n");
+                    assert!(is_plain(&rows) && !rows.contains("\"=1+1"), "{rows}");
+                }
+            }
             checked += 1;
         }
     }
-    assert_eq!(checked, 3 * verbs.len());
+    assert_eq!(checked, 5 * verbs.len());
 
     // What is handed on: a folder of all of it, and proofs of names.
     let folder = lab.path("evidence");

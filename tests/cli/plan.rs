@@ -179,3 +179,114 @@ fn a_store_that_is_not_there_is_said() {
     lab.verb("plan", &["--source", at, "--sample", "much"]).expect(2);
     lab.verb("plan", &["--source", "/nowhere/at/all"]).expect(1);
 }
+
+/// A plan file of one source, with `more` below the source.
+fn written(lab: &Lab, source: &Path, more: &str) -> String {
+    let text = format!(
+        "[repository]\nurl = \"{}\"\n\n[[source]]\nname = \"office\"\nurl = \"{}\"\n{more}\n",
+        lab.repository,
+        source.display()
+    );
+    let path = lab.path("plan.toml");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_risk_register_is_made_from_what_was_found() {
+    let (lab, source) = Lab::with_source();
+    fs::write(source.join("letter.txt"), "SSN: 536-22-1234, DOB: 03/04/1961").unwrap();
+    fs::write(source.join("open.txt"), "x").unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    fs::set_permissions(source.join("open.txt"), open).unwrap();
+    let plan = written(&lab, &source, "risk_owner = \"Practice manager\"");
+    let audit = lab.path("audit.json");
+    let answer = lab.run(&["audit", "--json"]);
+    fs::write(&audit, &answer.stdout).unwrap();
+    let audited = answer.json();
+    let (file, page) = (audit.to_str().unwrap(), lab.path("plan.md"));
+    let more = ["--audit", file, "--markdown", page.to_str().unwrap()];
+    let report = lab.run(&[&["plan", &plan, "--json"], &more[..]].concat()).expect(0).json();
+    let risks = report["risks"].as_array().unwrap();
+    let of = |id: &str| {
+        let found = risks.iter().find(|risk| risk["finding"] == id);
+        found.unwrap_or_else(|| panic!("no {id}: {}", report["risks"]))
+    };
+    for (id, likelihood) in [("patient-data", "high"), ("world-writable", "medium")] {
+        let risk = of(id);
+        assert_eq!(risk["asset"], "office");
+        assert_eq!(risk["owner"], "Practice manager");
+        assert_eq!((&risk["likelihood"], &risk["impact"]), (&likelihood.into(), &"high".into()));
+        let data = risk["patient_data"].as_str().unwrap();
+        assert!(data.starts_with("at least 1 file with "), "{data}");
+        let finding =
+            report["findings"].as_array().unwrap().iter().find(|f| f["id"] == id).unwrap();
+        assert_eq!(risk["control"], finding["remedy"]);
+        assert_eq!(risk["evidence"], finding["evidence"]);
+    }
+    // Each finding that is a risk is there once, the worst first.
+    let counts = |list: &Value| {
+        let list = list.as_array().unwrap().iter();
+        list.filter(|finding| finding["severity"] != "info").count()
+    };
+    let of_audit = risks.iter().filter(|risk| risk["from"] == "audit");
+    assert_eq!(of_audit.clone().count(), counts(&audited["findings"]));
+    assert_eq!(risks.len(), counts(&audited["findings"]) + counts(&report["findings"]));
+    for risk in of_audit {
+        assert_eq!(risk["owner"], "Practice manager", "{risk}");
+        assert!(risk["patient_data"].as_str().unwrap().starts_with("office: "), "{risk}");
+    }
+    let severity = |risk: &Value| {
+        let known = ["critical", "high", "medium", "low"];
+        known.iter().position(|known| risk["severity"] == *known).unwrap()
+    };
+    assert!(risks.windows(2).all(|pair| severity(&pair[0]) <= severity(&pair[1])));
+    assert!(fs::read_to_string(page).unwrap().contains("## Risk register"));
+    // Nobody is named where the plan names nobody, and a pass is no audit.
+    let unnamed = written(&lab, &source, "");
+    let report = lab.run(&["plan", &unnamed, "--no-content", "--json"]).expect(0).json();
+    assert!(report["risks"].as_array().unwrap().iter().all(|risk| risk["owner"] == ""));
+    let pass = lab.path("pass.json");
+    fs::write(&pass, lab.sync(&source).expect(0).stdout).unwrap();
+    let wrong = ["plan", &plan, "--json", "--audit", pass.to_str().unwrap()];
+    lab.run(&wrong).refused(2, "command-line", "no report of drover audit");
+}
+
+#[test]
+fn passes_tell_more_than_times() {
+    let (lab, source) = Lab::with_source();
+    let plan = written(&lab, &source, "");
+    let forecast = |more: &[&str]| {
+        let report = lab.run(&[&["plan", &plan, "--json"], more].concat()).expect(0).json();
+        (report["forecast"].clone(), report)
+    };
+    assert_eq!(forecast(&[]).0["from"], "times");
+    lab.run(&["sync", &plan]).expect(0);
+    let (told, _) = forecast(&[]);
+    assert_eq!(told["from"], "times");
+    assert!(told["basis"].as_str().unwrap().contains("too few passes of office"), "{told}");
+    for n in 0..2 {
+        fs::write(source.join("readme"), format!("{n}")).unwrap();
+        lab.run(&["sync", &plan]).expect(0);
+    }
+    let (told, report) = forecast(&[]);
+    let status = lab.run(&["status", &plan, "--json"]).expect(0).json();
+    let status = &status["sources"][0];
+    assert_eq!(told["from"], "passes", "{told}");
+    assert_eq!(told["basis"], status["basis"]);
+    assert_eq!(told["sources"][0]["passes"], 3);
+    // The same sums as those of status and the cutover.
+    assert_eq!(told["converges"], status["converges"]);
+    assert_eq!(report["estimate"]["freeze_seconds"], status["freeze"]);
+    assert_eq!(told["load"], status["load"]);
+    let steps: Vec<_> = report["schedule"].as_array().unwrap().iter().collect();
+    assert!(steps.iter().all(|step| step["step"] != "baseline"), "{steps:?}");
+    assert_eq!(steps.last().unwrap()["step"], "cutover");
+    // Nobody is asked for a password, and nothing is asked of the store where it must not be.
+    let mut without = lab.command(&["plan", &plan, "--json"]);
+    let answer = crate::lab::Answer::new(without.env_remove("DROVER_PASSWORD").output().unwrap());
+    let told = answer.expect(0).json()["forecast"].clone();
+    assert_eq!(told["from"], "times");
+    assert!(told["basis"].as_str().unwrap().contains("password"), "{told}");
+    assert_eq!(forecast(&["--offline"]).0["from"], "times");
+}

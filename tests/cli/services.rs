@@ -33,7 +33,7 @@ fn service(variable: &str) -> Option<String> {
 }
 
 /// A prefix that no other run uses.
-fn fresh() -> String {
+pub fn fresh() -> String {
     format!("cli-{:016x}", RandomState::new().hash_one(0))
 }
 
@@ -87,8 +87,6 @@ impl Service {
     }
 
     fn ask(&self, method: &str, url: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        let host = self.endpoint.trim_start_matches("http://");
-        let mut service = TcpStream::connect(host).unwrap();
         let mut target = String::new();
         for byte in url.split_once("://").unwrap().1.bytes() {
             match byte {
@@ -98,7 +96,14 @@ impl Service {
                 byte => target.push_str(&format!("%{byte:02X}")),
             }
         }
-        write!(service, "{method} /{target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: AWS test:test\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())
+        self.send(method, &target, "", body)
+    }
+
+    /// Sends a request as it is, with more lines of the head.
+    pub fn send(&self, method: &str, target: &str, head: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let host = self.endpoint.trim_start_matches("http://");
+        let mut service = TcpStream::connect(host).unwrap();
+        write!(service, "{method} /{target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: AWS test:test\r\n{head}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len())
             .unwrap();
         service.write_all(body).unwrap();
         let mut answer = Vec::new();

@@ -45,6 +45,12 @@ pub struct Global {
     /// Write the report as one self-contained HTML page
     #[arg(long, global = true, value_name = "FILE", help_heading = "Output")]
     pub html: Option<PathBuf>,
+    /// Write the report as Markdown
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Output")]
+    pub markdown: Option<PathBuf>,
+    /// Write each list of the report as CSV into a new or empty directory
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Output")]
+    pub csv: Option<PathBuf>,
     /// How to show progress on stderr
     #[arg(
         long,
@@ -70,6 +76,13 @@ pub struct Global {
     /// Who runs this, for the audit log
     #[arg(long, global = true, value_name = "NAME", help_heading = "State and keys")]
     pub operator: Option<String>,
+}
+
+impl Global {
+    /// Whether the report goes into files, for which it has to be whole.
+    pub fn has_files(&self) -> bool {
+        self.html.is_some() || self.markdown.is_some() || self.csv.is_some()
+    }
 }
 
 macro_rules! verbs {

@@ -63,6 +63,11 @@ impl<'g> Context<'g> {
         Ok(UnlockSecret::Passphrase(password))
     }
 
+    /// Whether the repository can be opened without asking anyone.
+    pub fn has_secret(&self) -> bool {
+        self.global.key_file.is_some() || self.passwords.is_given()
+    }
+
     /// What shall open a new repository.
     pub fn new_secret(&self) -> Result<UnlockSecret, PasswordError> {
         match &self.global.key_file {
@@ -127,11 +132,14 @@ impl<'g> Context<'g> {
 
     /// Refuses what `verb`, whose output is no report, cannot do.
     pub fn no_document(&self, verb: &'static str) -> Result<(), Error> {
-        let option = match (self.global.json, &self.global.html) {
-            (true, _) => "--json",
-            (_, Some(_)) => "--html",
-            _ => return Ok(()),
-        };
+        let Global { json, html, markdown, csv, .. } = self.global;
+        let asked = [
+            (*json, "--json"),
+            (html.is_some(), "--html"),
+            (markdown.is_some(), "--markdown"),
+            (csv.is_some(), "--csv"),
+        ];
+        let Some((_, option)) = asked.iter().find(|(asked, _)| *asked) else { return Ok(()) };
         Err(Error::Usage(format!("{verb} prints no report, so it takes no {option}")))
     }
 }

@@ -6,6 +6,7 @@
 //! `arguments → cli → verb → Answer → output → exit code`
 
 mod bandwidth;
+mod bucket;
 mod cli;
 mod context;
 mod cutover;

@@ -1,12 +1,12 @@
-//! What goes to stdout, to stderr, and into the HTML file.
+//! What goes to stdout, to stderr, and into the files of a report.
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     path::Path,
 };
 
-use drover_report::{Document, Failure};
+use drover_report::{Document, Failure, csv};
 use drover_types::path::escape;
 
 use crate::{cli::Global, error::Error, progress::ProgressMode};
@@ -66,12 +66,9 @@ pub fn finish(global: &Global, verb: &'static str, result: Result<Answer, Error>
 }
 
 fn print(global: &Global, mut document: Document) -> Result<(), Error> {
-    // The page is written first: stdout tells of success only when all is done.
-    let page_written = match &global.html {
-        Some(path) => write_html(path, &document),
-        None => Ok(()),
-    };
-    if let Err(error) = &page_written {
+    // Files are written first: stdout tells of success only when all is done.
+    let files_written = write_files(global, &document);
+    if let Err(error) = &files_written {
         document.error.get_or_insert_with(|| error.failure());
     }
     if global.json {
@@ -92,7 +89,7 @@ fn print(global: &Global, mut document: Document) -> Result<(), Error> {
             }
         }
     }
-    page_written
+    files_written
 }
 
 /// Tells people what went wrong.
@@ -104,12 +101,41 @@ pub fn complain(failure: &Failure) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Writes the report as HTML.
-pub fn write_html(path: &Path, document: &Document) -> Result<(), Error> {
-    let fail = |source| Error::File { what: "cannot write the page", path: path.into(), source };
-    let html = drover_report::html(&document.page())
-        .map_err(|error| fail(io::Error::other(error.to_string())))?;
-    fs::write(path, html).map_err(fail)
+/// Writes the report into the files that were asked for.
+pub fn write_files(global: &Global, document: &Document) -> Result<(), Error> {
+    if let Some(path) = &global.html {
+        let html = drover_report::html(&document.page())
+            .map_err(|error| cannot_write(path)(io::Error::other(error.to_string())))?;
+        fs::write(path, html).map_err(cannot_write(path))?;
+    }
+    if let Some(path) = &global.markdown {
+        let file = fs::File::create(path).map_err(cannot_write(path))?;
+        let mut out = BufWriter::new(file);
+        drover_report::write_markdown(&document.page(), &mut out)
+            .and_then(|()| out.flush())
+            .map_err(cannot_write(path))?;
+    }
+    global.csv.as_deref().map_or(Ok(()), |folder| write_csv(folder, document))
+}
+
+fn cannot_write(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    |source| Error::File { what: "cannot write the report", path: path.into(), source }
+}
+
+/// Writes each list into a file of its own. What an earlier report left beside them could be taken
+/// for lists of this one.
+fn write_csv(folder: &Path, document: &Document) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(cannot_write(folder))?;
+    if fs::read_dir(folder).map_err(cannot_write(folder))?.next().is_some() {
+        return Err(cannot_write(folder)(io::ErrorKind::DirectoryNotEmpty.into()));
+    }
+    let document = document.to_value().map_err(|error| cannot_write(folder)(error.into()))?;
+    for sheet in csv::sheets(&document) {
+        let path = folder.join(format!("{}.csv", sheet.name));
+        let mut out = BufWriter::new(fs::File::create(&path).map_err(cannot_write(&path))?);
+        sheet.write(&mut out).and_then(|()| out.flush()).map_err(cannot_write(&path))?;
+    }
+    Ok(())
 }
 
 /// Writes to stdout, where a reader that has gone away is no failure.

@@ -82,6 +82,12 @@ impl PasswordSources {
         }
     }
 
+    /// Whether there is a place that may have one.
+    pub fn is_given(&self) -> bool {
+        let files = [self.file.is_some(), self.environment_file.is_some()];
+        files.contains(&true) || self.command.is_some() || self.environment.is_some()
+    }
+
     /// The password from the first place that has one; `prompt` asks for it where none has, and
     /// asks twice where `confirm` says that it is a new one. `warn` gets a line when the file can
     /// be read by others.

@@ -1,20 +1,26 @@
 //! From what was found, measured and asked to a planning report.
 //!
 //! ```text
-//! inventory ─┬─► change of the last days ─► forecast ─► freeze ─► gates
+//! inventory ─┬─► change of the last days ─┬─► forecast ─► freeze ─► gates
+//! passes    ─┤        (else)             ─┘
 //! estimate  ─┼─► first pass, store, requests ─► schedule, costs
-//! store     ─┘─► state of the repository, speed of the link
+//! store     ─┤─► state of the repository, speed of the link
+//! audit     ─┘─► with the inventory's findings: risk register
 //! ```
 
 pub mod costs;
 pub mod ledger;
+pub mod passes;
+pub mod risks;
 pub mod store;
 pub mod template;
 pub mod times;
 
 use drover_ops::estimate::Estimate;
 use drover_plan::Plan;
-use drover_report::{InventoryReport, InventorySource, PlanEstimate, PlanReport, PlanSource, Text};
+use drover_report::{
+    AuditReport, InventoryReport, InventorySource, PlanEstimate, PlanReport, PlanSource, Text,
+};
 use jiff::tz::TimeZone;
 
 use crate::{error::Error, place::Place};
@@ -27,6 +33,8 @@ pub struct Looked {
     /// What the source does not say, and whether of files only.
     pub losses: Vec<(&'static str, bool)>,
     pub wave: usize,
+    /// Who answers for its risks.
+    pub owner: Option<String>,
 }
 
 /// Puts the report together.
@@ -34,10 +42,13 @@ pub fn report(
     place: &Place,
     looked: Vec<Looked>,
     store: store::Asked,
+    passes: &passes::Passes,
+    audits: &[AuditReport],
     zone: &TimeZone,
 ) -> Result<PlanReport, Error> {
     let plan = place.plan.as_ref();
-    let mut report = PlanReport { repository: store.repository, ..PlanReport::default() };
+    let mut report =
+        PlanReport { repository: store.repository, bucket: store.bucket, ..PlanReport::default() };
     let link = times::Link::new(plan, store.upload_rate);
     for source in &looked {
         let Some(estimate) = &source.estimate else { continue };
@@ -51,7 +62,10 @@ pub fn report(
     report.fidelity = ledger::fidelity(plan, &looked);
     report.readiness = ledger::readiness(&looked);
     report.blockers = ledger::blockers(&looked);
-    times::schedule(&mut report, &looked, plan, &link, zone);
+    report.risks = risks::register(&looked, audits, &report.repository.url, &report.bucket);
+    times::schedule(&mut report, &looked, plan, &link, passes, zone);
+    report.blockers.extend(ledger::endless(&report.forecast));
+    report.blockers.extend(ledger::of_bucket(&report));
     report.cost = costs::costs(plan, &report)?;
     let failed = looked.iter().filter(|source| source.estimate.is_none()).count();
     let inventories = looked.into_iter().map(|source| source.inventory).collect();

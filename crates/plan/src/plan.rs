@@ -37,7 +37,7 @@ const MOST_LOAD: usize = 10_000;
 const MOST_WAVES: usize = 1000;
 
 /// The keys of a source.
-const SOURCE_KEYS: [&str; 30] = [
+const SOURCE_KEYS: [&str; 31] = [
     "name",
     "url",
     "command",
@@ -68,6 +68,7 @@ const SOURCE_KEYS: [&str; 30] = [
     "helper",
     "helper_command",
     "wave",
+    "risk_owner",
 ];
 
 /// What is moved, where to, within which limits.
@@ -121,6 +122,8 @@ pub struct Source {
     pub hooks: Hooks,
     /// Which of the waves it belongs to; the first is 1.
     pub wave: usize,
+    /// Who answers for its risks, as the risk register has it.
+    pub risk_owner: Option<String>,
 }
 
 /// A command whose output is taken as a file.
@@ -444,6 +447,7 @@ fn source(text: Text<'_>, table: &Table<'_>, base: &Path) -> Result<At<Source>, 
         allow_empty: table.boolean("allow_empty")?.is_some_and(|at| at.value),
         filter: filter(text, table, base)?,
         wave: table.integer("wave", 1..MOST_WAVES + 1)?.map_or(1, |at| at.value),
+        risk_owner: table.string("risk_owner")?.map(|at| at.value.to_owned()),
         hooks: Hooks {
             before_pass: command(text, table, "before_pass", base)?,
             after_pass: command(text, table, "after_pass", base)?,

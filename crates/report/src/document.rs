@@ -4,6 +4,7 @@
 //! added within a version, never renamed or removed.
 
 pub mod audit;
+pub mod bucket;
 pub mod cutover;
 pub mod demo;
 pub mod diff;
@@ -17,18 +18,20 @@ pub mod log;
 pub mod ls;
 pub mod plan;
 pub mod restore;
+pub mod schemas;
 pub mod snapshots;
 pub mod status;
 pub mod sync;
 pub mod verify;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Page, Text, Tone};
 
 /// Why a verb failed, in the form that programs read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Failure {
     /// A stable word for programs: `wrong-password`, `no-repository`, ….
@@ -65,6 +68,16 @@ pub struct Document {
     pub error: Option<Failure>,
 }
 
+/// A document as JSON has it.
+#[derive(Serialize)]
+struct Fields<'a> {
+    schema: String,
+    #[serde(flatten)]
+    body: &'a Option<Body>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: &'a Option<Failure>,
+}
+
 macro_rules! bodies {
     ($($(#[doc = $doc:literal])* $variant:ident($type:ty) = $verb:literal,)*) => {
         /// The fields of one verb's document.
@@ -94,6 +107,14 @@ macro_rules! bodies {
         })*
 
         const VERBS: &[&str] = &[$($verb),*];
+
+        /// The schema of the fields of `verb`'s documents.
+        fn body_schema(verb: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+            match verb {
+                $($verb => Some(<$type>::json_schema(generator)),)*
+                _ => None,
+            }
+        }
 
         fn body(verb: &str, value: Value) -> Result<Body, serde_json::Error> {
             match verb {
@@ -140,7 +161,8 @@ bodies! {
 }
 
 /// Verbs that answer with nothing but success or an error.
-const PLAIN_VERBS: &[&str] = &["cat", "report", "runbook", "completions", "man", "drover"];
+pub(crate) const PLAIN_VERBS: &[&str] =
+    &["cat", "report", "runbook", "completions", "man", "drover"];
 
 impl Document {
     /// A verb that did what it was told.
@@ -164,20 +186,20 @@ impl Document {
         schema(self.verb)
     }
 
+    fn fields(&self) -> Fields<'_> {
+        Fields { schema: self.schema(), body: &self.body, error: &self.error }
+    }
+
     /// One JSON object, indented, with a line feed at the end.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            schema: String,
-            #[serde(flatten)]
-            body: &'a Option<Body>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            error: &'a Option<Failure>,
-        }
-        let fields = Fields { schema: self.schema(), body: &self.body, error: &self.error };
-        let mut json = serde_json::to_string_pretty(&fields)?;
+        let mut json = serde_json::to_string_pretty(&self.fields())?;
         json.push('\n');
         Ok(json)
+    }
+
+    /// The same object, to be taken apart.
+    pub fn to_value(&self) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(self.fields())
     }
 
     /// Reads a document again. Fields that are not known are passed over: a later version may

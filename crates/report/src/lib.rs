@@ -1,16 +1,18 @@
-//! What a verb answers: one [`Document`], as JSON for programs, as text for a terminal, and as one
-//! self-contained HTML page.
+//! What a verb answers: one [`Document`], as JSON for programs, as CSV for spreadsheets, as text for a
+//! terminal, as Markdown, and as one self-contained HTML page.
 //!
-//! `what a verb did → Document → JSON | Page → text | HTML`
+//! `what a verb did → Document → JSON | CSV | Page → text | Markdown | HTML`
 //!
 //! A document is plain data with the names that other programs rely on; a [`Page`] is what people
-//! are to read of it, verdict first. Text and HTML are two renderings of the same page, so that
+//! are to read of it, verdict first. Text, Markdown and HTML are renderings of the same page, so that
 //! they cannot say different things. Every string in a document is a [`Text`], which cannot hold
 //! anything that would change how the text around it is read.
 
+pub mod csv;
 mod document;
 pub mod format;
 mod html;
+mod markdown;
 mod page;
 pub mod plot;
 mod stream;
@@ -26,6 +28,7 @@ pub use document::{
         AuditPeer, AuditReport, AuditServer, AuditService, AuditShare, AuditSystem, AuditTimer,
         AuditTls, AuditUnanswered,
     },
+    bucket::BucketSetting,
     cutover::{
         CutoverAccepted, CutoverEvent, CutoverFreeze, CutoverGate, CutoverReport, CutoverStep,
     },
@@ -48,10 +51,11 @@ pub use document::{
     ls::{LsItem, LsReport},
     plan::{
         Likely, PlanBlocker, PlanCost, PlanCostLine, PlanEstimate, PlanFidelity, PlanForecast,
-        PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository, PlanSource, PlanStep,
+        PlanForecastSource, PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository,
+        PlanRisk, PlanSource, PlanStep,
     },
     restore::{Following, LandingItem, RestoreBytes, RestoreEntries, RestoreReport},
-    schema,
+    schema, schemas,
     snapshots::{SnapshotItem, SnapshotsReport},
     status::{StatusPass, StatusReport, StatusSource},
     sync::{
@@ -59,11 +63,12 @@ pub use document::{
         SyncRound, SyncSource,
     },
     verify::{
-        CertificateItem, ChangedItem, CheckedSnapshot, Head, Problem, ProofItem, Verdict,
-        VerifyReport, VerifySample, VerifyTotals,
+        CertificateItem, ChangedItem, CheckedSnapshot, Head, Problem, ProofItem, Reconciliation,
+        ReconciliationCount, Verdict, VerifyReport, VerifySample, VerifyTotals,
     },
 };
 pub use html::render as html;
+pub use markdown::write as write_markdown;
 pub use page::{Fact, Page, Table, Tone};
 pub use stream::ListWriter;
 pub use text::Text;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use drover_types::path::escape;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// One line of printable text. Control, bidirectional and invisible characters are written as
 /// `\xNN`, whoever made the string: the system, a server, or a report file that came by mail.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Text(String);
 

@@ -6,6 +6,7 @@ use object_store::{
     ClientOptions, ObjectStore, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
     azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder},
+    client::{HttpClient, HttpConnector},
     gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder, GoogleConfigKey},
     list::PaginatedListStore,
     local::LocalFileSystem,
@@ -80,31 +81,8 @@ impl Backend {
             Place::Local(path) => return open_local(url, path),
             Place::Cloud { kind, bucket, .. } => (*kind, bucket.as_str()),
         };
-        let endpoint = match kind {
-            StoreKind::S3 => {
-                let from_profile = || {
-                    Ok::<_, StoreError>(
-                        profile::load(&options.settings)?.remove("AWS_ENDPOINT_URL"),
-                    )
-                };
-                match options.endpoint_for(kind) {
-                    None => from_profile()?,
-                    some => some,
-                }
-            }
-            _ => options.endpoint_for(kind),
-        };
-        if let Some(endpoint) = &endpoint {
-            options.check_endpoint(endpoint)?;
-        }
-        let is_plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http:"));
-        let connector = Connector(Arc::new(Shared {
-            traffic: traffic.clone(),
-            stall: options.stall,
-            slowest: options.slowest,
-            proxy: proxy(options)?,
-            tls: tls(options, is_plain)?,
-        }));
+        let endpoint = endpoint(kind, options)?;
+        let connector = connector(endpoint.as_deref(), options, traffic)?;
         let built = match kind {
             StoreKind::Azure => azure(bucket, options, endpoint, connector).map(Self::Azure),
             StoreKind::Gcs => gcs(bucket, options, endpoint, connector).map(Self::Gcs),
@@ -121,6 +99,58 @@ impl Backend {
             error => error,
         })
     }
+}
+
+/// Where the service is, where that is not the provider's own place.
+fn endpoint(kind: StoreKind, options: &StoreOptions) -> Result<Option<String>, StoreError> {
+    let endpoint = match (kind, options.endpoint_for(kind)) {
+        (StoreKind::S3, None) => profile::load(&options.settings)?.remove("AWS_ENDPOINT_URL"),
+        (_, endpoint) => endpoint,
+    };
+    if let Some(endpoint) = &endpoint {
+        options.check_endpoint(endpoint)?;
+    }
+    Ok(endpoint)
+}
+
+fn connector(
+    endpoint: Option<&str>,
+    options: &StoreOptions,
+    traffic: &Arc<Traffic>,
+) -> Result<Connector, StoreError> {
+    let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http:"));
+    Ok(Connector(Arc::new(Shared {
+        traffic: traffic.clone(),
+        stall: options.stall,
+        slowest: options.slowest,
+        proxy: proxy(options)?,
+        tls: tls(options, is_plain)?,
+    })))
+}
+
+/// A client of its own for what `object_store` does not ask.
+pub(crate) fn client(
+    kind: StoreKind,
+    options: &StoreOptions,
+    traffic: &Arc<Traffic>,
+) -> Result<HttpClient, StoreError> {
+    let connector = connector(endpoint(kind, options)?.as_deref(), options, traffic)?;
+    connector.connect(&client_options(options)).map_err(|error| store_error("the store", error))
+}
+
+/// The account's name, and where it is.
+pub(crate) fn azure_account(
+    options: &StoreOptions,
+) -> Result<Option<(String, String)>, StoreError> {
+    let Some(account) = azure_builder(options).get_config_value(&AzureConfigKey::AccountName)
+    else {
+        return Ok(None);
+    };
+    let endpoint = match endpoint(StoreKind::Azure, options)? {
+        Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+        None => format!("https://{account}.blob.core.windows.net"),
+    };
+    Ok(Some((account, endpoint)))
 }
 
 fn open_local(url: &StoreUrl, path: &Path) -> Result<Backend, StoreError> {
@@ -212,10 +242,19 @@ fn azure(
     endpoint: Option<String>,
     connector: Connector,
 ) -> object_store::Result<MicrosoftAzure> {
-    let mut builder = MicrosoftAzureBuilder::new()
+    let mut builder = azure_builder(options)
         .with_client_options(client_options(options))
         .with_retry(no_retries())
         .with_http_connector(connector);
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.with_container_name(container).build()
+}
+
+/// With what the environment says of the account.
+fn azure_builder(options: &StoreOptions) -> MicrosoftAzureBuilder {
+    let mut builder = MicrosoftAzureBuilder::new();
     for (name, value) in options.settings.iter() {
         // The names that Azure's own command line uses.
         let key = match name {
@@ -233,10 +272,7 @@ fn azure(
             _ => {}
         }
     }
-    if let Some(endpoint) = endpoint {
-        builder = builder.with_endpoint(endpoint);
-    }
-    builder.with_container_name(container).build()
+    builder
 }
 
 fn gcs(

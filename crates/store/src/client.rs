@@ -471,7 +471,7 @@ async fn head_of(mut body: reqwest::Body) -> String {
 }
 
 /// The text of an element of the error documents that all three clouds send, made safe to show.
-fn element(text: &str, name: &str) -> String {
+pub(crate) fn element(text: &str, name: &str) -> String {
     let inner = || {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         let (inner, _) = rest.split_once(&format!("</{name}>"))?;

@@ -203,6 +203,18 @@ impl Store {
             .map_err(|_| StoreError::BadName { object: name.to_owned() })
     }
 
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.0.backend
+    }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.0.options
+    }
+
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.0.traffic
+    }
+
     pub(crate) fn retry_budget(&self) -> Duration {
         self.0.options.retry
     }
@@ -225,7 +237,7 @@ impl Store {
 }
 
 /// Runs what blocks on tokio's threads for that.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     object: &str,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

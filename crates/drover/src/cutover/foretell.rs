@@ -21,6 +21,8 @@ pub struct Foretold {
     /// Nothing where there are too few passes.
     pub converges: Option<bool>,
     pub freeze: Likely,
+    /// Seconds of the delta passes to come, at half of all cases.
+    pub passes: Vec<f64>,
     pub basis: String,
 }
 
@@ -94,6 +96,7 @@ pub fn foretell(passes: &[Pass], plan: &Cutover, rehearsal: Option<&Move>) -> Fo
         load: likely(pace.load(change(usual)), pace.load(change(busy))),
         converges: Some(f50.freeze.is_some() && f90.freeze.is_some()),
         freeze: Likely { p50, p90 },
+        passes: f50.passes,
         basis,
     }
 }

@@ -2,7 +2,8 @@
 
 use drover_plan::{Location, Plan};
 use drover_report::{
-    InventorySource, PlanBlocker, PlanFidelity, PlanGate, PlanReadiness, PlanReport, Text, format,
+    BucketSetting, InventorySource, PlanBlocker, PlanFidelity, PlanForecast, PlanForecastSource,
+    PlanGate, PlanReadiness, PlanReport, Text, format,
 };
 
 use super::{Looked, text};
@@ -143,6 +144,36 @@ pub fn blockers(looked: &[Looked]) -> Vec<PlanBlocker> {
     blockers
 }
 
+/// What of the bucket stands in the way.
+pub fn of_bucket(report: &PlanReport) -> Vec<PlanBlocker> {
+    let serious = report.bucket.iter().filter(|setting| {
+        setting.result.as_str() == "finding" && stands_in_the_way(setting.severity.as_str())
+    });
+    let blocker = |setting: &BucketSetting| PlanBlocker {
+        source: report.repository.url.clone(),
+        what: text(format!("{} of the bucket: {}", setting.setting, setting.is)),
+        remedy: setting.remedy.clone(),
+    };
+    serious.map(blocker).collect()
+}
+
+/// The sources whose passes do not become short.
+pub fn endless(forecast: &PlanForecast) -> Vec<PlanBlocker> {
+    let endless = forecast.sources.iter().filter(|source| !source.converges);
+    let blocker = |source: &PlanForecastSource| {
+        let load =
+            source.load.p90.map_or_else(String::new, |load| format!(": {:.0} %", load * 100.0));
+        PlanBlocker {
+            source: source.source.clone(),
+            what: text(format!("as much changes as is sent, by its passes{load}")),
+            remedy: Text::from(
+                "Raise the bandwidth, leave out what need not move, or move it in parts.",
+            ),
+        }
+    };
+    endless.map(blocker).collect()
+}
+
 /// The conditions of the plan, against what is foretold.
 pub fn gates(plan: Option<&Plan>, report: &PlanReport, unreachable: usize) -> Vec<PlanGate> {
     let mut gates = Vec::new();
@@ -175,6 +206,15 @@ pub fn gates(plan: Option<&Plan>, report: &PlanReport, unreachable: usize) -> Ve
             _ => None,
         },
     );
+    if let Some(public) = report.bucket.iter().find(|s| s.setting.as_str() == "public-access") {
+        add(
+            "the bucket is closed to the public",
+            "yes".to_owned(),
+            public.is.to_string(),
+            // What an account blocks for all its buckets does not show here.
+            (public.result.as_str() == "pass").then_some(true),
+        );
+    }
     let load = report.forecast.load.p90;
     let shown = load.map_or_else(|| "unknown".to_owned(), |load| format!("{:.1} %", load * 100.0));
     add(

@@ -1,21 +1,30 @@
 //! What the store is asked before anything is written to the repository.
 
 use drover_ops::probe::{self, Presence};
-use drover_report::{PlanRepository, Text, format};
+use drover_report::{BucketSetting, PlanRepository, Text, format};
 
-use crate::{context::Context, error::Error, place::Place};
+use crate::{bucket, context::Context, error::Error, place::Place};
 
 /// What it said.
 pub struct Asked {
     pub repository: PlanRepository,
     /// Bytes a second to the store, where that was measured.
     pub upload_rate: Option<f64>,
+    /// The settings of the bucket.
+    pub bucket: Vec<BucketSetting>,
+    /// Whether the repository has snapshots.
+    pub snapshots: bool,
 }
 
 impl Asked {
     fn new(place: &Place, state: &str, detail: String) -> Self {
         let (state, detail) = (Text::from(state), Text::from(detail));
-        Self { repository: PlanRepository { url: place.text(), state, detail }, upload_rate: None }
+        Self {
+            repository: PlanRepository { url: place.text(), state, detail },
+            upload_rate: None,
+            bucket: Vec::new(),
+            snapshots: false,
+        }
     }
 
     /// Nobody asked.
@@ -36,7 +45,8 @@ pub fn ask(place: &Place, measured: bool, context: &Context) -> Asked {
     let mut asked = match probe::presence(&objects) {
         Ok(Some(Presence { snapshots: Some(n) })) => {
             let snapshots = format::counted(n as u64, "snapshot", "snapshots");
-            Asked::new(place, "there", format!("a repository is there, with {snapshots}"))
+            let detail = format!("a repository is there, with {snapshots}");
+            Asked { snapshots: n > 0, ..Asked::new(place, "there", detail) }
         }
         Ok(Some(Presence { snapshots: None })) => {
             let detail = "a repository is there; its snapshots may not be listed";
@@ -47,6 +57,9 @@ pub fn ask(place: &Place, measured: bool, context: &Context) -> Asked {
         }
         Err(error) => unreachable(place, &Error::from(error)),
     };
+    if asked.repository.state.as_str() != "unreachable" {
+        asked.bucket = bucket::ask(&objects);
+    }
     if measured && asked.repository.state.as_str() != "unreachable" {
         match measure(place, context) {
             Ok(rate) => asked.upload_rate = Some(rate),

@@ -10,7 +10,11 @@ use drover_report::{Likely, PlanEstimate, PlanForecast, PlanReport, PlanStep, Te
 use drover_types::clock;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Looked, text};
+use super::{
+    Looked,
+    passes::{self, Passes, Sum},
+    text,
+};
 
 /// Days of the past that changes are counted on.
 const DAYS: usize = 28;
@@ -105,6 +109,7 @@ pub fn schedule(
     looked: &[Looked],
     plan: Option<&Plan>,
     link: &Link,
+    passes: &Passes,
     zone: &TimeZone,
 ) {
     let now = Timestamp::from_second(clock::now().seconds).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -117,6 +122,11 @@ pub fn schedule(
     let mut at = 0.0;
     let mut order: Vec<_> = report.estimates.iter().collect();
     order.sort_by_key(|source| source.wave);
+    let waves = order.iter().map(|source| source.wave).max().unwrap_or(1);
+    if matches!(passes, Passes::All(_)) {
+        // They were made.
+        order.clear();
+    }
     let mut steps = Vec::new();
     for source in order {
         let busy = source.estimate.baseline_seconds.p50.unwrap_or(0.0);
@@ -133,8 +143,71 @@ pub fn schedule(
         });
         at += seconds;
     }
-    let baseline = at;
-    let waves = steps.iter().map(|step| step.wave).max().unwrap_or(1);
+    let first: f64 =
+        report.estimates.iter().filter_map(|source| source.estimate.baseline_seconds.p50).sum();
+    let baseline = if at > 0.0 { at } else { first };
+    report.estimate.baseline_seconds = Likely { p50: Some(baseline), p90: Some(baseline * SPREAD) };
+    let (from, sum) = match passes {
+        Passes::All(past) => ("passes", passes::sum(past, plan.map(|plan| &plan.cutover))),
+        Passes::Not(why) => ("times", by_times(report, looked, plan, baseline, why)),
+    };
+    report.estimate.freeze_seconds = sum.freeze;
+    for (n, seconds) in sum.passes.iter().enumerate() {
+        let step = match n + 1 == sum.passes.len() {
+            true => "last delta",
+            false => "delta",
+        };
+        steps.push(PlanStep {
+            step: step.into(),
+            source: Text::default(),
+            wave: waves,
+            begins: at,
+            ends: at + seconds,
+            rate: None,
+        });
+        at += seconds;
+    }
+    if let (Some(freeze), true) = (sum.freeze.p50, plan.is_some()) {
+        let begins = plan.and_then(|plan| plan.cutover.window).map_or(at, |window| {
+            // The next time that the window opens.
+            let minute = ((of_week + at) / 60.0).rem_euclid(f64::from(WEEK));
+            let wait = window
+                .begins()
+                .map(|begin| (f64::from(begin) - minute).rem_euclid(f64::from(WEEK)))
+                .fold(f64::MAX, f64::min);
+            at + wait * 60.0
+        });
+        steps.push(PlanStep {
+            step: "cutover".into(),
+            source: Text::default(),
+            wave: waves,
+            begins,
+            ends: begins + freeze,
+            rate: None,
+        });
+    }
+    report.schedule = steps;
+    report.forecast = PlanForecast {
+        basis: text(sum.basis),
+        from: Text::from(from),
+        sources: sum.sources,
+        bytes_per_day: sum.bytes_per_day,
+        files_per_day: sum.items_per_day,
+        load: sum.load,
+        converges: sum.converges,
+        passes: sum.passes,
+        quiet: quiet(looked, report.estimate.freeze_seconds.p90),
+    };
+}
+
+/// What the times of last changes foretell, where passes do not; `why` they do not.
+fn by_times(
+    report: &PlanReport,
+    looked: &[Looked],
+    plan: Option<&Plan>,
+    baseline: f64,
+    why: &str,
+) -> Sum {
     let switch = plan.and_then(|plan| plan.cutover.switch).map_or(SWITCH, |a| a.0.as_secs_f64());
     let walk: f64 = looked
         .iter()
@@ -159,55 +232,20 @@ pub fn schedule(
     let (usual, busy) = (change(bytes50, files50), change(bytes90, files90));
     let (f50, f90) = (pace.forecast(baseline, usual), pace.forecast(baseline * SPREAD, busy));
     let spread = |freeze: Option<f64>| freeze.map(|f| (f - switch) * SPREAD + switch);
-    report.estimate.baseline_seconds = Likely { p50: Some(baseline), p90: Some(baseline * SPREAD) };
-    report.estimate.freeze_seconds = Likely { p50: f50.freeze, p90: spread(f90.freeze) };
-    for (n, seconds) in f50.passes.iter().enumerate() {
-        let step = match n + 1 == f50.passes.len() {
-            true => "last delta",
-            false => "delta",
-        };
-        steps.push(PlanStep {
-            step: step.into(),
-            source: Text::default(),
-            wave: waves,
-            begins: at,
-            ends: at + seconds,
-            rate: None,
-        });
-        at += seconds;
-    }
-    if let (Some(freeze), true) = (f50.freeze, plan.is_some()) {
-        let begins = plan.and_then(|plan| plan.cutover.window).map_or(at, |window| {
-            // The next time that the window opens.
-            let minute = ((of_week + at) / 60.0).rem_euclid(f64::from(WEEK));
-            let wait = window
-                .begins()
-                .map(|begin| (f64::from(begin) - minute).rem_euclid(f64::from(WEEK)))
-                .fold(f64::MAX, f64::min);
-            at + wait * 60.0
-        });
-        steps.push(PlanStep {
-            step: "cutover".into(),
-            source: Text::default(),
-            wave: waves,
-            begins,
-            ends: begins + freeze,
-            rate: None,
-        });
-    }
-    report.schedule = steps;
-    report.forecast = PlanForecast {
-        basis: text(format!(
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    Sum {
+        basis: format!(
             "the times of last changes on the last {DAYS} days: a file that changes daily counts once, \
-             so that this is the least that changes"
-        )),
+             so that this is the least that changes{why}"
+        ),
         bytes_per_day: Likely { p50: Some(bytes50), p90: Some(bytes90) },
-        files_per_day: Likely { p50: Some(files50), p90: Some(files90) },
+        items_per_day: Likely { p50: Some(files50), p90: Some(files90) },
         load: Likely { p50: Some(pace.load(usual)), p90: Some(pace.load(busy)) },
         converges: f50.freeze.is_some() && f90.freeze.is_some(),
+        freeze: Likely { p50: f50.freeze, p90: spread(f90.freeze) },
         passes: f50.passes,
-        quiet: quiet(looked, report.estimate.freeze_seconds.p90),
-    };
+        sources: Vec::new(),
+    }
 }
 
 /// The hours of the week in which the fewest files changed last, as many as the freeze takes.

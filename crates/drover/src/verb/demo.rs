@@ -54,7 +54,7 @@ impl DemoArgs {
         let mut stage =
             Terminal { progress: global.progress, aside: global.json, steps: Vec::new() };
         let played = play(&places, self.seed, &mut stage).map_err(Error::from);
-        if global.json || global.html.is_some() {
+        if global.json || global.has_files() {
             let report = DemoReport {
                 directory: Text::from(output::shown(&places.dir)),
                 seed: self.seed,

@@ -56,7 +56,7 @@ impl DiffArgs {
                 take(item(&change))
             })
         };
-        if context.global.html.is_some() {
+        if context.global.has_files() {
             let mut changes = Vec::new();
             each(&mut |change| {
                 changes.push(change);

@@ -10,12 +10,12 @@ use std::{
 use clap::Args;
 use drover_ops::{
     ReaderSession,
-    evidence::{EvidenceFolder, Piece, Summary, csv_row},
+    evidence::{EvidenceFolder, Piece, Summary},
     exceptions, inspect,
 };
 use drover_plan::Location;
 use drover_report::{
-    Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport, format,
+    Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport, csv, format,
 };
 use drover_types::{FileHash, RelativePath, SnapshotId, clock};
 
@@ -24,6 +24,7 @@ use super::{
     verify::{self, MethodArgs},
 };
 use crate::{
+    bucket,
     context::Context,
     error::Error,
     output::{self, Answer},
@@ -91,7 +92,7 @@ impl EvidenceArgs {
         }
 
         let (mut report, certificate) =
-            verify::certified(&self.method, &place, Some(&key), context)?;
+            verify::certified(&self.method, &place, Some(&key), None, context)?;
         if let Some((certificate, text)) = certificate {
             report.certificate = Some(verify::item(Path::new("certificate.txt"), &certificate));
             let what = "what was verified, signed, without names";
@@ -171,6 +172,17 @@ impl EvidenceArgs {
                 documents(folder, "keys", what, report, false)?;
             }
             Err(error) => missing("the keys", &error),
+        }
+        made.bucket = bucket::ask(session.objects());
+        if !made.bucket.is_empty() {
+            let what = "the settings of the bucket when this was made, as the store answered";
+            let time = format::time(clock::now());
+            let columns = ["time", "setting", "result", "is", "remedy"];
+            rows(folder, "bucket.csv", what, &columns, |line| {
+                made.bucket.iter().try_for_each(|s| {
+                    line(&[&time, &s.setting, &s.result, &s.is, &s.remedy].map(Text::as_str))
+                })
+            })?;
         }
         let report = snapshots::report(place, &session, None);
         documents(folder, "snapshots", "what each pass left", report, false)?;
@@ -255,7 +267,7 @@ fn rows(
     let added = folder.add_with(name, what, |out| {
         let mut line = |cells: &[&str]| {
             let mut row = String::new();
-            csv_row(&mut row, cells.iter().copied());
+            csv::row(&mut row, cells.iter().copied());
             out.write_all(row.as_bytes()).map_err(drover_ops::Error::Output)
         };
         let filled = line(columns).and_then(|()| fill(&mut line));

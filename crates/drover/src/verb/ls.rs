@@ -58,7 +58,7 @@ impl LsArgs {
                 take(LsItem::from(entry))
             })
         };
-        if context.global.html.is_some() {
+        if context.global.has_files() {
             each(&mut |item| {
                 report.entries.push(item);
                 Ok(())

@@ -1,6 +1,12 @@
 //! `drover plan`: what a migration will take, cost and lose. Writes nothing to the repository.
 
-use std::{ffi::OsString, fs, path::Path, time::Instant};
+use std::{
+    ffi::OsString,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use clap::Args;
 use drover_ops::{
@@ -8,7 +14,9 @@ use drover_ops::{
     inventory::{self, Inventory, InventoryOptions},
 };
 use drover_plan::{Plan, Size, SourceName};
-use drover_report::{Failure, InventorySource, PlanIdentity, Text, format};
+use drover_report::{
+    AuditReport, Body, Document, Failure, InventorySource, LONGEST, PlanIdentity, Text, format,
+};
 use drover_source::{Filtered, Source as _};
 use drover_types::clock;
 use jiff::tz::TimeZone;
@@ -35,6 +43,10 @@ Examples:
 
   With the speed of the link, measured by objects that are put beside the repository and deleted:
     drover plan plan.toml --probe-upload
+
+  With what an audit of the server found in the risk register:
+    drover audit --host ssh://auditor@server1 --json > audit.json
+    drover plan plan.toml --audit audit.json --markdown plan.md
 
   A look at a directory, without a plan:
     drover plan --repo s3://clinic-archive/server1 --source /srv/pacs
@@ -65,6 +77,10 @@ pub struct PlanArgs {
     /// Do not ask the store anything
     #[arg(long, conflicts_with = "probe_upload")]
     offline: bool,
+    /// What drover audit --json said of a source's server, for the risk register; may be given
+    /// several times
+    #[arg(long = "audit", value_name = "FILE")]
+    audits: Vec<PathBuf>,
     /// Open no file to see what it is
     #[arg(long)]
     no_content: bool,
@@ -108,6 +124,7 @@ struct Planned {
     name: Option<SourceName>,
     one_file_system: bool,
     wave: usize,
+    owner: Option<String>,
 }
 
 impl PlanArgs {
@@ -122,6 +139,8 @@ impl PlanArgs {
         let mut positionals: Vec<OsString> = self.plan.take().into_iter().collect();
         let place = self.repository.place(&mut positionals)?;
         let planned = self.planned(place.plan.as_ref(), context)?;
+        // What can go wrong here does so before the sources are looked at.
+        let audits = self.audits.iter().map(|file| audit(file)).collect::<Result<Vec<_>, _>>()?;
         let mut looked = Vec::new();
         let mut failed: Option<Failure> = None;
         for source in &planned {
@@ -147,7 +166,8 @@ impl PlanArgs {
             false => planning::store::ask(&place, self.probe_upload, context),
         };
         let zone = self.time_zone.clone().unwrap_or_else(TimeZone::system);
-        let mut report = planning::report(&place, looked, store, &zone)?;
+        let passes = planning::passes::ask(&place, &looked, store.snapshots, context);
+        let mut report = planning::report(&place, looked, store, &passes, &audits, &zone)?;
         report.plan = identity;
         report.inventory.warnings = context.warnings();
         report.inventory.sum.seconds = started.elapsed().as_secs_f64();
@@ -193,7 +213,8 @@ impl PlanArgs {
         let copied = |class: &_| copies.get(class).copied().unwrap_or(0);
         let estimate = estimate(&source, &copied, &sampling, progress, cancel)?;
         let losses = source.losses().iter().map(|loss| (loss.class, loss.of_files)).collect();
-        Ok(Looked { inventory, estimate: Some(estimate), losses, wave: planned.wave })
+        let (wave, owner) = (planned.wave, planned.owner.clone());
+        Ok(Looked { inventory, estimate: Some(estimate), losses, wave, owner })
     }
 
     fn planned(&self, plan: Option<&Plan>, context: &Context) -> Result<Vec<Planned>, Error> {
@@ -205,6 +226,7 @@ impl PlanArgs {
                 name: None,
                 one_file_system: self.one_file_system,
                 wave: 1,
+                owner: None,
             };
             let given = Origin::given(&self.sources, &self.ssh)?;
             return Ok(given.into_iter().map(planned).collect());
@@ -217,6 +239,7 @@ impl PlanArgs {
                 name: Some(source.name.clone()),
                 one_file_system: self.one_file_system || source.one_file_system,
                 wave: source.wave,
+                owner: source.risk_owner.clone(),
             })
         };
         chosen.iter().filter(|source| seen_without_a_pass(source, context)).map(planned).collect()
@@ -231,7 +254,22 @@ impl Planned {
         };
         let inventory =
             InventorySource { source, error: Some(failure.clone()), ..InventorySource::default() };
-        Looked { inventory, estimate: None, losses: Vec::new(), wave: self.wave }
+        let (wave, owner) = (self.wave, self.owner.clone());
+        Looked { inventory, estimate: None, losses: Vec::new(), wave, owner }
+    }
+}
+
+/// A report of an audit that was kept.
+fn audit(path: &Path) -> Result<AuditReport, Error> {
+    let fail = |source| Error::File { what: "cannot read the audit", path: path.into(), source };
+    let mut json = Vec::new();
+    let file = fs::File::open(path).map_err(fail)?;
+    file.take(LONGEST).read_to_end(&mut json).map_err(fail)?;
+    let document =
+        Document::parse(&json).map_err(|source| Error::Report { path: path.into(), source })?;
+    match document.body {
+        Some(Body::Audit(report)) => Ok(report),
+        _ => Err(Error::Usage(format!("{} is no report of drover audit", shown(path)))),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use clap::Args;
-use drover_report::{Document, LONGEST};
+use clap::{Args, builder::PossibleValuesParser};
+use drover_report::{Document, LONGEST, schemas};
 
 use crate::{
     context::Context,
@@ -19,41 +19,49 @@ const EXAMPLES: &str = "\
 Examples:
   drover verify --repo /backup --json > verify.json
   drover report verify.json --html verify.html
+  drover report plan.json --markdown plan.md --csv tables
+  drover report --schema verify
   drover report verify.json";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ReportArgs {
     /// What a verb printed with --json; - for stdin
-    file: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    file: Option<PathBuf>,
+    /// Print the JSON schema of a verb's reports
+    #[arg(long, value_name = "VERB", conflicts_with = "file", value_parser = PossibleValuesParser::new(schemas::names()))]
+    schema: Option<String>,
 }
 
 impl ReportArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
-        let json = self.read().map_err(|source| Error::File {
-            what: "cannot read the report",
-            path: self.file.clone(),
-            source,
-        })?;
+        if let Some(schema) = self.schema.as_deref().and_then(schemas::of) {
+            context.no_document("report --schema")?;
+            output::to_stdout(format!("{schema:#}\n").as_bytes())?;
+            return Ok(Answer::Listed(None));
+        }
+        let path = self.file.unwrap_or_default();
+        let fail =
+            |source| Error::File { what: "cannot read the report", path: path.clone(), source };
+        let json = read(&path).map_err(fail)?;
         let document = Document::parse(&json)
-            .map_err(|source| Error::Report { path: self.file.clone(), source })?;
-        match &context.global.html {
-            // The page is all that was asked for; stdout stays as it is.
-            Some(path) if !context.global.json => {
-                output::write_html(path, &document)?;
-                Ok(Answer::Listed(None))
-            }
-            _ => Ok(Answer::Report(Box::new(document), 0)),
+            .map_err(|source| Error::Report { path: path.clone(), source })?;
+        // The files are all that was asked for; stdout stays as it is.
+        if context.global.has_files() && !context.global.json {
+            output::write_files(context.global, &document)?;
+            return Ok(Answer::Listed(None));
         }
+        Ok(Answer::Report(Box::new(document), 0))
     }
+}
 
-    fn read(&self) -> io::Result<Vec<u8>> {
-        let mut json = Vec::new();
-        if self.file.as_os_str() == "-" {
-            io::stdin().lock().take(LONGEST).read_to_end(&mut json)?;
-        } else {
-            File::open(&self.file)?.take(LONGEST).read_to_end(&mut json)?;
-        }
-        Ok(json)
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    if path.as_os_str() == "-" {
+        io::stdin().lock().take(LONGEST).read_to_end(&mut json)?;
+    } else {
+        File::open(path)?.take(LONGEST).read_to_end(&mut json)?;
     }
+    Ok(json)
 }

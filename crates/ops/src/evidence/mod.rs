@@ -18,7 +18,7 @@ use std::{
 use drover_crypt::{sign::SigningKey, text::to_pem};
 use drover_types::path::escape;
 
-pub use controls::{CONTROLS, row as csv_row};
+pub use controls::CONTROLS;
 pub use readme::Summary;
 
 use crate::file::{write_whole, write_with};

@@ -38,6 +38,7 @@ fn the_documented_example_means_what_it_says() {
         filter: Filter::default(),
         hooks: Hooks::default(),
         wave: 1,
+        risk_owner: None,
     };
     assert_eq!(
         plan,

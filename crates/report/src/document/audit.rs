@@ -1,5 +1,6 @@
 //! `drover audit`: what a server is, who talks to it, and what is risky about it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{self, FindingItem};
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// What a server is. What is not known is empty or absent.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditSystem {
     /// Its name.
@@ -35,7 +36,7 @@ pub struct AuditSystem {
 }
 
 /// One check.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditCheck {
     /// Stable.
@@ -55,7 +56,7 @@ pub struct AuditCheck {
 }
 
 /// A port that something listens on.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditListener {
     /// The port.
@@ -73,7 +74,7 @@ pub struct AuditListener {
 }
 
 /// A port that was asked for TLS.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditTls {
     /// The port.
@@ -97,7 +98,7 @@ pub struct AuditTls {
 }
 
 /// Another machine.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditPeer {
     /// Its address.
@@ -117,7 +118,7 @@ pub struct AuditPeer {
 }
 
 /// An account.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditAccount {
     /// Its name.
@@ -141,7 +142,7 @@ pub struct AuditAccount {
 }
 
 /// A block device.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditDisk {
     /// Its name.
@@ -161,7 +162,7 @@ pub struct AuditDisk {
 }
 
 /// A mount.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditMount {
     /// Where.
@@ -179,7 +180,7 @@ pub struct AuditMount {
 }
 
 /// A service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditService {
     /// Its unit.
@@ -193,7 +194,7 @@ pub struct AuditService {
 }
 
 /// A timer.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditTimer {
     /// Its unit.
@@ -207,7 +208,7 @@ pub struct AuditTimer {
 }
 
 /// A scheduled job.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditJob {
     /// The file.
@@ -219,7 +220,7 @@ pub struct AuditJob {
 }
 
 /// A directory that is shared.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditShare {
     /// `SMB` or `NFS`.
@@ -235,7 +236,7 @@ pub struct AuditShare {
 }
 
 /// A sign of a backup.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditBackup {
     /// The program.
@@ -249,7 +250,7 @@ pub struct AuditBackup {
 }
 
 /// A question that the server did not answer.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditUnanswered {
     /// The command or file.
@@ -259,7 +260,7 @@ pub struct AuditUnanswered {
 }
 
 /// One server.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditServer {
     /// How it was reached: a name, or host and port.
@@ -310,7 +311,7 @@ pub struct AuditServer {
 }
 
 /// An audit.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuditReport {
     /// The server, where there is one.
@@ -332,7 +333,8 @@ impl AuditReport {
         }
     }
 
-    fn servers(&self) -> &[AuditServer] {
+    /// Each server.
+    pub fn servers(&self) -> &[AuditServer] {
         match self.hosts.as_slice() {
             [] => std::slice::from_ref(&self.server),
             hosts => hosts,

@@ -1,5 +1,6 @@
 //! `drover cutover`: where a source stands on its way, what was done, what stands in the way.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{plan::Likely, verify::Problem};
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// Something that was done.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverStep {
     /// What.
@@ -24,7 +25,7 @@ pub struct CutoverStep {
 }
 
 /// A condition of going on.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverGate {
     /// A stable word for programs.
@@ -40,7 +41,7 @@ pub struct CutoverGate {
 }
 
 /// How long the source rests.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverFreeze {
     /// As foretold, in seconds; nothing where the passes say nothing yet.
@@ -52,7 +53,7 @@ pub struct CutoverFreeze {
 }
 
 /// A step that was signed into the repository.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverEvent {
     /// Its number.
@@ -70,7 +71,7 @@ pub struct CutoverEvent {
 }
 
 /// An exception that somebody signed for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverAccepted {
     /// Its path.
@@ -80,7 +81,7 @@ pub struct CutoverAccepted {
 }
 
 /// A cutover.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverReport {
     /// The repository's URL, without credentials.

@@ -1,11 +1,12 @@
 //! `drover demo`: a made-up clinic, migrated end to end.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Page, Table, Text, Tone, format};
 
 /// One step of the demo.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DemoStep {
     /// What it is about.
@@ -19,7 +20,7 @@ pub struct DemoStep {
 }
 
 /// The demo, as far as it went.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DemoReport {
     /// Where everything was written.

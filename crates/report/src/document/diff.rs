@@ -1,12 +1,13 @@
 //! `drover diff`: what changed from one snapshot to another.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exception::PathText;
 use crate::{Page, Table, Text, Tone, format};
 
 /// One change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ChangeItem {
     /// Which entry.
@@ -46,7 +47,7 @@ impl ChangeItem {
 }
 
 /// How many changes there are of each sort.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DiffTotals {
     /// Only in the later snapshot.
@@ -60,7 +61,7 @@ pub struct DiffTotals {
 }
 
 /// What changed from one snapshot to another.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DiffReport {
     /// The earlier snapshot.

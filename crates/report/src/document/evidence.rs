@@ -1,12 +1,16 @@
 //! `drover evidence`: one folder for whoever has to be shown what was done.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::verify::Verdict;
+use super::{
+    bucket::{self, BucketSetting},
+    verify::Verdict,
+};
 use crate::{Page, Table, Text, Tone, format};
 
 /// A file of the folder.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EvidencePiece {
     /// Its name within the folder.
@@ -20,7 +24,7 @@ pub struct EvidencePiece {
 }
 
 /// A folder of evidence.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EvidenceReport {
     /// The repository's URL, without credentials.
@@ -35,6 +39,8 @@ pub struct EvidenceReport {
     pub log: Verdict,
     /// The public key of whoever signed, in hexadecimal.
     pub verifier: Text,
+    /// The settings of the repository's bucket at the time; empty of a directory.
+    pub bucket: Vec<BucketSetting>,
     /// What is in the folder.
     pub pieces: Vec<EvidencePiece>,
     /// What should be and is not, and why.
@@ -73,6 +79,7 @@ impl EvidenceReport {
             note: String::new(),
             terminal_rows: usize::MAX,
         });
+        page.table(bucket::table(&self.bucket));
         let row = |piece: &EvidencePiece| {
             vec![piece.name.to_string(), format::bytes(piece.bytes), piece.what.to_string()]
         };

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use drover_types::{Exception, RelativePath};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Table, Text, format, page::TERMINAL_ROWS};
 
 /// A path relative to its source's root.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PathText {
     /// Printable; `\xNN` stands for each byte that is not.
@@ -35,7 +36,7 @@ impl PathText {
 }
 
 /// An entry that could not be taken, or put back, faithfully.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ExceptionItem {
     /// Which.

@@ -1,11 +1,12 @@
 //! Findings: what is risky, how much, and what to do about it. Each is a row of a risk register.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Table, Text, page::TERMINAL_ROWS};
 
 /// Something that is risky.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FindingItem {
     /// What sort of finding it is: stable, for programs.

@@ -1,11 +1,12 @@
 //! `drover init`: a new repository.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Page, Text, Tone, page};
 
 /// A repository that was made.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InitReport {
     /// Its URL, without credentials.

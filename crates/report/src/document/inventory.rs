@@ -5,6 +5,7 @@ mod join;
 mod page;
 mod tree;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exception::{ExceptionItem, PathText};
@@ -22,7 +23,7 @@ pub use tree::{
 };
 
 /// A risk, or something that someone has to decide on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryFinding {
     /// A stable word for programs; `docs/inventory.md` lists them.
@@ -49,7 +50,7 @@ pub struct InventoryFinding {
 }
 
 /// The inventory of one source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventorySource {
     /// The source's name in the plan, else where it is.
@@ -136,7 +137,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// An inventory of one source or of several.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryReport {
     /// The only source, or the sum of all.

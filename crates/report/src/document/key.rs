@@ -1,11 +1,12 @@
 //! `drover key`: who can open a repository, and who can write to it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Page, Table, Text, Tone, format};
 
 /// A way in: a passphrase, a key file, an identity.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SlotItem {
     /// Its id.
@@ -23,7 +24,7 @@ pub struct SlotItem {
 }
 
 /// A machine that may write.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct WriterItem {
     /// Its id.
@@ -37,7 +38,7 @@ pub struct WriterItem {
 }
 
 /// The keys of a repository, after what was done.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct KeyReport {
     /// The repository's URL, without credentials.

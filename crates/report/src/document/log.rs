@@ -1,12 +1,13 @@
 //! `drover log`: the tamper-evident record of who did what.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::verify::{Problem, Verdict};
 use crate::{Page, Table, Text, Tone, format};
 
 /// One record.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LogItem {
     /// When.
@@ -32,7 +33,7 @@ pub struct LogItem {
 }
 
 /// The audit log.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LogReport {
     /// The repository's URL, without credentials.

@@ -1,13 +1,14 @@
 //! `drover ls`: what is in a snapshot.
 
 use drover_types::{Entry, Kind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exception::PathText;
 use crate::{Page, Table, Text, Tone, format};
 
 /// One entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LsItem {
     /// Which.
@@ -102,7 +103,7 @@ impl LsItem {
 }
 
 /// The entries of a snapshot, or of a part of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LsReport {
     /// The snapshot.

@@ -2,13 +2,14 @@
 
 mod page;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::inventory::InventoryReport;
+use super::{bucket::BucketSetting, inventory::InventoryReport};
 use crate::{Page, Text};
 
 /// What the report is about, and who made it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanIdentity {
     /// The plan's file; empty where there is none.
@@ -26,7 +27,7 @@ pub struct PlanIdentity {
 }
 
 /// What the store says of the repository, read only.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanRepository {
     /// Where it is.
@@ -38,7 +39,7 @@ pub struct PlanRepository {
 }
 
 /// Half of all cases and nine in ten stay within these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Likely {
     /// The value that half of all cases stay within.
@@ -48,7 +49,7 @@ pub struct Likely {
 }
 
 /// A first pass.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanEstimate {
     /// Bytes that are read from the source.
@@ -90,7 +91,7 @@ pub struct PlanEstimate {
 }
 
 /// The estimate of one source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanSource {
     /// Its name.
@@ -101,12 +102,34 @@ pub struct PlanSource {
     pub estimate: PlanEstimate,
 }
 
+/// What the passes over one source foretell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PlanForecastSource {
+    /// Which.
+    pub source: Text,
+    /// Its passes so far.
+    pub passes: u64,
+    /// What this is known from.
+    pub basis: Text,
+    /// The part of the pace that changes take.
+    pub load: Likely,
+    /// Whether passes become short.
+    pub converges: bool,
+    /// Seconds of the freeze.
+    pub freeze: Likely,
+}
+
 /// How fast the sources change, and what comes of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanForecast {
     /// What it is known from.
     pub basis: Text,
+    /// `passes`, or `times` of last changes.
+    pub from: Text,
+    /// Each source, where it is known from passes.
+    pub sources: Vec<PlanForecastSource>,
     /// Bytes that change in a day.
     pub bytes_per_day: Likely,
     /// Files that change in a day.
@@ -122,7 +145,7 @@ pub struct PlanForecast {
 }
 
 /// A part of the schedule.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanStep {
     /// `baseline`, `delta` or `cutover`.
@@ -140,7 +163,7 @@ pub struct PlanStep {
 }
 
 /// A line of the costs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanCostLine {
     /// What for.
@@ -158,7 +181,7 @@ pub struct PlanCostLine {
 }
 
 /// What it costs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanCost {
     /// Such as `USD`.
@@ -180,7 +203,7 @@ pub struct PlanCost {
 }
 
 /// What becomes of a class of what entries have.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanFidelity {
     /// The class.
@@ -194,7 +217,7 @@ pub struct PlanFidelity {
 }
 
 /// Whether a source can be moved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanReadiness {
     /// The source.
@@ -206,7 +229,7 @@ pub struct PlanReadiness {
 }
 
 /// What has to be settled before.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanBlocker {
     /// The source.
@@ -217,8 +240,36 @@ pub struct PlanBlocker {
     pub remedy: Text,
 }
 
+/// A row of the risk register.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PlanRisk {
+    /// What is at risk: a source, or a server.
+    pub asset: Text,
+    /// How much patients' data is in it, in words.
+    pub patient_data: Text,
+    /// What could go wrong, or does.
+    pub threat: Text,
+    /// What to do about it.
+    pub control: Text,
+    /// `high`, `medium` or `low`.
+    pub likelihood: Text,
+    /// `high`, `medium` or `low`.
+    pub impact: Text,
+    /// What it is known from.
+    pub evidence: Text,
+    /// Who answers for it; empty where the plan names nobody: for people to fill in.
+    pub owner: Text,
+    /// `critical`, `high`, `medium` or `low`.
+    pub severity: Text,
+    /// The finding that it is made from.
+    pub finding: Text,
+    /// `inventory`, `audit` or `bucket`.
+    pub from: Text,
+}
+
 /// A condition for going on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanGate {
     /// What is looked at.
@@ -232,7 +283,7 @@ pub struct PlanGate {
 }
 
 /// The planning report.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PlanReport {
     /// What is there.
@@ -260,6 +311,10 @@ pub struct PlanReport {
     pub blockers: Vec<PlanBlocker>,
     /// What has to be so for going on.
     pub gates: Vec<PlanGate>,
+    /// The settings of the repository's bucket; empty of a directory, and where nobody asked.
+    pub bucket: Vec<BucketSetting>,
+    /// The risk register, the worst first.
+    pub risks: Vec<PlanRisk>,
 }
 
 impl PlanReport {

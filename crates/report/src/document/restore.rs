@@ -1,5 +1,6 @@
 //! `drover restore`: a snapshot put back.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
 use crate::{Page, Table, Text, Tone, format, page, page::TERMINAL_ROWS};
 
 /// What happened to the entries of a restore.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RestoreEntries {
     /// Made or changed.
@@ -21,7 +22,7 @@ pub struct RestoreEntries {
 }
 
 /// The bytes of a restore.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RestoreBytes {
     /// Written to the target; holes are not.
@@ -34,7 +35,7 @@ pub struct RestoreBytes {
 }
 
 /// One landing of a restore that follows its source.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LandingItem {
     /// The snapshot.
@@ -60,7 +61,7 @@ pub struct LandingItem {
 }
 
 /// What following took beside its landings.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Following {
     /// How often the repository was asked for new snapshots.
@@ -72,7 +73,7 @@ pub struct Following {
 }
 
 /// A restore.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RestoreReport {
     /// The repository's URL, without credentials.

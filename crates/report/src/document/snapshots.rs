@@ -1,11 +1,12 @@
 //! `drover snapshots`: what passes left.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Page, Table, Text, Tone, format};
 
 /// One snapshot.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SnapshotItem {
     /// Its id.
@@ -39,7 +40,7 @@ pub struct SnapshotItem {
 }
 
 /// The snapshots of a repository, oldest first.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SnapshotsReport {
     /// The repository's URL, without credentials.

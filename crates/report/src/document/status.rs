@@ -1,5 +1,6 @@
 //! `drover status`: passes, whether they become shorter, and how long the freeze will be.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Likely;
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// A pass.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StatusPass {
     /// The snapshot that it left.
@@ -34,7 +35,7 @@ pub struct StatusPass {
 }
 
 /// How one source comes along.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StatusSource {
     /// Its name.
@@ -62,7 +63,7 @@ pub struct StatusSource {
 }
 
 /// All sources of a repository, or of a plan.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StatusReport {
     /// The repository's URL, without credentials.

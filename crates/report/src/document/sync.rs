@@ -2,13 +2,14 @@
 
 use std::iter::Sum;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exception::{self, ExceptionItem};
 use crate::{Failure, Page, Table, Text, Tone, format, page};
 
 /// What happened to the entries of a pass. Directories count, the root does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncEntries {
     /// `new + changed + metadata + unchanged`.
@@ -28,7 +29,7 @@ pub struct SyncEntries {
 }
 
 /// What one rule left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncExclusion {
     /// The rule as the plan has it, or the key that it stands behind.
@@ -43,7 +44,7 @@ pub struct SyncExclusion {
 }
 
 /// The bytes of a pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncBytes {
     /// Logical size of the source's files.
@@ -59,7 +60,7 @@ pub struct SyncBytes {
 }
 
 /// A command that ran before or after a pass.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncHook {
     /// Its key in the plan.
@@ -75,7 +76,7 @@ pub struct SyncHook {
 }
 
 /// Requests to the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncRequests {
     /// Objects written.
@@ -89,7 +90,7 @@ pub struct SyncRequests {
 }
 
 /// What became of something that entries have besides their content.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FidelityItem {
     /// What it is.
@@ -101,7 +102,7 @@ pub struct FidelityItem {
 }
 
 /// One source of a pass.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncSource {
     /// The source's name.
@@ -138,7 +139,7 @@ pub struct SyncSource {
 }
 
 /// One of several passes in a run, over all sources.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncRound {
     /// When it began.
@@ -154,7 +155,7 @@ pub struct SyncRound {
 }
 
 /// A pass.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncReport {
     /// The repository's URL, without credentials.

@@ -1,16 +1,19 @@
 //! `drover verify`: whether what is in the cloud is what was on the server.
 
 mod evidence;
+mod reconciliation;
 
 pub use evidence::{CertificateItem, ProofItem, VerifySample};
+pub use reconciliation::{Reconciliation, ReconciliationCount};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exception::PathText;
 use crate::{Page, Table, Text, Tone, format, page::TERMINAL_ROWS};
 
 /// What a verification found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Everything it looked at is as it should be.
@@ -34,7 +37,7 @@ impl Verdict {
 }
 
 /// How much a verification looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VerifyTotals {
     /// Entries of the manifests.
@@ -50,7 +53,7 @@ pub struct VerifyTotals {
 }
 
 /// One difference, or one piece of damage.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Problem {
     /// A stable word for programs: `missing`, `damaged`, `content`, `metadata`, `extra`, ….
@@ -67,7 +70,7 @@ pub struct Problem {
 }
 
 /// An entry of a living source that changed since the pass: no difference.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ChangedItem {
     /// Which.
@@ -78,7 +81,7 @@ pub struct ChangedItem {
 }
 
 /// A snapshot that was checked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CheckedSnapshot {
     /// Its id.
@@ -92,7 +95,7 @@ pub struct CheckedSnapshot {
 }
 
 /// The newest snapshot of a writer: what the next verification can be told to expect.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Head {
     /// The writer.
@@ -104,7 +107,7 @@ pub struct Head {
 }
 
 /// A verification.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VerifyReport {
     /// `check-certificate`, `prove` or `check-proof`; empty where something was verified.
@@ -133,6 +136,9 @@ pub struct VerifyReport {
     pub unchecked: Vec<Problem>,
     /// What changed on a living source since the pass.
     pub changed_since: Vec<ChangedItem>,
+    /// Counts of an inventory beside those of the target, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconciliation: Option<Reconciliation>,
     /// The snapshots it checked.
     pub snapshots: Vec<CheckedSnapshot>,
     /// Every writer's newest snapshot.
@@ -209,6 +215,9 @@ impl VerifyReport {
         }
         page.table(problem_table("Problems", &self.problems));
         page.table(problem_table("Not looked at", &self.unchecked));
+        if let Some(reconciliation) = &self.reconciliation {
+            page.table(reconciliation.table());
+        }
         page.table(self.changed_table());
         page.table(self.snapshots_table());
         page.table(self.heads_table());

@@ -105,6 +105,11 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 impl MethodArgs {
+    /// Whether it is one snapshot that is verified.
+    pub fn is_of_one_snapshot(&self) -> bool {
+        self.source.is_some() || self.target.is_some() || self.snapshot.is_some()
+    }
+
     /// The heads that must be there.
     pub fn expected_heads(&self) -> Result<Vec<Head>, Error> {
         heads::expected(&self.expect_head)

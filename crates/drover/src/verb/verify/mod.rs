@@ -1,8 +1,10 @@
 //! `drover verify`: whether what is in the cloud is what was on the server.
 
 mod check;
+mod files;
 mod heads;
 mod method;
+mod reconcile;
 
 pub use method::{MethodArgs, Verified};
 
@@ -15,6 +17,7 @@ use std::{
 use clap::Args;
 use drover_crypt::sign::SigningKey;
 use drover_ops::{Findings, ReaderSession, audit::of_snapshot};
+use drover_plan::Location;
 use drover_repo::{
     certificate::{Certificate, Totals, Verdict as Certified},
     state,
@@ -26,7 +29,7 @@ use crate::{
     context::Context,
     error::Error,
     output::{self, Answer},
-    place::{Place, RepositoryArgs},
+    place::{self, Place, RepositoryArgs},
     reading,
 };
 
@@ -43,6 +46,12 @@ Examples:
     drover verify --repo s3://clinic-archive/server1 --target /srv/restored
     drover verify plan.toml --target s3://clinic-files/server1
     drover verify plan.toml --source pacs
+
+  What it says of each file, for a spreadsheet:
+    drover verify plan.toml --target /srv/restored --files files.csv
+
+  Patients, studies and messages of an inventory of the source beside those of the target:
+    drover verify plan.toml --target /srv/restored --inventory inventory.json
 
   A certificate that can be handed on; whether one holds; whether anything was taken back since:
     drover verify plan.toml --read-data --certificate certificate.txt
@@ -62,6 +71,13 @@ pub struct VerifyArgs {
     repository: RepositoryArgs,
     #[command(flatten)]
     method: MethodArgs,
+    /// What drover inventory or plan printed of the source with --json: its counts of DICOM and HL7
+    /// stand beside those of the target, which is a directory
+    #[arg(long, value_name = "FILE", requires = "target", help_heading = "Evidence")]
+    inventory: Option<PathBuf>,
+    /// Write what was found of each entry as CSV: path, size, BLAKE3 as b3sum prints it, verdict
+    #[arg(long, value_name = "FILE", help_heading = "Evidence", conflicts_with_all = ["check_certificate", "prove", "check_proof"])]
+    files: Option<PathBuf>,
     /// Write what was found, signed by this machine and without names; with --check-proof, the
     /// certificate that has to name the snapshot
     #[arg(long, value_name = "FILE", help_heading = "Evidence")]
@@ -101,7 +117,29 @@ impl VerifyArgs {
                     Some(file) => Some((file.as_path(), verifier(file, context)?)),
                     None => None,
                 };
-                verify(&self.method, &place, certificate.as_ref(), context)?
+                if self.files.is_some() && !self.method.is_of_one_snapshot() {
+                    let message = "--files lists one snapshot: name it with --snapshot, --target or \
+                                   --source";
+                    return Err(Error::Usage(message.to_owned()));
+                }
+                // What can go wrong here does so before the verification begins.
+                let source = self.method.source.as_ref().and_then(|name| name.to_str());
+                let before = self.inventory.as_deref().map(|file| reconcile::kept(file, source));
+                let before = before.transpose()?;
+                if let (Some(_), Some(target)) = (&before, &self.method.target)
+                    && !matches!(place::location(target, "--target")?, Location::Directory(_))
+                {
+                    let message = "--inventory counts what a directory shows: give one as --target";
+                    return Err(Error::Usage(message.to_owned()));
+                }
+                let files = self.files.as_deref();
+                let mut report =
+                    verify(&self.method, &place, certificate.as_ref(), files, context)?;
+                if let (Some(before), Some(target)) = (before, &self.method.target) {
+                    let counted = reconcile::with_target(&before, Path::new(target), context)?;
+                    report.reconciliation = Some(counted);
+                }
+                report
             }
         };
         report.seconds = started.elapsed().as_secs_f64();
@@ -135,10 +173,11 @@ pub fn verify(
     method: &MethodArgs,
     place: &Place,
     certificate: Option<&(&Path, SigningKey)>,
+    files: Option<&Path>,
     context: &Context,
 ) -> Result<VerifyReport, Error> {
     let key = certificate.map(|(_, key)| key);
-    let (mut report, text) = certified(method, place, key, context)?;
+    let (mut report, text) = certified(method, place, key, files, context)?;
     if let (Some((file, _)), Some(certificate)) = (certificate, text) {
         report.certificate = Some(write(file, &certificate)?);
     }
@@ -167,14 +206,16 @@ pub fn certify_into(
     write(file, &certify(session, verified, key)?)
 }
 
-/// Verifies and records it. Returns the report and, where there is a key, its certificate.
+/// Verifies and records it, and lists what was found of each entry in `files`. Returns the report
+/// and, where there is a key, its certificate.
 pub fn certified(
     method: &MethodArgs,
     place: &Place,
     key: Option<&SigningKey>,
+    files: Option<&Path>,
     context: &Context,
 ) -> Result<Found, Error> {
-    let (mut report, certificate) = match opened(method, place, key, context) {
+    let (mut report, certificate) = match opened(method, place, key, files, context) {
         // Nothing was found to be wrong, and nothing to be right.
         Err(error) if error.is_denied() => unopened(denied(&error), key),
         // Without it nothing else can be looked at, and that is a finding of its own.
@@ -192,6 +233,7 @@ fn opened(
     method: &MethodArgs,
     place: &Place,
     key: Option<&SigningKey>,
+    files: Option<&Path>,
     context: &Context,
 ) -> Result<Found, Error> {
     let expected_heads = method.expected_heads()?;
@@ -204,6 +246,9 @@ fn opened(
     context.record(&session.repository, "verify", &subject, &outcome);
     let mut verified = verified?;
     verified.report.heads = session.history.heads().iter().map(head).collect();
+    if let Some(path) = files {
+        files::write(path, &mut session, &verified)?;
+    }
     let certificate = match key {
         Some(key) => Some(certify(&mut session, &verified, key)?),
         None => None,

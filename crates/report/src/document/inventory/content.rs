@@ -1,12 +1,13 @@
 //! What an inventory says of what is in the files. No value of a patient is in it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::exception::PathText;
 use crate::Text;
 
 /// One software version of a machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventorySoftware {
     /// As the machine writes it.
@@ -20,7 +21,7 @@ pub struct InventorySoftware {
 }
 
 /// A machine that made data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryDevice {
     /// Its maker.
@@ -70,7 +71,7 @@ pub struct InventoryDevice {
 }
 
 /// Who sends what to whom by HL7 v2.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryInterface {
     /// The sending application (MSH-3).
@@ -107,7 +108,7 @@ pub struct InventoryInterface {
 }
 
 /// Where a value of a kind stands, and its form.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryPhiExample {
     /// The file.
@@ -120,7 +121,7 @@ pub struct InventoryPhiExample {
 }
 
 /// What was found of one kind of patients' data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryPhi {
     /// The kind: `ssn`, `birth-date`, ….
@@ -136,7 +137,7 @@ pub struct InventoryPhi {
 }
 
 /// DICOM objects of one modality and year.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryPeriod {
     /// Empty where the header has none.
@@ -156,7 +157,7 @@ pub struct InventoryPeriod {
 }
 
 /// Something in a DICOM archive that does not add up.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryAnomaly {
     /// A stable word: `no-study-date`, ….
@@ -168,7 +169,7 @@ pub struct InventoryAnomaly {
 }
 
 /// What both sides of a migration have to agree on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryReconciliation {
     /// Different patients.
@@ -193,7 +194,7 @@ pub struct InventoryReconciliation {
 }
 
 /// What the content says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryContent {
     /// Machines that made data, most bytes first.

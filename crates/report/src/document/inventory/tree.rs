@@ -1,12 +1,13 @@
 //! What an inventory says of the tree itself: sizes, times, names.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::exception::PathText;
 use crate::Text;
 
 /// How much there is. The root is not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryTotals {
     /// Names of regular files: a file of two names counts twice.
@@ -45,7 +46,7 @@ pub struct InventoryTotals {
 }
 
 /// Files of a range of sizes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventorySize {
     /// From this many bytes.
@@ -59,7 +60,7 @@ pub struct InventorySize {
 }
 
 /// Files of a range of ages.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryAge {
     /// The range as people read it: `1 day to 1 week`.
@@ -75,7 +76,7 @@ pub struct InventoryAge {
 }
 
 /// Last changes in one hour of one day of the week.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryActivity {
     /// 1 is Monday, 7 is Sunday.
@@ -89,7 +90,7 @@ pub struct InventoryActivity {
 }
 
 /// Last changes on one day.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryDay {
     /// `2026-11-24`.
@@ -101,7 +102,7 @@ pub struct InventoryDay {
 }
 
 /// Files of one type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryType {
     /// A stable word: `dicom`; where files were not opened, what follows the name's last dot.
@@ -118,7 +119,7 @@ pub struct InventoryType {
 }
 
 /// An entry that is an extreme.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryFile {
     /// Which.
@@ -133,7 +134,7 @@ pub struct InventoryFile {
 }
 
 /// A directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryDirectory {
     /// Which.
@@ -148,7 +149,7 @@ pub struct InventoryDirectory {
 }
 
 /// Files that are the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryDuplicateGroup {
     /// The size of each.
@@ -160,7 +161,7 @@ pub struct InventoryDuplicateGroup {
 }
 
 /// Copies by content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryDuplicates {
     /// Files whose content another file has as well, one of each content not counted.
@@ -174,7 +175,7 @@ pub struct InventoryDuplicates {
 }
 
 /// Names of one directory that some targets take for one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryCollision {
     /// `case`: they differ in upper and lower case; `normalisation`: they are the same characters
@@ -185,7 +186,7 @@ pub struct InventoryCollision {
 }
 
 /// Names that one kind of target cannot hold, for one reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryNames {
     /// `linux`, `s3`, `azure`, `gcs` or `windows`.
@@ -201,7 +202,7 @@ pub struct InventoryNames {
 }
 
 /// A file that a process had open for writing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryOpenFile {
     /// Which.
@@ -214,7 +215,7 @@ pub struct InventoryOpenFile {
 }
 
 /// A database's data, or a disk of a virtual machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryDatabase {
     /// The directory, or the file.
@@ -229,7 +230,7 @@ pub struct InventoryDatabase {
 }
 
 /// One sort of change since a snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryChange {
     /// Entries of every kind, the root not counted.
@@ -240,7 +241,7 @@ pub struct InventoryChange {
 }
 
 /// What changed since a snapshot, by sizes, times, owners and modes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventorySince {
     /// The snapshot.

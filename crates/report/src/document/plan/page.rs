@@ -2,7 +2,9 @@
 
 use super::{Likely, PlanReport};
 use crate::{
-    Page, Table, Tone, format,
+    Page, Table, Tone,
+    document::bucket,
+    format,
     page::TERMINAL_ROWS,
     plot::{Amount, Figure, Plot, Span},
 };
@@ -92,6 +94,7 @@ pub(super) fn page(report: &PlanReport) -> Page {
         .iter()
         .map(|r| [&r.source, &r.state, &r.why].map(|t| t.to_string()).to_vec());
     page.table(table("Readiness", vec!["source", "state", "why"], rows.collect(), ""));
+    page.table(bucket::table(&report.bucket));
     estimates(&mut page, report);
     forecast(&mut page, report);
     costs(&mut page, report);
@@ -104,6 +107,38 @@ pub(super) fn page(report: &PlanReport) -> Page {
         rows.collect(),
         "native: as it was. conditional: where the note holds. lost: not in the snapshot.",
     ));
+    let rows = report.risks.iter().map(|risk| {
+        let owner = if risk.owner.is_empty() { "not named" } else { risk.owner.as_str() };
+        let cells = [
+            risk.severity.as_str(),
+            risk.asset.as_str(),
+            risk.threat.as_str(),
+            risk.likelihood.as_str(),
+            risk.impact.as_str(),
+            owner,
+            risk.patient_data.as_str(),
+            risk.control.as_str(),
+            risk.evidence.as_str(),
+            risk.finding.as_str(),
+        ];
+        cells.map(str::to_owned).to_vec()
+    });
+    let columns = vec![
+        "severity",
+        "asset",
+        "threat",
+        "likelihood",
+        "impact",
+        "owner",
+        "patients' data",
+        "control",
+        "evidence",
+        "finding",
+    ];
+    let note = "From the findings of the inventory, and of an audit where one was given (--audit). The \
+                plan's risk_owner names owners.";
+    // Too wide for a terminal.
+    page.table(Table { terminal_rows: 0, ..table("Risk register", columns, rows.collect(), note) });
     // What is there comes after what it comes to.
     let inventory = report.inventory.page();
     page.figures.extend(inventory.figures);
@@ -169,11 +204,17 @@ fn explanation(report: &PlanReport, no_go: usize) -> String {
             format::counted(blockers, "thing is", "things are")
         ));
     }
-    if !report.forecast.converges {
-        parts.push(
-            "The sources change faster than they can be sent: delta passes would not become short."
-                .to_owned(),
-        );
+    if !report.forecast.converges && !report.forecast.basis.is_empty() {
+        let endless = report.forecast.sources.iter().filter(|source| !source.converges);
+        let endless: Vec<_> = endless.map(|source| source.source.as_str()).collect();
+        let which = match endless.as_slice() {
+            [] => "The sources change".to_owned(),
+            [one] => format!("{one} changes"),
+            several => format!("{} change", several.join(", ")),
+        };
+        parts.push(format!(
+            "{which} faster than what changes can be sent: delta passes would not become short."
+        ));
     }
     if report.estimate.upload_rate.is_none() {
         parts.push(
@@ -257,6 +298,9 @@ fn forecast(page: &mut Page, report: &PlanReport) {
         row("of the pace that changes take", f.load, &part),
     ];
     let duration = |v: f64| format::duration(v);
+    for source in &f.sources {
+        rows.push(row(&format!("freeze of {}", source.source), source.freeze, &duration));
+    }
     for (at, seconds) in f.passes.iter().enumerate() {
         let what = format!("delta pass {}", at + 1);
         rows.push(vec![what, duration(*seconds), String::new()]);

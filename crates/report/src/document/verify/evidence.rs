@@ -1,12 +1,13 @@
 //! Certificates and proofs, as a verification writes and checks them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Verdict, VerifyReport, problem_table};
 use crate::{Page, Text, Tone, document::exception::PathText, format};
 
 /// Which part of the packs was read back, and what that says of all.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VerifySample {
     /// How many packs were read.
@@ -20,7 +21,7 @@ pub struct VerifySample {
 }
 
 /// A certificate that was written or checked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CertificateItem {
     /// The file.
@@ -46,7 +47,7 @@ pub struct CertificateItem {
 }
 
 /// A proof that was written or checked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProofItem {
     /// The file.

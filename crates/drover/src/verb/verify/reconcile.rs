@@ -1,0 +1,53 @@
+//! Counts of an inventory that was kept beside those of the landed target.
+
+use std::{fs::File, io::Read, path::Path};
+
+use drover_ops::inventory::{InventoryOptions, inventory};
+use drover_report::{Body, Document, InventorySource, LONGEST, Reconciliation};
+use drover_source::LocalSource;
+
+use crate::{context::Context, error::Error, output};
+
+/// The inventory of `source` in a report that was kept.
+pub fn kept(path: &Path, source: Option<&str>) -> Result<InventorySource, Error> {
+    let fail =
+        |source| Error::File { what: "cannot read the inventory", path: path.into(), source };
+    let mut json = Vec::new();
+    let file = File::open(path).map_err(fail)?;
+    file.take(LONGEST).read_to_end(&mut json).map_err(fail)?;
+    let document =
+        Document::parse(&json).map_err(|source| Error::Report { path: path.into(), source })?;
+    let shown = output::shown(path);
+    let report = match document.body {
+        Some(Body::Inventory(report)) => report,
+        Some(Body::Plan(report)) => report.inventory,
+        _ => return Err(Error::Usage(format!("{shown} is no report of drover inventory or plan"))),
+    };
+    let mut sources = match report.sources.is_empty() {
+        true => vec![report.sum],
+        false => report.sources,
+    };
+    if sources.len() > 1 {
+        sources.retain(|known| Some(known.source.as_str()) == source);
+    }
+    match sources.pop() {
+        Some(found) if found.content_read => Ok(found),
+        Some(_) => Err(Error::Usage(format!("{shown} counts nothing: no file was opened for it"))),
+        None => {
+            let message = format!("{shown} is of several sources: name one with --source");
+            Err(Error::Usage(message))
+        }
+    }
+}
+
+/// Counts what the target shows.
+pub fn with_target(
+    before: &InventorySource,
+    target: &Path,
+    context: &Context,
+) -> Result<Reconciliation, Error> {
+    let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
+    let options = InventoryOptions { duplicates: false, ..InventoryOptions::default() };
+    let after = inventory(&source, None, &options, &context.progress, &context.cancel)?;
+    Ok(Reconciliation::new(before, &after.report))
+}
