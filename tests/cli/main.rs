@@ -13,6 +13,7 @@ mod crash;
 mod cutover;
 mod docs;
 mod evidence;
+mod failing;
 mod faults;
 mod fixture;
 mod flaky;

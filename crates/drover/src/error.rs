@@ -12,6 +12,7 @@ use drover_repo::{
 use drover_report::{Failure, ParseError, Text};
 use drover_source::{SourceError, SshError, target::TargetErrorKind};
 use drover_store::StoreError;
+use rustix::io::Errno;
 
 use crate::{demo::PlayError, interrupt, output::shown, password::PasswordError};
 
@@ -195,6 +196,10 @@ impl From<drover_ops::Error> for Error {
     }
 }
 
+/// What to do where a device answers with errors.
+const DEVICE: &str = "Look at the system's log for failures of the disk or the mount; then run it \
+                      again: it goes on.";
+
 /// Kind, what to do about it, exit code.
 type Advice = (&'static str, &'static str, u8);
 
@@ -367,6 +372,7 @@ fn ops(error: &drover_ops::Error) -> Advice {
         | Error::Tree(_)
         | Error::Chunk(_)
         | Error::Log(_)
+        | Error::Content
         | Error::Decode { .. } => (
             "damaged",
             "Verify the repository to see how far the damage goes; the source, if it still stands, \
@@ -387,6 +393,7 @@ fn ops(error: &drover_ops::Error) -> Advice {
             TargetErrorKind::ReadOnly => {
                 ("target-read-only", "Mount the target for writing.", FAILED)
             }
+            TargetErrorKind::Device => ("target", DEVICE, FAILED),
             _ => ("target", "Check the target's path, mount and permissions.", FAILED),
         },
         Error::SuspectSource { .. } => (
@@ -440,6 +447,11 @@ fn ops(error: &drover_ops::Error) -> Advice {
         Error::Evidence(EvidenceError::Io { .. }) => {
             ("file", "Check that it is there, its permissions, and the room.", FAILED)
         }
+        Error::Scratch(_) => (
+            "temporary-file",
+            "Make room where TMPDIR leads, which is /tmp otherwise, or let it lead elsewhere.",
+            FAILED,
+        ),
         Error::Interrupted | Error::Stopped => (
             "interrupted",
             "What was done is kept: run the same command again, and it goes on.",
@@ -556,6 +568,16 @@ fn state(error: &StateError) -> Advice {
                 "Make room in the state directory, then run it again: it goes on.",
                 FAILED,
             )
+        }
+        StateError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => (
+            "state",
+            "Mount the state directory for writing, or give another with --state-dir.",
+            FAILED,
+        ),
+        StateError::Io { source, .. }
+            if source.raw_os_error() == Some(Errno::IO.raw_os_error()) =>
+        {
+            ("state", DEVICE, FAILED)
         }
         StateError::Io { .. } => {
             ("state", "Check room and permissions of the state directory.", FAILED)
