@@ -47,7 +47,7 @@ impl Fault {
     /// Lets `command` meet it. What it answered; `None` where it ended before.
     fn meets(self, command: Command) -> Option<Answer> {
         let mut is_met = false;
-        let mut unsynced: Vec<PathBuf> = Vec::new();
+        let (mut unsynced, mut synced_again) = (Vec::<PathBuf>::new(), None);
         let answer = run_failing(command, |call| {
             let fails = call.at == self.at || self.from_then_on && call.at > self.at;
             is_met |= fails;
@@ -56,13 +56,14 @@ impl Fault {
             if let Some(file) = &call.file {
                 match (call.syncs(), fails) {
                     (true, true) => unsynced.push(file.clone()),
-                    (true, false) => assert!(!unsynced.contains(file), "{self:?}: {file:?}"),
+                    (true, false) if unsynced.contains(file) => synced_again = Some(file.clone()),
                     (false, false) => unsynced.retain(|other| other != file),
-                    (false, true) => {}
+                    (true, false) | (false, true) => {}
                 }
             }
             fails.then_some(self.error)
         });
+        assert!(answer.code != 0 || synced_again.is_none(), "{self:?}: {synced_again:?}");
         is_met.then_some(answer)
     }
 }
@@ -104,7 +105,7 @@ fn says_what(answer: &Answer, fault: Fault, codes: &[i32]) {
     }
     let message = error["message"].as_str().unwrap();
     assert!(error["remedy"].as_str().unwrap().len() > 10, "{fault:?}: {error}");
-    let names = ["/", "config", "the target's root", "large"];
+    let names = ["/", "config", "the target's root", "large", "folder"];
     assert!(names.iter().any(|name| message.contains(name)), "{fault:?}: {message}");
     assert_ne!(error["kind"], "failed", "{fault:?}: {error}");
     assert_ne!(error["kind"], "damaged", "{fault:?}: {error}");
@@ -153,6 +154,37 @@ fn a_disk_fails_a_later_pass() {
     fs::rename(source.join("folder 2"), source.join("renamed")).unwrap();
     fs::remove_file(source.join("folder 3/9")).unwrap();
     fail_passes("a later pass", &lab, &source);
+}
+
+#[test]
+fn what_is_adopted_is_made_durable() {
+    let lab = Lab::with_repository();
+    let source = small_source(&lab);
+    let text = source.to_str().unwrap();
+    let arguments = ["sync", "--repo", &lab.repository, "--source", text, "--json"];
+    // The packs have their names, and these are not known to last.
+    let packs = Path::new(&lab.repository).join("packs");
+    let answer = run_failing(lab.command(&arguments), |call| {
+        let folder = call.file.as_ref().filter(|file| file.starts_with(&packs) && file.is_dir())?;
+        let holds_one = !tree::packs(&lab.repository).is_empty();
+        (call.syncs() && folder.exists() && holds_one).then_some(Errno::EIO)
+    });
+    answer.refused(1, "store", "packs/");
+    let arrived = tree::packs(&lab.repository);
+    assert!(!arrived.is_empty());
+    let mut synced = Vec::new();
+    let answer = run_failing(lab.command(&arguments), |call| {
+        synced.extend(call.file.clone().filter(|_| call.syncs()));
+        None
+    });
+    answer.expect(0);
+    for (name, _) in arrived {
+        let folder = packs.join(&name[..2]);
+        for path in [folder.join(&name), folder, packs.clone()] {
+            assert!(synced.contains(&path), "{path:?} was not synced");
+        }
+    }
+    comes_back(&lab, &source, &[]);
 }
 
 /// Lets restores of the latest snapshot meet faults, each onto what `prepare` puts there.

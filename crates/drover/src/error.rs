@@ -200,6 +200,10 @@ impl From<drover_ops::Error> for Error {
 const DEVICE: &str = "Look at the system's log for failures of the disk or the mount; then run it \
                       again: it goes on.";
 
+/// What to do where the system gives no threads.
+const THREADS: &str = "Raise what limits memory and processes (ulimit -v and -u; MemoryMax and TasksMax of a \
+                       service); then run it again: it goes on.";
+
 /// Kind, what to do about it, exit code.
 type Advice = (&'static str, &'static str, u8);
 
@@ -272,7 +276,8 @@ impl Error {
                 ("no-such-source", "Name one of these, or correct the plan.", FAILED)
             }
             Self::NoStateDir => ("no-state-directory", "Give one with --state-dir.", FAILED),
-            Self::WorkingDirectory(_) | Self::Threads(_) | Self::Signals(_) => {
+            Self::Threads(_) => ("threads", THREADS, FAILED),
+            Self::WorkingDirectory(_) | Self::Signals(_) => {
                 ("system", "Look at the limits and the state of this machine.", FAILED)
             }
             Self::Plan(PlanError::Read { .. }) => {
@@ -447,6 +452,7 @@ fn ops(error: &drover_ops::Error) -> Advice {
         Error::Evidence(EvidenceError::Io { .. }) => {
             ("file", "Check that it is there, its permissions, and the room.", FAILED)
         }
+        Error::Threads(_) => ("threads", THREADS, FAILED),
         Error::Scratch(_) => (
             "temporary-file",
             "Make room where TMPDIR leads, which is /tmp otherwise, or let it lead elsewhere.",
