@@ -390,6 +390,12 @@ fn ops(error: &drover_ops::Error) -> Advice {
             FAILED,
         ),
         Error::Source(SourceError::Ssh { source, .. }) => ssh(source),
+        // Of all that a source is asked for only a thread is refused so.
+        Error::Source(SourceError::Io { source, .. })
+            if source.kind() == io::ErrorKind::WouldBlock =>
+        {
+            ("threads", THREADS, FAILED)
+        }
         Error::Source(_) => ("source", "Check the source's path, mount and permissions.", FAILED),
         Error::Target(error) => match error.kind() {
             TargetErrorKind::Full | TargetErrorKind::Quota => {
