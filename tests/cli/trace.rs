@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::Read,
-    os::unix::process::CommandExt,
+    os::unix::{fs::FileExt, process::CommandExt},
     path::PathBuf,
     process::Command,
 };
@@ -133,6 +133,14 @@ impl Call {
     }
 }
 
+/// Whether a stopped thread is about to end its program.
+fn ends(thread: Pid) -> bool {
+    let Ok(info) = ptrace::syscall_info(thread) else { return false };
+    // SAFETY: `entry` is looked at where `op` says that it is filled.
+    info.op == libc::PTRACE_SYSCALL_INFO_ENTRY
+        && unsafe { info.u.entry }.nr as libc::c_long == libc::SYS_exit_group
+}
+
 /// What becomes of a call.
 enum Fate {
     Happens,
@@ -170,6 +178,34 @@ pub fn run_failing(command: Command, mut fails: impl FnMut(&Call) -> Option<Errn
     answer.expect("nothing kills it")
 }
 
+/// Runs `command` to its end, and shows `look` the memory that it can write to, piece by piece, as
+/// it goes out of its own accord: after everything was dropped, and before the system takes it.
+pub fn run_to_look(command: Command, mut look: impl FnMut(&str, &[u8])) -> Answer {
+    let answer = run_with(
+        command,
+        |_| Fate::Happens,
+        |process| {
+            let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+            let memory = File::open(format!("/proc/{process}/mem")).unwrap();
+            for line in maps.lines() {
+                let mut words = line.split_whitespace();
+                let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+                if !rights.starts_with("rw") {
+                    continue;
+                }
+                let (start, end) = range.split_once('-').unwrap();
+                let at = |text| u64::from_str_radix(text, 16).unwrap();
+                let mut piece = vec![0; (at(end) - at(start)) as usize];
+                // Some of the kernel's own cannot be read.
+                if memory.read_exact_at(&mut piece, at(start)).is_ok() {
+                    look(line, &piece);
+                }
+            }
+        },
+    );
+    answer.expect("nothing kills it")
+}
+
 /// Makes the call that a thread enters one that there is not, so that nothing happens.
 #[cfg(target_arch = "x86_64")]
 fn skip(thread: Pid) {
@@ -191,7 +227,16 @@ fn answer_with(_: Pid, _: Errno) {}
 
 /// Runs `command` to its end, and asks for each call that leaves something behind what becomes of
 /// it. `None` where it was killed.
-fn run(mut command: Command, mut fate: impl FnMut(&mut Call) -> Fate) -> Option<Answer> {
+fn run(command: Command, fate: impl FnMut(&mut Call) -> Fate) -> Option<Answer> {
+    run_with(command, fate, |_| {})
+}
+
+/// The same, with `at_the_end` as the program goes out.
+fn run_with(
+    mut command: Command,
+    mut fate: impl FnMut(&mut Call) -> Fate,
+    mut at_the_end: impl FnMut(Pid),
+) -> Option<Answer> {
     let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
     // SAFETY: one system call, between fork and exec.
@@ -223,6 +268,9 @@ fn run(mut command: Command, mut fate: impl FnMut(&mut Call) -> Fate) -> Option<
                     answer_with(thread, error);
                     go_on(thread, None);
                     continue;
+                }
+                if ends(thread) {
+                    at_the_end(pid);
                 }
                 let call = Call::entered(pid, thread);
                 match call.map_or(Fate::Happens, |mut call| fate(&mut call)) {
