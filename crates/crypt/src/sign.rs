@@ -162,7 +162,7 @@ mod tests {
             let key = SigningKey::from_seed(&hex(seed));
             assert_eq!(key.public(), PublicKey(hex(public)));
             let message = HEXLOWER.decode(message.as_bytes()).unwrap();
-            assert_eq!(key.0.sign(&message).to_bytes(), hex::<64>(signature));
+            assert_eq!(key.whole().sign(&message).to_bytes(), hex::<64>(signature));
         }
     }
 

@@ -63,7 +63,10 @@ mod tests {
     fn as_many_as_wanted() {
         let count = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            spawn_some(scope, 3, || || drop(count.fetch_add(1, Ordering::Relaxed))).unwrap();
+            let one = || {
+                count.fetch_add(1, Ordering::Relaxed);
+            };
+            spawn_some(scope, 3, || one).unwrap();
         });
         assert_eq!(count.into_inner(), 3);
     }
