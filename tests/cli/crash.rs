@@ -39,7 +39,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A lab as this one is now.
-fn fork(lab: &Lab) -> Lab {
+pub fn fork(lab: &Lab) -> Lab {
     let other = Lab::new();
     for name in ["repository", "state"] {
         if lab.path(name).exists() {
@@ -49,7 +49,7 @@ fn fork(lab: &Lab) -> Lab {
     other
 }
 
-fn small_source(lab: &Lab) -> PathBuf {
+pub fn small_source(lab: &Lab) -> PathBuf {
     let source = lab.path("source");
     for folder in 0..4_u64 {
         let folder_path = source.join(format!("folder {folder}"));

@@ -14,6 +14,7 @@ mod crash;
 mod cutover;
 mod docs;
 mod evidence;
+mod failing;
 mod faults;
 mod fixture;
 mod flaky;

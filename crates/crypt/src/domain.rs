@@ -9,7 +9,10 @@
 
 use std::{fmt, sync::Arc};
 
-use drover_types::{ChunkId, ChunkKind, DomainId, SourceId};
+use drover_types::{
+    ChunkId, ChunkKind, DomainId, SourceId,
+    codec::{DecodeError, Decoder},
+};
 use zeroize::Zeroize;
 
 use crate::secret::{Key, derive};
@@ -34,6 +37,11 @@ impl DomainSecret {
     /// The secret with these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Key::from_bytes(bytes))
+    }
+
+    /// The next 32 bytes of what is decoded.
+    pub(crate) fn read(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Key::read(decoder).map(Self)
     }
 
     /// The bytes.

@@ -68,24 +68,33 @@ impl ReaderPublic {
 /// What opens seals. Wiped when dropped, never prints.
 #[derive(Clone)]
 pub struct ReaderSecret {
-    secret: StaticSecret,
+    secret: Key,
     psk: Key,
 }
 
 impl ReaderSecret {
     /// A fresh reader.
     pub fn generate() -> Self {
-        Self::from_parts(random::array(), Key::random())
+        Self::from_keys(Key::random(), Key::random())
     }
 
     /// The reader with this X25519 secret and pre-shared key.
     pub fn from_parts(secret: [u8; 32], psk: Key) -> Self {
-        Self { secret: StaticSecret::from(secret), psk }
+        Self::from_keys(Key::from_bytes(secret), psk)
+    }
+
+    /// The same.
+    pub(crate) fn from_keys(secret: Key, psk: Key) -> Self {
+        Self { secret, psk }
+    }
+
+    fn scalar(&self) -> StaticSecret {
+        StaticSecret::from(*self.secret.as_bytes())
     }
 
     /// What its writers need.
     pub fn public(&self) -> ReaderPublic {
-        ReaderPublic { key: PublicKey::from(&self.secret).to_bytes(), psk: self.psk.clone() }
+        ReaderPublic { key: PublicKey::from(&self.scalar()).to_bytes(), psk: self.psk.clone() }
     }
 
     /// The X25519 secret.
@@ -134,11 +143,12 @@ pub fn open(
     let (ephemeral, rest) = sealed.split_first_chunk::<32>().ok_or(OpenError)?;
     let (expected, rest) = rest.split_first_chunk::<32>().ok_or(OpenError)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(OpenError)?;
-    let shared = reader.secret.diffie_hellman(&PublicKey::from(*ephemeral));
+    let scalar = reader.scalar();
+    let shared = scalar.diffie_hellman(&PublicKey::from(*ephemeral));
     if !shared.was_contributory() {
         return Err(OpenError);
     }
-    let own = PublicKey::from(&reader.secret).to_bytes();
+    let own = PublicKey::from(&scalar).to_bytes();
     let key = seal_key(shared.as_bytes(), ephemeral, &own, &reader.psk, info);
     if !commitment_matches(&key, expected) {
         return Err(OpenError);

@@ -2,14 +2,16 @@
 
 use std::fmt;
 
+use drover_types::codec::{DecodeError, Decoder};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 const COMMITMENT_CONTEXT: &str = "drover 2026-11 key commitment";
 
-/// 32 secret bytes. They are wiped when dropped, never print, and compare in constant time.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Key([u8; 32]);
+/// 32 secret bytes. They are wiped when dropped, never print, and compare in constant time. They lie
+/// in a place of their own: what is moved leaves its bytes where it was, and nobody wipes those.
+#[derive(Clone)]
+pub struct Key(Box<[u8; 32]>);
 
 impl Key {
     /// Length in bytes.
@@ -17,17 +19,32 @@ impl Key {
 
     /// A fresh key.
     pub fn random() -> Self {
-        Self(crate::random::array())
+        let mut key = Self(Box::default());
+        crate::random::fill(&mut key.0[..]);
+        key
     }
 
-    /// The key with these bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// The key with these bytes. Whoever passes them on has a copy, too: [`Self::read`] needs none.
+    pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
+        let key = Self::copied(&bytes);
+        bytes.zeroize();
+        key
     }
 
     /// The key with these bytes; `None` where they are not 32.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        Some(Self(bytes.try_into().ok()?))
+        Some(Self::copied(bytes.try_into().ok()?))
+    }
+
+    /// The next 32 bytes of what is decoded.
+    pub fn read(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Self::from_slice(decoder.raw(Self::LEN)?).ok_or(DecodeError::Truncated)
+    }
+
+    fn copied(bytes: &[u8; 32]) -> Self {
+        let mut key = Self(Box::default());
+        key.0.copy_from_slice(bytes);
+        key
     }
 
     /// The bytes.
@@ -36,9 +53,15 @@ impl Key {
     }
 }
 
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.0.ct_eq(&*other.0).into()
     }
 }
 
@@ -61,7 +84,7 @@ pub fn derive(context: &'static str, parts: &[&[u8]]) -> Key {
         hasher.update(part);
     }
     let mut hash = hasher.finalize();
-    let key = Key(*hash.as_bytes());
+    let key = Key::copied(hash.as_bytes());
     hasher.zeroize();
     hash.zeroize();
     key
@@ -72,7 +95,7 @@ pub fn derive(context: &'static str, parts: &[&[u8]]) -> Key {
 /// GCM alone does not: a ciphertext can be made that opens under many keys, which lets whoever
 /// serves it test many passwords with one try of the reader's (a partitioning oracle).
 pub fn commitment(key: &Key) -> [u8; 32] {
-    derive(COMMITMENT_CONTEXT, &[key.as_bytes()]).0
+    *derive(COMMITMENT_CONTEXT, &[key.as_bytes()]).0
 }
 
 /// Whether `expected` is the commitment of `key`; checked in constant time, before anything is

@@ -14,7 +14,8 @@ use std::fmt;
 
 use drover_types::WriterId;
 use ed25519_dalek::Signer;
-use zeroize::Zeroizing;
+
+use crate::secret::Key;
 
 /// A signature does not fit the key, the context and the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,38 +64,52 @@ impl PublicKey {
 
 /// A key that signs. Wiped when dropped, never prints.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey {
+    seed: Key,
+    public: PublicKey,
+}
 
 impl SigningKey {
     /// A fresh key.
     pub fn generate() -> Self {
-        Self::from_seed(&Zeroizing::new(crate::random::array()))
+        Self::from_key(Key::random())
     }
 
     /// The key with this seed (RFC 8032's private key).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+        Self::from_key(Key::from_bytes(*seed))
+    }
+
+    /// The key with this seed.
+    pub(crate) fn from_key(seed: Key) -> Self {
+        let whole = ed25519_dalek::SigningKey::from_bytes(seed.as_bytes());
+        Self { public: PublicKey(whole.verifying_key().to_bytes()), seed }
     }
 
     /// The seed.
-    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+    pub fn seed(&self) -> &[u8; 32] {
+        self.seed.as_bytes()
     }
 
     /// The public half.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key().to_bytes())
+        self.public
+    }
+
+    /// As the signature takes it; gone again once it is made.
+    fn whole(&self) -> ed25519_dalek::SigningKey {
+        ed25519_dalek::SigningKey::from_bytes(self.seed.as_bytes())
     }
 
     /// Signs `message` in `context`. The same input gives the same signature.
     pub fn sign(&self, context: &'static str, message: &[u8]) -> Signature {
-        Signature(self.0.sign(&digest(context, message)).to_bytes())
+        Signature(self.whole().sign(&digest(context, message)).to_bytes())
     }
 
     /// Signs a text as it is, without a context: see [`crate::text`]. What it begins with has to say
     /// of what sort it is, and it is longer than the 32 bytes of a digest.
     pub fn sign_text(&self, text: &[u8]) -> Signature {
-        Signature(self.0.sign(text).to_bytes())
+        Signature(self.whole().sign(text).to_bytes())
     }
 }
 
@@ -147,7 +162,7 @@ mod tests {
             let key = SigningKey::from_seed(&hex(seed));
             assert_eq!(key.public(), PublicKey(hex(public)));
             let message = HEXLOWER.decode(message.as_bytes()).unwrap();
-            assert_eq!(key.0.sign(&message).to_bytes(), hex::<64>(signature));
+            assert_eq!(key.whole().sign(&message).to_bytes(), hex::<64>(signature));
         }
     }
 

@@ -12,6 +12,7 @@ use drover_repo::{
 use drover_report::{Failure, ParseError, Text};
 use drover_source::{SourceError, SshError, target::TargetErrorKind};
 use drover_store::StoreError;
+use rustix::io::Errno;
 
 use crate::{demo::PlayError, interrupt, output::shown, password::PasswordError};
 
@@ -195,6 +196,14 @@ impl From<drover_ops::Error> for Error {
     }
 }
 
+/// What to do where a device answers with errors.
+const DEVICE: &str = "Look at the system's log for failures of the disk or the mount; then run it \
+                      again: it goes on.";
+
+/// What to do where the system gives no threads.
+const THREADS: &str = "Raise what limits memory and processes (ulimit -v and -u; MemoryMax and TasksMax of a \
+                       service); then run it again: it goes on.";
+
 /// Kind, what to do about it, exit code.
 type Advice = (&'static str, &'static str, u8);
 
@@ -267,7 +276,8 @@ impl Error {
                 ("no-such-source", "Name one of these, or correct the plan.", FAILED)
             }
             Self::NoStateDir => ("no-state-directory", "Give one with --state-dir.", FAILED),
-            Self::WorkingDirectory(_) | Self::Threads(_) | Self::Signals(_) => {
+            Self::Threads(_) => ("threads", THREADS, FAILED),
+            Self::WorkingDirectory(_) | Self::Signals(_) => {
                 ("system", "Look at the limits and the state of this machine.", FAILED)
             }
             Self::Plan(PlanError::Read { .. }) => {
@@ -367,6 +377,7 @@ fn ops(error: &drover_ops::Error) -> Advice {
         | Error::Tree(_)
         | Error::Chunk(_)
         | Error::Log(_)
+        | Error::Content
         | Error::Decode { .. } => (
             "damaged",
             "Verify the repository to see how far the damage goes; the source, if it still stands, \
@@ -379,6 +390,12 @@ fn ops(error: &drover_ops::Error) -> Advice {
             FAILED,
         ),
         Error::Source(SourceError::Ssh { source, .. }) => ssh(source),
+        // Of all that a source is asked for only a thread is refused so.
+        Error::Source(SourceError::Io { source, .. })
+            if source.kind() == io::ErrorKind::WouldBlock =>
+        {
+            ("threads", THREADS, FAILED)
+        }
         Error::Source(_) => ("source", "Check the source's path, mount and permissions.", FAILED),
         Error::Target(error) => match error.kind() {
             TargetErrorKind::Full | TargetErrorKind::Quota => {
@@ -387,6 +404,7 @@ fn ops(error: &drover_ops::Error) -> Advice {
             TargetErrorKind::ReadOnly => {
                 ("target-read-only", "Mount the target for writing.", FAILED)
             }
+            TargetErrorKind::Device => ("target", DEVICE, FAILED),
             _ => ("target", "Check the target's path, mount and permissions.", FAILED),
         },
         Error::SuspectSource { .. } => (
@@ -440,6 +458,12 @@ fn ops(error: &drover_ops::Error) -> Advice {
         Error::Evidence(EvidenceError::Io { .. }) => {
             ("file", "Check that it is there, its permissions, and the room.", FAILED)
         }
+        Error::Threads(_) => ("threads", THREADS, FAILED),
+        Error::Scratch(_) => (
+            "temporary-file",
+            "Make room where TMPDIR leads, which is /tmp otherwise, or let it lead elsewhere.",
+            FAILED,
+        ),
         Error::Interrupted | Error::Stopped => (
             "interrupted",
             "What was done is kept: run the same command again, and it goes on.",
@@ -556,6 +580,16 @@ fn state(error: &StateError) -> Advice {
                 "Make room in the state directory, then run it again: it goes on.",
                 FAILED,
             )
+        }
+        StateError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => (
+            "state",
+            "Mount the state directory for writing, or give another with --state-dir.",
+            FAILED,
+        ),
+        StateError::Io { source, .. }
+            if source.raw_os_error() == Some(Errno::IO.raw_os_error()) =>
+        {
+            ("state", DEVICE, FAILED)
         }
         StateError::Io { .. } => {
             ("state", "Check room and permissions of the state directory.", FAILED)

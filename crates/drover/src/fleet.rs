@@ -1,9 +1,12 @@
 //! Sources of several machines at a time: those of one machine take turns, and others do not wait for
 //! them.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::Builder,
 };
 
 use drover_types::{Basis, Counter, Exception, Observer, Phase, Total, lock};
@@ -38,10 +41,14 @@ pub fn each<T: Send>(
     };
     match threads.min(machines.len()) {
         0 | 1 => turns(),
+        // This thread is one of them; where the system gives fewer, those have more turns.
         threads => std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(turns);
+            for _ in 1..threads {
+                if Builder::new().spawn_scoped(scope, turns).is_err() {
+                    break;
+                }
             }
+            turns();
         }),
     }
     let taken = |one: Mutex<Option<T>>| one.into_inner().unwrap_or_else(|e| e.into_inner());

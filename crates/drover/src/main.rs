@@ -40,6 +40,8 @@ use std::{
 use clap::Parser;
 use drover_report::{Document, Failure};
 
+use zeroize::Zeroize;
+
 use crate::{cli::Cli, context::Context, error::Error};
 
 fn main() -> ExitCode {
@@ -49,7 +51,17 @@ fn main() -> ExitCode {
         Ok(cli) => run(cli),
         Err(error) => refuse(&error, &arguments),
     };
+    wipe_stack();
     ExitCode::from(exit)
+}
+
+/// What was on the stack goes with the process, to wherever the system puts its pages; keys passed
+/// through it on their way into and out of functions.
+#[inline(never)]
+fn wipe_stack() {
+    let mut room = [0_u8; 256 << 10];
+    room.zeroize();
+    std::hint::black_box(&room);
 }
 
 /// Whatever ends this process, its memory, and with it password and keys, does not go to a file or

@@ -3,9 +3,12 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -14,6 +17,7 @@ use drover_repo::{RepositoryError, objects::Objects};
 use drover_report::Text;
 use drover_store::{Store, StoreOptions, StoreUrl};
 use drover_types::RelativePath;
+use tokio::runtime::Runtime;
 
 use crate::{error::Error, output::shown};
 
@@ -131,6 +135,30 @@ impl RepositoryArgs {
     }
 }
 
+/// How long the system may take to start a thread.
+const START: Duration = Duration::from_secs(30);
+
+/// What requests run on. Without threads to be had tokio would panic, or wait for ever for one to
+/// do what blocks: so one is asked for first, and one for that is there from the beginning.
+fn runtime() -> Result<Runtime, Error> {
+    drop(thread::Builder::new().spawn(|| ()).map_err(Error::Threads)?.join());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("store")
+        .thread_keep_alive(Duration::from_secs(86_400))
+        .enable_all()
+        .build()
+        .map_err(Error::Threads)?;
+    let first = runtime.spawn_blocking(|| ());
+    match runtime.block_on(async { tokio::time::timeout(START, first).await }) {
+        Ok(Ok(())) => Ok(runtime),
+        _ => {
+            runtime.shutdown_background();
+            Err(Error::Threads(io::ErrorKind::WouldBlock.into()))
+        }
+    }
+}
+
 impl Place {
     /// The URL as reports have it.
     pub fn text(&self) -> Text {
@@ -139,12 +167,7 @@ impl Place {
 
     /// Opens the store; `create` makes the directory of a local one.
     pub fn connect(&self, create: bool) -> Result<Objects, Error> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("store")
-            .enable_all()
-            .build()
-            .map_err(Error::Threads)?;
+        let runtime = runtime()?;
         let store = runtime.block_on(async {
             match create {
                 true => Store::create(&self.url, &self.options).await,

@@ -23,7 +23,7 @@ pub enum Error {
     Repository(#[from] RepositoryError),
     /// A pack could not be made: what was just written could not be read back.
     #[error("a pack could not be made: {0}")]
-    Pack(#[from] PackError),
+    Pack(PackError),
     /// An index object could not be made.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -107,6 +107,9 @@ pub enum Error {
     /// A folder of evidence.
     #[error(transparent)]
     Evidence(#[from] crate::evidence::EvidenceError),
+    /// The system gives no thread: memory, or how many there may be, is limited.
+    #[error("cannot start a thread: {0}")]
+    Threads(std::io::Error),
     /// What is put aside on the disk for a while.
     #[error("cannot use a temporary file: {0}")]
     Scratch(std::io::Error),
@@ -116,6 +119,15 @@ pub enum Error {
     /// Another stage stopped first; never seen outside of this crate.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<PackError> for Error {
+    fn from(error: PackError) -> Self {
+        match error {
+            PackError::Threads(error) => Self::Threads(error),
+            error => Self::Pack(error),
+        }
+    }
 }
 
 impl Error {

@@ -9,7 +9,7 @@ use std::{
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
     os::unix::ffi::OsStrExt,
     path::Path,
-    thread,
+    thread::scope,
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -25,7 +25,10 @@ use drover_source::{
 use drover_types::{Attributes, Entry, Evidence, Exception, FileHash, Kind, RelativePath, limits};
 use rayon::prelude::*;
 
-use crate::sync::window::{TRIES, Window, Windows, read_full, settled, torn};
+use crate::{
+    sync::window::{TRIES, Window, Windows, read_full, settled, torn},
+    threads,
+};
 
 /// A file of at most so many bytes is sent without asking: it is one chunk, and the question would
 /// take as long as the answer.
@@ -42,6 +45,7 @@ pub fn serve(questions: impl Read, answers: impl Write) -> io::Result<()> {
         early: VecDeque::new(),
         answers: BufWriter::with_capacity(256 << 10, answers),
     };
+    threads::start_shared().map_err(io::Error::other)?;
     talk.answers.write_all(GREETING.as_bytes())?;
     let Some(source) = talk.root()? else { return Ok(()) };
     let mut cutter = None;
@@ -289,10 +293,12 @@ impl<R: Read, W: Write> Talk<R, W> {
         size: u64,
         chunker: &Chunker,
     ) -> Result<Option<(u64, FileHash)>, Stop> {
-        thread::scope(|scope| {
+        scope(|scope| {
             let (ready, windows) = bounded(READY);
             let (give_back, buffers) = bounded(READY + 2);
-            let reading = scope.spawn(move || read(file, size, chunker, &ready, &buffers));
+            let reading =
+                threads::spawn(scope, move || read(file, size, chunker, &ready, &buffers))
+                    .map_err(io::Error::other)?;
             let sent = self.tell(&windows, &give_back);
             // Whoever reads stops when nobody takes it.
             drop(windows);

@@ -32,6 +32,7 @@ mod restore;
 pub mod server;
 pub mod session;
 pub mod sync;
+mod threads;
 mod verify;
 
 pub use bucket::{land_in_bucket, verify_bucket};

@@ -51,6 +51,7 @@ use crate::{
         uploader::{Uploader, channel},
         worker::{Done, work},
     },
+    threads,
 };
 
 /// Steps of a batch.
@@ -104,6 +105,7 @@ type Reply = Receiver<Vec<Done>>;
 /// Runs all stages to their end.
 pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Error> {
     let Stages { source, objects, database, keys, dedup, observer, cancel, .. } = stages;
+    threads::start_shared()?;
     let target = AtomicUsize::new(LARGEST_PACK);
     let sending = Arc::new(Pool::new(SENDING, cancel.clone()));
     let (sender, packs) = channel();
@@ -154,11 +156,11 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
     let first_error = FirstError { cancel, error: Mutex::new(None) };
 
     let collected = std::thread::scope(|scope| {
-        let uploading = scope.spawn(|| uploader.run(&packs));
-        for _ in 0..stages.workers {
+        let uploading = threads::spawn(scope, || uploader.run(&packs))?;
+        let working = threads::spawn_some(scope, stages.workers, || {
             let for_workers = for_workers.clone();
             let (context, first_error) = (&context, &first_error);
-            scope.spawn(move || {
+            move || {
                 let taking = Taking::new(source, keys, context.chunker);
                 let mut buffers = Buffers::new(taking);
                 for (batch, reply) in for_workers {
@@ -174,17 +176,19 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
                         Err(error) => first_error.set(error),
                     }
                 }
-            });
-        }
-        drop(for_workers);
-        let merging = &first_error;
-        scope.spawn(move || {
-            if let Err(error) = distribute(steps, &batches, &order, cancel) {
-                merging.set(error);
             }
         });
+        drop(for_workers);
+        let failing = &first_error;
+        let merge = move || {
+            if let Err(error) = distribute(steps, &batches, &order, cancel) {
+                failing.set(error);
+            }
+        };
+        // Where none works, nothing is given out.
+        let started = working.and_then(|()| threads::spawn(scope, merge));
 
-        let result = (|| -> Result<Collected<'_>, Error> {
+        let result = started.and_then(|_| -> Result<Collected<'_>, Error> {
             for reply in &in_order {
                 // A worker that failed hangs up without a reply.
                 collector.take(reply.recv().map_err(|_| Error::Stopped)?)?;
@@ -196,7 +200,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
             collected.store_exceptions()?;
             packer.finish()?;
             Ok(collected)
-        })();
+        });
         // The merge and the workers stop when nobody takes what they make.
         drop(in_order);
         if result.is_err() {

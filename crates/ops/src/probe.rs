@@ -3,13 +3,14 @@
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    thread::ScopedJoinHandle,
     time::Instant,
 };
 
 use bytes::Bytes;
 use drover_repo::{names, objects::Objects};
 
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, threads};
 
 /// The size of an object that is put to measure the link, in bytes.
 const OBJECT: usize = 4 << 20;
@@ -58,8 +59,9 @@ pub fn upload_rate(objects: &Objects, cancel: &Cancel) -> Result<f64, Error> {
         }
     };
     let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(one)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Stopped))).collect()
+        let threads: Vec<_> = (0..AT_A_TIME).map(|_| threads::spawn(scope, one)).collect();
+        let end = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or(Err(Error::Stopped));
+        threads.into_iter().map(|thread| thread.and_then(end)).collect()
     });
     let seconds = begun.elapsed().as_secs_f64();
     let mut left = None;

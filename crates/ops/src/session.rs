@@ -253,8 +253,10 @@ impl WriterSession {
         // After a loss of power a local file can have its length and not its bytes.
         let bytes = self.objects.get(&name, limits::PACK)?;
         let intact = *blake3::hash(&bytes).as_bytes() == receipt.id.0;
-        if !intact {
-            self.objects.delete(&name)?;
+        match intact {
+            // It counts as stored from now on, so that its name has to last as well.
+            true => self.objects.wait(self.objects.store().sync(&name))?,
+            false => self.objects.delete(&name)?,
         }
         Ok(intact)
     }

@@ -55,4 +55,7 @@ pub enum PackError {
     /// More frames than one pack may hold.
     #[error("the pack holds too many frames")]
     Full,
+    /// The system gives no thread to seal it on.
+    #[error("cannot start a thread: {0}")]
+    Threads(std::io::Error),
 }

@@ -52,7 +52,7 @@ impl PackKey {
         let info = PackHeader::session_info(header.class, header.epoch, &header.identity);
         let refused = PackError::Sealed { what: "the session seal" };
         let Ok(secret) = seal::open(reader, &info, &header.session) else { return Err(refused) };
-        Ok(Key::from_bytes(secret.as_slice().try_into().map_err(|_| refused)?))
+        Key::from_slice(&secret).ok_or(refused)
     }
 
     /// The pack's key by the session's secret.

@@ -290,7 +290,9 @@ impl Sealer {
                     break;
                 }
                 let run = &run;
-                threads.push(scope.spawn(move || run(mine, reader)));
+                let work = move || run(mine, reader);
+                let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+                threads.push(thread.map_err(PackError::Threads)?);
             }
             threads.into_iter().try_for_each(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -21,7 +21,7 @@
 
 use std::{
     collections::VecDeque,
-    panic,
+    io, panic,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
@@ -244,7 +244,7 @@ impl<W: Send + 'static, E: Send + 'static> Ordered<W, E> {
         first: Outcome<W, E>,
         workers: impl IntoIterator<Item = F>,
         limit: usize,
-    ) -> std::io::Result<Self>
+    ) -> io::Result<Self>
     where
         F: FnMut(W) -> Outcome<W, E> + Send + 'static,
     {
@@ -279,8 +279,10 @@ impl<W: Send + 'static, E: Send + 'static> Ordered<W, E> {
             let worker = thread::Builder::new().name("walk".into()).spawn(move || {
                 let _on_panic = OnPanic(&shared);
                 shared.work_until_done(run);
-            })?;
-            ordered.workers.push(worker);
+            });
+            let failed =
+                |e: io::Error| io::Error::new(e.kind(), format!("cannot start a thread: {e}"));
+            ordered.workers.push(worker.map_err(failed)?);
         }
         Ok(ordered)
     }

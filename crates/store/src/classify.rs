@@ -32,7 +32,9 @@ pub(crate) enum PutFailure {
 
 pub(crate) fn put_failure(object: &str, error: object_store::Error) -> PutFailure {
     let is_unsupported = match find::<HttpFailure>(&error) {
-        // S3 and Google answer 412, Azure 409; S3 answers 409 where two writes meet.
+        // Where two writes meet nothing was stored, and nothing is known to be there.
+        Some(HttpFailure::Refused { status: 409, code, .. }) if is_under_way(code) => false,
+        // S3 and Google answer 412, Azure 409.
         Some(HttpFailure::Refused { status: 409 | 412, .. }) => {
             let object = object.to_owned();
             return PutFailure::Taken(StoreError::Conflict { object, source: Some(error.into()) });
@@ -53,6 +55,11 @@ pub(crate) fn put_failure(object: &str, error: object_store::Error) -> PutFailur
         StoreError::Conflict { .. } => PutFailure::Taken(error),
         _ => PutFailure::Other(error),
     }
+}
+
+/// Whether a 409 says that something else is under way with the object.
+fn is_under_way(code: &str) -> bool {
+    matches!(code, "OperationAborted" | "ConditionalRequestConflict")
 }
 
 // Linux's numbers; `io::ErrorKind` does not tell EPERM from EACCES.
@@ -188,9 +195,11 @@ fn refusal(
             Box::new(move |object, source| StoreError::Throttled { object, retry_after, source })
         }
         // 307: a bucket so new that its region's name does not resolve everywhere yet.
-        // 409 without a name of its own: something else is under way with the object.
-        (307 | 408 | 425 | 500 | 502 | 504, _)
-        | (409, "" | "OperationAborted" | "ConditionalRequestConflict") => {
+        (307 | 408 | 425 | 500 | 502 | 504, _) => {
+            Box::new(move |object, source| StoreError::Unavailable { object, retry_after, source })
+        }
+        // One without a name of its own says no more.
+        (409, code) if code.is_empty() || is_under_way(code) => {
             Box::new(move |object, source| StoreError::Unavailable { object, retry_after, source })
         }
         _ => Box::new(|object, source| StoreError::Protocol { object, source }),

@@ -317,6 +317,7 @@ async fn a_put_survives_each_fault_at_each_attempt() {
         Fault::Status(500, ""),
         Fault::Status(503, ""),
         Fault::Status(409, ""),
+        Fault::Refuse(409, "ConditionalRequestConflict", 0),
         Fault::Status(412, ""),
         Fault::Reset,
         Fault::LoseAnswer,
@@ -388,6 +389,18 @@ async fn the_probe_tells_a_store_that_ignores_conditions() {
     server.put("packs/aa", b"someone else's");
     assert!(matches!(store.put_new("packs/aa", BODY).await, Err(StoreError::Conflict { .. })));
     assert_eq!(server.stored("packs/aa").unwrap(), b"someone else's");
+}
+
+#[tokio::test]
+async fn the_probe_takes_writes_that_meet_for_nothing_else() {
+    let meet = Fault::Refuse(409, "OperationAborted", 0);
+    for script in [&[meet][..], &[Fault::None, meet], &[meet, meet, meet]] {
+        let server = Server::start(script).await;
+        let found = server.store().await.probe().await.unwrap();
+        assert_eq!(found.create_only, CreateOnly::Honoured, "{script:?}");
+    }
+    let server = Server::start(&[Fault::None, meet, Fault::IgnoreCondition]).await;
+    assert_eq!(server.store().await.probe().await.unwrap().create_only, CreateOnly::Ignored);
 }
 
 #[tokio::test]

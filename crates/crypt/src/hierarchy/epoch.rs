@@ -47,7 +47,7 @@ pub struct EpochKeys {
     /// Opens the escrow of slot keys; owners have it.
     pub(super) owner: Option<Key>,
     /// The repository's root; owners have it.
-    pub(super) root: Option<Zeroizing<[u8; 32]>>,
+    pub(super) root: Option<Key>,
     /// The root's public key: what authenticates everything else.
     pub(super) root_public: PublicKey,
 }
@@ -60,7 +60,7 @@ impl EpochKeys {
             data: Some(ReaderSecret::generate()),
             meta: ReaderSecret::generate(),
             owner: Some(Key::random()),
-            root: Some(root.seed()),
+            root: Key::from_slice(root.seed()),
             root_public: root.public(),
         }
     }
@@ -86,7 +86,8 @@ impl EpochKeys {
     ) -> Result<Object, HierarchyError> {
         let owner = self.owner.as_ref().ok_or(HierarchyError::NotOwner)?;
         let data = self.data.as_ref().ok_or(HierarchyError::NotOwner)?;
-        let mut plain = Encoder::new();
+        // All of it fits: what grows leaves copies behind.
+        let mut plain = Encoder::onto(Vec::with_capacity(256));
         plain.raw(&self.root_public.0);
         plain.raw(self.meta.secret_bytes());
         plain.raw(self.meta.psk().as_bytes());
@@ -171,13 +172,13 @@ impl<'a> SlotBox<'a> {
         let plain = wrap::unwrap(&box_key(slot_key, self.header), self.header, self.sealed)?;
         let mut d = Decoder::new(&plain);
         let root_public = PublicKey(d.array()?);
-        let meta = ReaderSecret::from_parts(d.array()?, Key::from_bytes(d.array()?));
+        let meta = ReaderSecret::from_keys(Key::read(&mut d)?, Key::read(&mut d)?);
         let data = match self.role {
             Role::Auditor => None,
-            _ => Some(ReaderSecret::from_parts(d.array()?, Key::from_bytes(d.array()?))),
+            _ => Some(ReaderSecret::from_keys(Key::read(&mut d)?, Key::read(&mut d)?)),
         };
         let (root, owner) = match self.role {
-            Role::Owner => (Some(Zeroizing::new(d.array()?)), Some(Key::from_bytes(d.array()?))),
+            Role::Owner => (Some(Key::read(&mut d)?), Some(Key::read(&mut d)?)),
             _ => (None, None),
         };
         d.end()?;

@@ -177,7 +177,7 @@ fn open_epochs(
     let Some(newest) = epochs.values().next_back() else {
         return Err(UnlockError::Missing(epoch_name(repository, 1)));
     };
-    let root = newest.root.as_ref().map(|seed| SigningKey::from_seed(seed));
+    let root = newest.root.as_ref().map(|seed| SigningKey::from_key(seed.clone()));
     Ok(Keyring {
         repository,
         role: slot.info.role,

@@ -103,7 +103,11 @@ pub fn key_name(object: &str) -> Option<&str> {
 
 /// Begins an object: magic, version, suite.
 fn begin(magic: &[u8; 8]) -> Encoder {
-    let mut e = Encoder::new();
+    begin_onto(Vec::new(), magic)
+}
+
+fn begin_onto(room: Vec<u8>, magic: &[u8; 8]) -> Encoder {
+    let mut e = Encoder::onto(room);
     e.raw(magic);
     e.u8(VERSION);
     e.u8(SUITE);

@@ -6,7 +6,9 @@ use drover_types::{
 };
 use zeroize::Zeroizing;
 
-use super::{EpochKeys, HierarchyError, Object, begin, expect, keys_folder, sign, verified};
+use super::{
+    EpochKeys, HierarchyError, Object, begin, begin_onto, expect, keys_folder, sign, verified,
+};
 use crate::{
     domain::{DomainKeys, DomainSecret},
     seal::{self, ReaderPublic, ReaderSecret},
@@ -60,7 +62,7 @@ pub struct Grant {
 /// pre-shared key keeps it closed to the store if X25519 falls.
 fn seal_secret(key: &SigningKey, domain: &DomainSecret) -> ReaderSecret {
     let secret = derive(SEAL_SECRET_CONTEXT, &[&key.seed()[..]]);
-    ReaderSecret::from_parts(*secret.as_bytes(), seal_psk(domain))
+    ReaderSecret::from_keys(secret, seal_psk(domain))
 }
 
 fn seal_psk(domain: &DomainSecret) -> Key {
@@ -181,7 +183,7 @@ impl Grant {
         let plain = seal::open(meta, &self.bytes[..self.open_len], &self.sealed)
             .map_err(|_| HierarchyError::Sealed)?;
         let mut d = Decoder::new(&plain);
-        let secret = DomainSecret::from_bytes(d.array()?);
+        let secret = DomainSecret::read(&mut d)?;
         let label = String::from_utf8_lossy(d.bytes(LABEL)?).into_owned();
         d.end()?;
         if secret.id() != self.domain {
@@ -196,8 +198,7 @@ impl Grant {
             .map_err(|_| HierarchyError::Sealed)?;
         let mut d = Decoder::new(&plain);
         let mut reader = || -> Result<ReaderPublic, HierarchyError> {
-            ReaderPublic::new(d.array()?, Key::from_bytes(d.array()?))
-                .map_err(|_| HierarchyError::Sealed)
+            ReaderPublic::new(d.array()?, Key::read(&mut d)?).map_err(|_| HierarchyError::Sealed)
         };
         Ok([reader()?, reader()?])
     }
@@ -303,7 +304,9 @@ impl WriterCredential {
 
     /// The bytes for a file of mode 0600.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut e = begin(&CREDENTIAL_MAGIC);
+        // With room for all of it: what grows leaves copies behind.
+        let room = Vec::with_capacity(self.grant.bytes.len() + 256);
+        let mut e = begin_onto(room, &CREDENTIAL_MAGIC);
         e.raw(&self.key.seed()[..]);
         e.raw(&self.root.0);
         e.bytes(&self.grant.bytes);
@@ -316,11 +319,10 @@ impl WriterCredential {
     /// Reads what [`Self::encode`] wrote, and checks that its parts belong together.
     pub fn decode(bytes: &[u8]) -> Result<Self, HierarchyError> {
         let mut d = expect(bytes, &CREDENTIAL_MAGIC)?;
-        let seed = Zeroizing::new(d.array()?);
-        let key = SigningKey::from_seed(&seed);
+        let key = SigningKey::from_key(Key::read(&mut d)?);
         let root = PublicKey(d.array()?);
         let grant = Grant::decode_verified(d.bytes(GRANT)?, &root)?;
-        let domain = DomainSecret::from_bytes(d.array()?);
+        let domain = DomainSecret::read(&mut d)?;
         let covered = &bytes[..bytes.len() - d.rest().len()];
         if d.array()? != *blake3::hash(covered).as_bytes() {
             return Err(DecodeError::Invalid("it is damaged: its checksum does not hold").into());

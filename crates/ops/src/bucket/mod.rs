@@ -44,6 +44,7 @@ use crate::{
     Cancel, Error, RestoreOptions, RestoreOutcome,
     merge::{Merged, merge},
     reading::ReaderSession,
+    threads,
 };
 
 use send::{Job, LARGE};
@@ -209,12 +210,13 @@ impl Landing<'_> {
         snapshot: &CheckedSnapshot,
         before: Option<&mut Lines>,
     ) -> Result<Merging, Error> {
+        threads::start_shared()?;
         let (batches, for_workers) = bounded::<Vec<Job>>(1);
         let first_error: Mutex<Option<Error>> = Mutex::new(None);
         let merged = std::thread::scope(|scope| {
-            for _ in 0..WORKERS {
+            threads::spawn_some(scope, WORKERS, || {
                 let (for_workers, first_error) = (for_workers.clone(), &first_error);
-                scope.spawn(move || {
+                move || {
                     let mut frames = FrameReader::new(Decompressor::new());
                     for batch in for_workers {
                         let sent = match self.cancel.is_set() {
@@ -230,8 +232,8 @@ impl Landing<'_> {
                             break;
                         }
                     }
-                });
-            }
+                }
+            })?;
             drop(for_workers);
             let merged = self.give_out(session, snapshot, before, &batches);
             drop(batches);

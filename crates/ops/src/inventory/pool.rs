@@ -1,6 +1,6 @@
 //! Threads that work on what one thread hands out, a bounded number of pieces ahead.
 
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, threads};
 
 /// Pieces that wait for a thread.
 const AHEAD: usize = 512;
@@ -14,6 +14,7 @@ pub fn pool<T: Send, S>(
     work: impl Fn(&mut S, T) -> Result<(), Error> + Sync,
     feed: impl FnOnce(&mut dyn FnMut(T) -> Result<(), Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    threads::start_shared()?;
     let (sender, receiver) = crossbeam_channel::bounded::<T>(AHEAD);
     let worker = || -> Result<(), Error> {
         // Dropped with the thread, so that nobody waits for one that has ended.
@@ -29,7 +30,11 @@ pub fn pool<T: Send, S>(
     };
     let worker = &worker;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers.max(1)).map(|_| scope.spawn(worker)).collect();
+        let threads: Vec<_> =
+            (0..workers.max(1)).map_while(|_| threads::spawn(scope, worker).ok()).collect();
+        if threads.is_empty() {
+            threads::spawn(scope, worker)?;
+        }
         let mut send = |piece: T| {
             if cancel.is_set() {
                 return Err(Error::Interrupted);

@@ -41,7 +41,7 @@ use super::{
     plan::{Found, Job},
     size,
 };
-use crate::Error;
+use crate::{Error, threads};
 
 /// Packs being fetched at a time.
 const FETCHERS: usize = 2;
@@ -321,19 +321,19 @@ impl<'r> Landing<'r> {
             let (groups, to_fetch) = bounded::<Group>(1);
             // A pack is handed over, not queued.
             let (fetched, ready) = bounded::<(Group, Result<PackPart, ChunkError>)>(0);
-            for _ in 0..FETCHERS {
+            threads::spawn_some(scope, FETCHERS, || {
                 let (to_fetch, fetched) = (to_fetch.clone(), fetched.clone());
-                scope.spawn(move || {
+                move || {
                     for group in to_fetch {
                         let part = self.fetch(&group);
                         if fetched.send((group, part)).is_err() {
                             break;
                         }
                     }
-                });
-            }
+                }
+            })?;
             drop((to_fetch, fetched));
-            let gathering = scope.spawn(move || gather(sorted, &packs, &groups));
+            let gathering = threads::spawn(scope, move || gather(sorted, &packs, &groups))?;
             for (group, part) in ready {
                 let files: Vec<_> = group.placements.chunk_by(|a, b| a.file == b.file).collect();
                 files.par_iter().try_for_each(|places| self.file(places, group.pack, &part))?;

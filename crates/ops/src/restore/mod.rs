@@ -29,7 +29,7 @@ use drover_types::{
     Timestamp, Total, lock,
 };
 
-use crate::{Cancel, Error, OwnerMap, reading::ReaderSession};
+use crate::{Cancel, Error, OwnerMap, reading::ReaderSession, threads};
 
 mod finish;
 mod land;
@@ -237,6 +237,9 @@ impl Restore<'_> {
         snapshot: &CheckedSnapshot,
         below: &RelativePath,
     ) -> Result<(RestoreOutcome, Option<SettlingMark>), Error> {
+        if self.target.is_some() {
+            threads::start_shared()?;
+        }
         let keys = session.history.keys(snapshot);
         let landing =
             self.target.map(|target| Landing::new(self, target, keys.clone())).transpose()?;
@@ -280,9 +283,9 @@ impl Restore<'_> {
         let (jobs, for_workers) = bounded::<Vec<Job>>(2 * workers);
         let first_error: Mutex<Option<Error>> = Mutex::new(None);
         let planned = std::thread::scope(|scope| {
-            for _ in 0..workers {
+            threads::spawn_some(scope, workers, || {
                 let (for_workers, first_error) = (for_workers.clone(), &first_error);
-                scope.spawn(move || {
+                move || {
                     let mut frames = FrameReader::new(Decompressor::new());
                     for job in for_workers.into_iter().flatten() {
                         let planned = match landing {
@@ -303,8 +306,8 @@ impl Restore<'_> {
                             break;
                         }
                     }
-                });
-            }
+                }
+            })?;
             drop(for_workers);
             let give = |batch| jobs.send(batch).map_err(|_| Error::Stopped);
             let planned = self.plan(session, snapshot, below, later, &give);

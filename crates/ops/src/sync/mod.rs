@@ -39,6 +39,7 @@ use crate::{
     audit::Event,
     pipeline::{self, Finished, Stages},
     session::WriterSession,
+    threads,
 };
 use dedup::Dedup;
 use steps::{Checkpoints, Steps, Tape};
@@ -218,7 +219,9 @@ pub fn sync(
         let (_pass, ended) = bounded(0);
         if last.is_none() {
             let options = &walk_options;
-            scope.spawn(move || count::beside(source, options, count::AFTER, &ended, observer));
+            let count = move || count::beside(source, options, count::AFTER, &ended, observer);
+            // A pass can do without.
+            let _ = threads::spawn(scope, count);
         }
         pipeline::run(stages, steps)
     })

@@ -26,7 +26,7 @@ use drover_types::{Counter, Observer, RepositoryId, WriterId, lock};
 use super::{dedup::Dedup, packer::Pool};
 use drover_repo::objects::Objects;
 
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, threads};
 
 /// Packs are closed at what the link sends in about this many seconds.
 const SECONDS_PER_PACK: f64 = 60.0;
@@ -98,8 +98,8 @@ impl Uploader<'_> {
         let failed: Mutex<Option<Error>> = Mutex::new(None);
         let waiting = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            for _ in 0..self.parallel {
-                scope.spawn(|| {
+            threads::spawn_some(scope, self.parallel, || {
+                || {
                     for pack in receiver {
                         let result = match self.cancel.is_set() {
                             true => Err(Error::Stopped),
@@ -115,9 +115,9 @@ impl Uploader<'_> {
                             self.cancel.set();
                         }
                     }
-                });
-            }
-        });
+                }
+            })
+        })?;
         failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).map_or(Ok(()), Err)
     }
 

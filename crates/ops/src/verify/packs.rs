@@ -19,7 +19,7 @@ use drover_store::StoreError;
 use drover_types::{Basis, ChunkId, Counter, Observer, PackClass, PackId, Total, limits, lock};
 
 use super::{Damage, Finding, VerifyOptions, confidence};
-use crate::{Cancel, Error, reading::ReaderSession};
+use crate::{Cancel, Error, reading::ReaderSession, threads};
 
 /// Compares the store's listing with the packs that signed snapshots list. What the listing
 /// lacks is asked for by name: a listing alone decides nothing.
@@ -109,8 +109,8 @@ pub(super) fn read_back(
     let own: Mutex<Vec<PackReceipt>> = Mutex::default();
     let fatal: Mutex<Option<Error>> = Mutex::default();
     std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
+        threads::spawn_some(scope, workers, || {
+            || {
                 let mut frames = FrameReader::new(Decompressor::new());
                 while !cancel.is_set() {
                     let at = next.fetch_add(1, Ordering::Relaxed);
@@ -127,9 +127,9 @@ pub(super) fn read_back(
                     }
                     observer.add(Counter::BytesDone, said[0].len);
                 }
-            });
-        }
-    });
+            }
+        })
+    })?;
     if let Some(error) = fatal.into_inner().unwrap_or_default() {
         return Err(error);
     }

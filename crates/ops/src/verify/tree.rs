@@ -25,6 +25,7 @@ use crate::{
     owners::OwnerMap,
     reading::ReaderSession,
     sync::reader::stretches,
+    threads,
 };
 
 /// What a snapshot is compared with.
@@ -84,23 +85,25 @@ pub fn compare_mapped(
         changed: Mutex::default(),
         bytes: AtomicU64::new(0),
     };
+    threads::start_shared()?;
     let workers = crate::workers(0);
     let (pairs, for_workers) = bounded::<Pair>(256);
     let counted = std::thread::scope(|scope| {
-        for _ in 0..workers {
+        let working = threads::spawn_some(scope, workers, || {
             let for_workers = for_workers.clone();
             let check = &check;
-            scope.spawn(move || {
+            move || {
                 let mut buffer = vec![0; 1 << 20];
                 for pair in for_workers {
                     if !cancel.is_set() {
                         check.pair(pair, &mut buffer, cancel);
                     }
                 }
-            });
-        }
+            }
+        });
         drop(for_workers);
-        let merged = check.merge(session, &reader, &pairs, cancel).inspect_err(|_| cancel.set());
+        let merge = |()| check.merge(session, &reader, &pairs, cancel);
+        let merged = working.and_then(merge).inspect_err(|_| cancel.set());
         // The workers end when nothing more can come.
         drop(pairs);
         merged
