@@ -40,7 +40,7 @@ pub struct Sheet<'d> {
 #[derive(Debug)]
 struct Row<'d>(Vec<usize>, Vec<(usize, &'d Value)>);
 
-/// The sheets of a document, as [`Document::to_value`] has it.
+/// The sheets of a document, as [`Document::to_value`](crate::Document::to_value) has it.
 pub fn sheets(document: &Value) -> Vec<Sheet<'_>> {
     let (mut cells, mut lists) = (Vec::new(), Vec::new());
     parts(document, String::new(), &mut cells, &mut lists);
