@@ -17,6 +17,7 @@ pub mod host;
 pub mod local;
 mod ordered;
 mod paced;
+mod pool;
 pub mod sftp;
 pub mod taker;
 pub mod target;

@@ -3,10 +3,10 @@
 use std::{
     collections::VecDeque,
     io::{self, BufReader, Write},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::Arc,
 };
 
-use drover_types::{Entry, RelativePath, lock};
+use drover_types::{Entry, RelativePath};
 
 use super::{
     TRIES,
@@ -14,7 +14,7 @@ use super::{
     message::{Answer, Question, RootError},
 };
 use crate::{
-    ReadError, SourceDescription,
+    ReadError, SourceDescription, pool,
     taker::{Cutter, Piece, TakeError, Taker, Wish},
 };
 
@@ -57,27 +57,11 @@ impl Lane {
 pub(super) struct Pool {
     launch: Box<dyn Launch>,
     root: Vec<u8>,
-    state: Mutex<State>,
-    /// Something was given back.
-    free: Condvar,
-    /// Held while a helper is launched.
-    launching: Mutex<()>,
-}
-
-#[derive(Default)]
-struct State {
-    idle: Vec<Lane>,
-    /// In use or being launched.
-    busy: usize,
-    /// Why none can be launched any more: nobody waits for it once more.
-    gone: Option<String>,
+    lanes: Arc<pool::Pool<Lane>>,
 }
 
 /// A lane that goes back into the pool when it is dropped, unless it was given up.
-pub(super) struct Lease {
-    pool: Arc<Pool>,
-    lane: Option<Lane>,
-}
+pub(super) struct Lease(pool::Lease<Lane>);
 
 impl Pool {
     /// A pool with its first helper, which has opened the root.
@@ -85,79 +69,42 @@ impl Pool {
         launch: Box<dyn Launch>,
         root: Vec<u8>,
     ) -> Result<(Arc<Self>, SourceDescription), LaunchError> {
-        let pool = Self {
-            launch,
-            root,
-            state: Mutex::default(),
-            free: Condvar::new(),
-            launching: Mutex::new(()),
-        };
-        let (lane, mut description) = pool.launch()?;
-        description.connection = pool.launch.connection();
-        lock(&pool.state).idle.push(lane);
-        Ok((Arc::new(pool), description))
-    }
-
-    fn launch(&self) -> Result<(Lane, SourceDescription), LaunchError> {
-        let stream = self.launch.launch()?;
-        let mut lane = Lane {
-            stream: BufReader::with_capacity(BUFFER, stream),
-            out: Vec::with_capacity(AHEAD),
-        };
-        let answer = lane.ask(&Question::Root(self.root.clone())).and_then(|()| lane.answer());
-        match answer.map_err(|error| LaunchError::Helper(error.to_string()))? {
-            Answer::Ready(description) => Ok((lane, description)),
-            Answer::Failed(kind, message) => Err(LaunchError::Root { kind, message }),
-            _ => Err(LaunchError::Helper(out_of_turn())),
-        }
+        let (lane, mut description) = open(&*launch, &root)?;
+        description.connection = launch.connection();
+        let lanes = pool::Pool::new(lane, LANES);
+        Ok((Arc::new(Self { launch, root, lanes }), description))
     }
 
     /// A helper; waits for one where all are in use. Nobody takes two at a time but a walk beside
     /// what it is walked for.
-    pub(super) fn take(self: &Arc<Self>) -> Result<Lease, LaunchError> {
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(why) = &state.gone {
-                return Err(LaunchError::Helper(why.clone()));
-            }
-            if let Some(lane) = state.idle.pop() {
-                state.busy += 1;
-                return Ok(Lease { pool: self.clone(), lane: Some(lane) });
-            }
-            if state.busy < LANES {
-                break;
-            }
-            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.busy += 1;
-        drop(state);
-        let launching = lock(&self.launching);
-        let gone = lock(&self.state).gone.clone();
-        let launched = match gone {
-            Some(why) => Err(LaunchError::Helper(why)),
-            // It ran before: what fails now is most likely the way there, once more.
-            None => (1..TRIES).fold(self.launch(), |launched, _| match launched {
-                Err(LaunchError::Helper(_)) => self.launch(),
+    pub(super) fn take(&self) -> Result<Lease, LaunchError> {
+        let one = || open(&*self.launch, &self.root).map(|(lane, _)| lane);
+        // They ran before: what fails now is most likely the way there, once more.
+        let make = || {
+            (1..TRIES).fold(one(), |launched, _| match launched {
+                Err(LaunchError::Helper(_)) => one(),
                 launched => launched,
-            }),
+            })
         };
-        drop(launching);
-        match launched {
-            Ok((lane, _)) => Ok(Lease { pool: self.clone(), lane: Some(lane) }),
-            Err(error) => {
-                let mut state = lock(&self.state);
-                state.busy -= 1;
-                state.gone.get_or_insert_with(|| error.to_string());
-                self.free.notify_all();
-                Err(error)
-            }
-        }
+        self.lanes.take(make, |why| LaunchError::Helper(why.to_owned())).map(Lease)
+    }
+}
+
+/// A new helper, which has opened the root.
+fn open(launch: &dyn Launch, root: &[u8]) -> Result<(Lane, SourceDescription), LaunchError> {
+    let stream = BufReader::with_capacity(BUFFER, launch.launch()?);
+    let mut lane = Lane { stream, out: Vec::with_capacity(AHEAD) };
+    let answer = lane.ask(&Question::Root(root.to_vec())).and_then(|()| lane.answer());
+    match answer.map_err(|error| LaunchError::Helper(error.to_string()))? {
+        Answer::Ready(description) => Ok((lane, description)),
+        Answer::Failed(kind, message) => Err(LaunchError::Root { kind, message }),
+        _ => Err(LaunchError::Helper(out_of_turn())),
     }
 }
 
 impl Lease {
     fn lane(&mut self) -> &mut Lane {
-        self.lane.as_mut().expect("nothing is asked on what was given up")
+        self.0.get()
     }
 
     pub(super) fn ask(&mut self, question: &Question) -> io::Result<()> {
@@ -170,21 +117,9 @@ impl Lease {
 
     /// Gives up a helper that is of no use any more: its stream is cut, and none goes back.
     pub(super) fn give_up(&mut self) {
-        let Some(lane) = self.lane.take() else { return };
-        lane.stream.get_ref().cut();
-        lock(&self.pool.state).busy -= 1;
-        self.pool.free.notify_one();
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(lane) = self.lane.take() else { return };
-        let mut state = lock(&self.pool.state);
-        state.busy -= 1;
-        state.idle.push(lane);
-        drop(state);
-        self.pool.free.notify_one();
+        if let Some(lane) = self.0.give_up() {
+            lane.stream.get_ref().cut();
+        }
     }
 }
 

@@ -1,18 +1,15 @@
 //! Connections to one server, each used by one thread at a time.
 //!
 //! libssh2 does one thing at a time on a session, so that what is to run side by side takes
-//! sessions of its own. They are made one after the other: servers refuse many that have not
-//! logged in yet (`MaxStartups`).
+//! sessions of its own.
 
 use std::{
     io,
     ops::Deref,
-    sync::{Arc, Condvar, Mutex},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
-
-use drover_types::lock;
 
 use super::{
     SftpOptions,
@@ -20,6 +17,7 @@ use super::{
     error::SshError,
     shell::{Shell, Tells},
 };
+use crate::pool;
 
 /// At most this many connections at a time.
 pub(super) const SESSIONS: usize = 8;
@@ -34,29 +32,13 @@ const BACKOFF: [Duration; 5] = [
 
 pub(super) struct Pool {
     pub(super) options: SftpOptions,
-    state: Mutex<State>,
-    /// Something was given back.
-    free: Condvar,
-    /// Held while a connection is made.
-    making: Mutex<()>,
+    connections: Arc<pool::Pool<Connection>>,
     /// What the shell of the first connection tells; `None` where it has none.
     tells: Option<Tells>,
 }
 
-#[derive(Default)]
-struct State {
-    idle: Vec<Connection>,
-    /// In use or being made.
-    busy: usize,
-    /// Why the server could not be reached again: nobody waits for it once more.
-    gone: Option<String>,
-}
-
 /// A connection that goes back into the pool when it is dropped, unless it was given up.
-pub(super) struct Lease {
-    pool: Arc<Pool>,
-    connection: Option<Connection>,
-}
+pub(super) struct Lease(pool::Lease<Connection>);
 
 impl Pool {
     /// A pool with its first connection, which shows that the server lets us in.
@@ -66,9 +48,8 @@ impl Pool {
         let tells = connection.shell.as_ref().map(|shell| shell.tells);
         // Nobody waits again for a shell that is not there.
         let options = SftpOptions { shell: tells.is_some(), ..options };
-        let state = Mutex::new(State { idle: vec![connection], ..State::default() });
-        let pool = Self { options, state, free: Condvar::new(), making: Mutex::new(()), tells };
-        Ok((Arc::new(pool), algorithms))
+        let connections = pool::Pool::new(connection, SESSIONS);
+        Ok((Arc::new(Self { options, connections, tells }), algorithms))
     }
 
     /// What a shell tells besides SFTP, where the account has one.
@@ -78,45 +59,13 @@ impl Pool {
 
     /// A connection; waits for one where all are in use. Nobody takes two at a time, so that
     /// there is always one that comes back.
-    pub(super) fn take(self: &Arc<Self>) -> Result<Lease, SshError> {
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(why) = &state.gone {
-                return Err(self.gone(why));
-            }
-            if let Some(connection) = state.idle.pop() {
-                state.busy += 1;
-                return Ok(Lease { pool: self.clone(), connection: Some(connection) });
-            }
-            if state.busy < SESSIONS {
-                break;
-            }
-            state = self.free.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-        state.busy += 1;
-        drop(state);
-        match self.make() {
-            Ok(connection) => Ok(Lease { pool: self.clone(), connection: Some(connection) }),
-            Err(error) => {
-                let mut state = lock(&self.state);
-                state.busy -= 1;
-                state.gone.get_or_insert_with(|| error.to_string());
-                self.free.notify_all();
-                Err(error)
-            }
-        }
-    }
-
-    fn gone(&self, why: &str) -> SshError {
-        SshError::Connect { host: self.options.place(), source: io::Error::other(why.to_owned()) }
-    }
-
-    fn make(&self) -> Result<Connection, SshError> {
-        let _making = lock(&self.making);
-        if let Some(why) = &lock(&self.state).gone {
-            return Err(self.gone(why));
-        }
-        patiently(|| Connection::open(&self.options))
+    pub(super) fn take(&self) -> Result<Lease, SshError> {
+        let make = || patiently(|| Connection::open(&self.options));
+        let gone = |why: &str| SshError::Connect {
+            host: self.options.place(),
+            source: io::Error::other(why.to_owned()),
+        };
+        self.connections.take(make, gone).map(Lease)
     }
 }
 
@@ -147,20 +96,13 @@ fn pause(wait: Duration) {
 impl Lease {
     /// The connection's shell, where it has one.
     pub(super) fn shell(&mut self) -> Option<&mut Shell> {
-        self.connection.as_mut()?.shell.as_mut()
+        self.0.get().shell.as_mut()
     }
 
     /// Gives a connection up that failed: it is cut, so that nothing on it waits any more, and
-    /// none goes back. Those that idle have most likely met the same end, and are made anew.
+    /// none goes back. Those that idle are made anew.
     pub(super) fn give_up(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        connection.cut();
-        let mut state = lock(&self.pool.state);
-        state.busy -= 1;
-        let idle = std::mem::take(&mut state.idle);
-        drop(state);
-        self.pool.free.notify_one();
-        idle.iter().for_each(Connection::cut);
+        self.0.give_up_all().iter().for_each(Connection::cut);
     }
 }
 
@@ -168,17 +110,6 @@ impl Deref for Lease {
     type Target = ssh2::Sftp;
 
     fn deref(&self) -> &ssh2::Sftp {
-        &self.connection.as_ref().expect("nothing is asked on what was given up").sftp
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let mut state = lock(&self.pool.state);
-        state.busy -= 1;
-        state.idle.push(connection);
-        drop(state);
-        self.pool.free.notify_one();
+        &self.0.peek().sftp
     }
 }
