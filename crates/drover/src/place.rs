@@ -6,7 +6,7 @@ use std::{
     io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use drover_plan::{Location, Plan, Rate};
 use drover_repo::{RepositoryError, objects::Objects};
 use drover_report::Text;
 use drover_store::{Store, StoreOptions, StoreUrl};
-use drover_types::RelativePath;
+use drover_types::{RelativePath, lock};
 use tokio::runtime::Runtime;
 
 use crate::{error::Error, output::shown};
@@ -135,15 +135,34 @@ impl RepositoryArgs {
     }
 }
 
+/// Starts so many threads, all of them there at once, and ends them again.
+fn ask_for_threads(count: usize) -> io::Result<()> {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = lock(&gate);
+    let threads: io::Result<Vec<_>> = (0..count)
+        .map(|_| {
+            let gate = gate.clone();
+            thread::Builder::new().spawn(move || drop(lock(&gate)))
+        })
+        .collect();
+    drop(closed);
+    threads?.into_iter().for_each(|thread| drop(thread.join()));
+    Ok(())
+}
+
 /// How long the system may take to start a thread.
 const START: Duration = Duration::from_secs(30);
 
+/// Threads of the runtime: those that run requests, and the first of those that block.
+const WORKERS: usize = 2;
+
 /// What requests run on. Without threads to be had tokio would panic, or wait for ever for one to
-/// do what blocks: so one is asked for first, and one for that is there from the beginning.
+/// do what blocks: so as many are asked for first, whose stacks it then takes over, and one that blocks
+/// is there from the beginning.
 fn runtime() -> Result<Runtime, Error> {
-    drop(thread::Builder::new().spawn(|| ()).map_err(Error::Threads)?.join());
+    ask_for_threads(WORKERS + 1).map_err(Error::Threads)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(WORKERS)
         .thread_name("store")
         .thread_keep_alive(Duration::from_secs(86_400))
         .enable_all()
