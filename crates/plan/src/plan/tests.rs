@@ -222,7 +222,7 @@ fn values_are_checked() {
         ("min_age = '1 month'", "6:11: \"min_age\": an age is a whole number"),
         ("[target]\nurl = '/x'\nowners = ['pacs']", "8:11: "),
         ("[limits]\nupload = '20MiB/s'", "7:10: \"upload\": a rate is a number, a space"),
-        ("[limits]\nread = '1 GB'", "7:8: \"read\": a rate is a number, a space"),
+        ("[limits]\nread = '1GB/s'", "7:8: \"read\": a rate is a number, a space"),
         ("[limits]\nload = 0", "7:8: "),
         ("[limits]\nmachines = 0", "7:12: "),
         ("[limits]\npolite = 'yes'", "7:10: \"polite\" must be true or false, not a string"),
