@@ -50,7 +50,7 @@ pub fn serve(questions: impl Read, answers: impl Write) -> io::Result<()> {
     let Some(source) = talk.root()? else { return Ok(()) };
     let mut cutter = None;
     let mut buffer = Vec::new();
-    let mut open: Option<(RelativePath, Box<dyn SourceFile>)> = None;
+    let mut open: Option<Box<dyn SourceFile>> = None;
     while let Some(question) = talk.next()? {
         let answer = match question {
             Question::Root(_) | Question::Want(_) => return Err(out_of_turn()),
@@ -83,14 +83,11 @@ pub fn serve(questions: impl Read, answers: impl Write) -> io::Result<()> {
             }
             Question::Complete(path, kind) => complete(&source, path, kind),
             Question::Open(path) => match source.open(&path) {
-                Ok(file) => {
-                    let (_, file) = open.insert((path, file));
-                    file.stat().map_or_else(refused, Answer::Stat)
-                }
+                Ok(file) => open.insert(file).stat().map_or_else(refused, Answer::Stat),
                 Err(error) => refused(error),
             },
             Question::Stat | Question::Read { .. } | Question::NextData(_) | Question::Rest => {
-                let (_, file) = open.as_mut().ok_or_else(out_of_turn)?;
+                let file = open.as_mut().ok_or_else(out_of_turn)?;
                 about(&mut **file, &question)
             }
         };
@@ -272,7 +269,7 @@ impl<R: Read, W: Write> Talk<R, W> {
             if size <= WHOLE.min(chunker.sizes().min() as u64) && allocated >= size {
                 let len = read_full(&mut *file, 0, buffer, size as usize + 1)?;
                 if let Some(stat) = settled(&mut *file, before, len as u64)? {
-                    Answer::Whole(buffer[..len].to_vec()).write(&mut self.answers)?;
+                    Answer::write_whole(&buffer[..len], &mut self.answers)?;
                     return Ok(Taken { size: len as u64, hash: None, stat });
                 }
             } else if let Some((size, hash)) = self.send(&mut *file, size, chunker)?
@@ -322,16 +319,17 @@ impl<R: Read, W: Write> Talk<R, W> {
                 Ready::Hole(len) => Answer::Hole(len).write(&mut self.answers)?,
                 Ready::End(end) => return Ok(end),
                 Ready::Cuts { bytes, cuts } => {
-                    Answer::Cuts(cuts.clone()).write(&mut self.answers)?;
+                    let lens: Vec<_> = cuts.iter().map(|cut| cut.len as usize).collect();
+                    Answer::Cuts(cuts).write(&mut self.answers)?;
                     let wanted = self.wanted()?;
-                    if wanted.len() != cuts.len() {
+                    if wanted.len() != lens.len() {
                         return Err(out_of_turn());
                     }
                     let mut rest = &bytes[..];
-                    for (cut, wanted) in cuts.iter().zip(wanted) {
-                        let (chunk, after) = rest.split_at(cut.len as usize);
+                    for (len, wanted) in lens.into_iter().zip(wanted) {
+                        let (chunk, after) = rest.split_at(len);
                         if wanted {
-                            Answer::Bytes(chunk.to_vec()).write(&mut self.answers)?;
+                            Answer::write_bytes(chunk, &mut self.answers)?;
                         }
                         rest = after;
                     }

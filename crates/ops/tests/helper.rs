@@ -30,7 +30,8 @@ use drover_source::{
     },
 };
 use drover_types::{
-    Attributes, Evidence, Exception, ExceptionKind, FileHash, Kind, RelativePath, Silent, Timestamp,
+    Attributes, Evidence, Exception, ExceptionKind, FileHash, Kind, RelativePath, Silent,
+    Timestamp, Xattr,
 };
 
 type Side = Arc<dyn Fn(UnixStream) + Send + Sync>;
@@ -379,6 +380,19 @@ fn a_helper_that_lies_about_a_file_is_not_believed() {
             "a hole of nothing",
             Box::new(move |question| match question {
                 Question::Take(_) => vec![Answer::Hole(0), end(0, Some(hash))],
+                _ => vec![],
+            }),
+        ),
+        (
+            "an attribute without a name",
+            Box::new(move |question| match question {
+                Question::Take(_) => {
+                    let nameless = Xattr { name: [].into(), value: [7].into() };
+                    let mut stat = stat(Kind::File, 100);
+                    stat.attributes.xattrs = vec![nameless];
+                    let taken = Taken { size: 100, hash: Some(hash), stat };
+                    vec![Answer::Hole(100), Answer::Taken(Box::new(taken))]
+                }
                 _ => vec![],
             }),
         ),

@@ -8,10 +8,13 @@
 use std::sync::Arc;
 
 use drover_crypt::domain::DomainKeys;
+pub use drover_types::codec::entry::{decode_path, decode_time, encode_time};
 use drover_types::{
-    Attributes, ChunkId, ChunkKind, ChunkRef, Content, Entry, Evidence, Extent, Extents, FileHash,
-    Kind, RelativePath, Timestamp, Xattr,
-    codec::{DecodeError, Decoder, Encoder},
+    ChunkId, ChunkKind, ChunkRef, Content, Entry, Evidence, Extent, Extents, FileHash, Kind,
+    codec::{
+        DecodeError, Decoder, Encoder,
+        entry::{decode_attributes, decode_kind, encode_attributes, encode_kind, kind_code},
+    },
     limits,
 };
 
@@ -32,37 +35,18 @@ const FORM_ONE_CHUNK: u8 = 3;
 
 /// Appends the leaf of `entry`.
 pub fn encode_leaf(entry: &Entry, e: &mut Encoder) {
-    let a = &entry.attributes;
     e.u8(LEAF_VERSION);
     e.u8(kind_code(&entry.kind));
     e.bytes(entry.path.as_bytes());
-    e.varint(a.mode.into());
-    e.varint(a.uid.into());
-    e.varint(a.gid.into());
-    e.bytes(a.user.as_deref().unwrap_or("").as_bytes());
-    e.bytes(a.group.as_deref().unwrap_or("").as_bytes());
-    encode_time(a.mtime, e);
-    e.varint(a.flags.into());
-    e.varint(a.xattrs.len() as u64);
-    for xattr in &a.xattrs {
-        e.bytes(&xattr.name);
-        e.bytes(&xattr.value);
-    }
-    match &entry.kind {
-        Kind::Symlink { target } => e.bytes(target),
-        Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
-            e.varint((*major).into());
-            e.varint((*minor).into());
-        }
-        Kind::File => {
-            let (size, hash) = match &entry.content {
-                Some(content) => (content.size, content.hash),
-                None => (0, FileHash(*blake3::hash(b"").as_bytes())),
-            };
-            e.varint(size);
-            e.raw(hash.as_bytes());
-        }
-        Kind::Directory | Kind::Fifo | Kind::Socket => {}
+    encode_attributes(&entry.attributes, e);
+    encode_kind(&entry.kind, e);
+    if entry.kind == Kind::File {
+        let (size, hash) = match &entry.content {
+            Some(content) => (content.size, content.hash),
+            None => (0, FileHash(*blake3::hash(b"").as_bytes())),
+        };
+        e.varint(size);
+        e.raw(hash.as_bytes());
     }
     e.bytes(entry.hard_link.as_ref().map_or(b"", |first| first.as_bytes()));
 }
@@ -173,36 +157,16 @@ pub fn decode_leaf(leaf: &[u8]) -> Result<Entry, DecodeError> {
     if d.u8()? != LEAF_VERSION {
         return Err(DecodeError::Invalid("unknown version of a leaf"));
     }
-    let kind = d.u8()?;
+    let code = d.u8()?;
     let path = decode_path(d.bytes(limits::PATH)?)?;
-    let mode = d.varint32()?;
-    if mode > 0o7777 {
-        return Err(DecodeError::Invalid("a mode has unknown bits"));
-    }
-    let (uid, gid) = (d.varint32()?, d.varint32()?);
-    let (user, group) = (decode_owner(&mut d)?, decode_owner(&mut d)?);
-    let mtime = decode_time(&mut d)?;
-    let flags = d.varint32()?;
-    let xattrs = decode_xattrs(&mut d)?;
-    let (mut content, mut target, mut device) = (None, None, (0, 0));
-    match kind {
-        2 => target = Some(d.bytes(limits::SYMLINK)?.into()),
-        5 | 6 => device = (d.varint32()?, d.varint32()?),
-        1 => {
+    let attributes = decode_attributes(&mut d)?;
+    let kind = decode_kind(code, &mut d)?;
+    let content = match kind {
+        Kind::File => {
             let (size, hash) = (d.varint()?, FileHash(d.array()?));
-            content = Some(Content { size, hash, extents: Extents::Inline(Arc::new([])) });
+            Some(Content { size, hash, extents: Extents::Inline(Arc::new([])) })
         }
-        _ => {}
-    }
-    let kind = match (kind, target) {
-        (0, None) => Kind::Directory,
-        (1, None) => Kind::File,
-        (2, Some(target)) => Kind::Symlink { target },
-        (3, None) => Kind::Fifo,
-        (4, None) => Kind::Socket,
-        (5, None) => Kind::CharDevice { major: device.0, minor: device.1 },
-        (6, None) => Kind::BlockDevice { major: device.0, minor: device.1 },
-        _ => return Err(DecodeError::Invalid("unknown kind of entry")),
+        _ => None,
     };
     let first = decode_path(d.bytes(limits::PATH)?)?;
     d.end()?;
@@ -212,24 +176,12 @@ pub fn decode_leaf(leaf: &[u8]) -> Result<Entry, DecodeError> {
     Ok(Entry {
         path,
         kind,
-        attributes: Attributes { mode, uid, gid, user, group, mtime, flags, xattrs },
+        attributes,
         content,
         hard_link: (!first.is_root()).then_some(first),
         evidence: Evidence::default(),
         stale: false,
     })
-}
-
-fn kind_code(kind: &Kind) -> u8 {
-    match kind {
-        Kind::Directory => 0,
-        Kind::File => 1,
-        Kind::Symlink { .. } => 2,
-        Kind::Fifo => 3,
-        Kind::Socket => 4,
-        Kind::CharDevice { .. } => 5,
-        Kind::BlockDevice { .. } => 6,
-    }
 }
 
 /// The sum of the extents' lengths; `None` on overflow.
@@ -277,47 +229,4 @@ pub fn decode_chunk_ref(d: &mut Decoder<'_>) -> Result<ChunkRef, DecodeError> {
         return Err(DecodeError::Invalid("a chunk of no length"));
     }
     Ok(ChunkRef { id, len })
-}
-
-/// Appends a time.
-pub fn encode_time(time: Timestamp, e: &mut Encoder) {
-    e.signed(time.seconds);
-    e.varint(time.nanos.into());
-}
-
-/// Reads a time.
-pub fn decode_time(d: &mut Decoder<'_>) -> Result<Timestamp, DecodeError> {
-    Timestamp::new(d.signed()?, d.varint32()?)
-        .ok_or(DecodeError::Invalid("nanoseconds are more than a second"))
-}
-
-/// Checks a path from outside.
-pub fn decode_path(bytes: &[u8]) -> Result<RelativePath, DecodeError> {
-    RelativePath::new(bytes).map_err(|_| DecodeError::Invalid("a path is not allowed"))
-}
-
-fn decode_owner(d: &mut Decoder<'_>) -> Result<Option<Arc<str>>, DecodeError> {
-    let bytes = d.bytes(limits::OWNER_NAME)?;
-    let name = std::str::from_utf8(bytes)
-        .map_err(|_| DecodeError::Invalid("the name of an owner is not UTF-8"))?;
-    Ok((!name.is_empty()).then(|| name.into()))
-}
-
-fn decode_xattrs(d: &mut Decoder<'_>) -> Result<Vec<Xattr>, DecodeError> {
-    let count = d.length(limits::XATTRS / 2)?;
-    let mut xattrs: Vec<Xattr> = Vec::new();
-    let mut room = limits::XATTRS;
-    for _ in 0..count {
-        let name = d.bytes(room)?;
-        let value = d.bytes(room - name.len())?;
-        room -= name.len() + value.len();
-        if name.is_empty() || name.contains(&0) {
-            return Err(DecodeError::Invalid("the name of an extended attribute is not allowed"));
-        }
-        if xattrs.last().is_some_and(|last| *last.name >= *name) {
-            return Err(DecodeError::Invalid("extended attributes are not in order"));
-        }
-        xattrs.push(Xattr { name: name.into(), value: value.into() });
-    }
-    Ok(xattrs)
 }

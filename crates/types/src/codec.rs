@@ -4,6 +4,8 @@
 //! are LEB128 in their shortest form, byte strings carry their length. A reader refuses anything
 //! else, so that equal values have equal bytes and equal hashes.
 
+pub mod entry;
+
 /// Why bytes do not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {

@@ -13,8 +13,11 @@ use std::{
 };
 
 use drover_types::{
-    Attributes, Exception, ExceptionKind, FileHash, Kind, RelativePath, Xattr,
-    codec::{DecodeError, Decoder, Encoder},
+    Attributes, Exception, ExceptionKind, FileHash, Kind, RelativePath,
+    codec::{
+        DecodeError, Decoder, Encoder,
+        entry::{decode_attributes, decode_path, encode_attributes},
+    },
     limits,
 };
 
@@ -32,6 +35,9 @@ const LONGEST: usize = limits::CHUNK + 2 * limits::PATH + 2 * limits::XATTRS;
 const CUTS: usize = 1 << 16;
 /// The most events of a walk in one message.
 pub const EVENTS: usize = 512;
+/// The bytes that say that an answer is content.
+const WHOLE: u8 = 4;
+const BYTES: u8 = 9;
 /// The longest that a helper says in words.
 const WORDS: usize = 64 << 10;
 
@@ -255,7 +261,7 @@ impl Answer {
             }
             Self::End => e.u8(3),
             Self::Whole(bytes) => {
-                e.u8(4);
+                e.u8(WHOLE);
                 e.raw(bytes);
             }
             Self::Hole(len) => {
@@ -281,14 +287,13 @@ impl Answer {
                 encode_stat(&taken.stat, &mut e);
             }
             Self::Bytes(bytes) => {
-                e.u8(9);
+                e.u8(BYTES);
                 e.raw(bytes);
             }
             Self::Rest { kind, attributes } => {
                 e.u8(10);
                 encode_kind(kind, &mut e);
-                e.varint(attributes.flags.into());
-                encode_xattrs(&attributes.xattrs, &mut e);
+                encode_attributes(attributes, &mut e);
             }
             Self::Stat(stat) => {
                 e.u8(11);
@@ -314,6 +319,16 @@ impl Answer {
     /// Writes it as a message.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         write_message(&self.encode(), to)
+    }
+
+    /// Writes [`Answer::Whole`] of these bytes, which are not copied.
+    pub fn write_whole(bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
+        write_tagged(WHOLE, bytes, to)
+    }
+
+    /// Writes [`Answer::Bytes`] of these bytes, which are not copied.
+    pub fn write_bytes(bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
+        write_tagged(BYTES, bytes, to)
     }
 
     /// Reads the next one.
@@ -350,7 +365,7 @@ impl Answer {
                 Self::Events((0..count).map(|_| decode_event(&mut d)).collect::<Result<_, _>>()?)
             }
             3 => Self::End,
-            4 => Self::Whole(all(&mut d, limits::CHUNK)?),
+            WHOLE => Self::Whole(all(&mut d, limits::CHUNK)?),
             5 => Self::Hole(d.varint()?),
             6 => {
                 let count = d.length(CUTS)?;
@@ -368,13 +383,10 @@ impl Answer {
                 let hash = if flag(&mut d)? { Some(FileHash(d.array()?)) } else { None };
                 Self::Taken(Box::new(Taken { size, hash, stat: decode_stat(&mut d)? }))
             }
-            9 => Self::Bytes(all(&mut d, limits::CHUNK)?),
+            BYTES => Self::Bytes(all(&mut d, limits::CHUNK)?),
             10 => {
                 let kind = decode_kind(&mut d)?;
-                let flags = d.varint32()?;
-                let xattrs = decode_xattrs(&mut d)?;
-                let attributes = Attributes { flags, xattrs, ..Attributes::default() };
-                Self::Rest { kind, attributes }
+                Self::Rest { kind, attributes: decode_attributes(&mut d)? }
             }
             11 => Self::Stat(decode_stat(&mut d)?),
             12 => Self::Data(match flag(&mut d)? {
@@ -442,34 +454,8 @@ fn decode_event(d: &mut Decoder<'_>) -> Result<WalkEvent, DecodeError> {
     })
 }
 
-pub(super) fn encode_xattrs(xattrs: &[Xattr], e: &mut Encoder) {
-    e.varint(xattrs.len() as u64);
-    for xattr in xattrs {
-        e.bytes(&xattr.name);
-        e.bytes(&xattr.value);
-    }
-}
-
-/// As many as an entry may have, sorted, each name once.
-pub(super) fn decode_xattrs(d: &mut Decoder<'_>) -> Result<Vec<Xattr>, DecodeError> {
-    let count = d.length(limits::XATTRS)?;
-    let (mut xattrs, mut room) = (Vec::new(), limits::XATTRS);
-    for _ in 0..count {
-        let name: Box<[u8]> = d.bytes(room)?.into();
-        room -= name.len();
-        let value: Box<[u8]> = d.bytes(room)?.into();
-        room -= value.len();
-        if xattrs.last().is_some_and(|last: &Xattr| last.name >= name) {
-            return Err(DecodeError::Invalid("extended attributes out of order"));
-        }
-        xattrs.push(Xattr { name, value });
-    }
-    Ok(xattrs)
-}
-
 pub(super) fn path(d: &mut Decoder<'_>) -> Result<RelativePath, DecodeError> {
-    let bytes = d.bytes(limits::PATH)?;
-    RelativePath::new(bytes).map_err(|_| DecodeError::Invalid("a path that leads elsewhere"))
+    decode_path(d.bytes(limits::PATH)?)
 }
 
 pub(super) fn flag(d: &mut Decoder<'_>) -> Result<bool, DecodeError> {
@@ -480,7 +466,7 @@ pub(super) fn flag(d: &mut Decoder<'_>) -> Result<bool, DecodeError> {
     }
 }
 
-pub(super) fn words(d: &mut Decoder<'_>, bound: usize) -> Result<String, DecodeError> {
+fn words(d: &mut Decoder<'_>, bound: usize) -> Result<String, DecodeError> {
     let words = str::from_utf8(d.bytes(bound)?);
     words.map(str::to_owned).map_err(|_| DecodeError::Invalid("words that are no text"))
 }
@@ -496,6 +482,13 @@ fn all(d: &mut Decoder<'_>, bound: usize) -> Result<Vec<u8>, DecodeError> {
 fn write_message(bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
     let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     to.write_all(&len.to_le_bytes())?;
+    to.write_all(bytes)
+}
+
+fn write_tagged(tag: u8, bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
+    let len = u32::try_from(bytes.len() + 1).map_err(io::Error::other)?;
+    to.write_all(&len.to_le_bytes())?;
+    to.write_all(&[tag])?;
     to.write_all(bytes)
 }
 

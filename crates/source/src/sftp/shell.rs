@@ -374,7 +374,7 @@ fn xattrs(text: &[u8]) -> Option<Vec<Xattr>> {
         let digits = line[at + 1..].strip_prefix(b"0x")?;
         let value = data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok()?;
         total += name.len() + value.len();
-        if name.is_empty() || total > limits::XATTRS {
+        if name.is_empty() || name.contains(&0) || total > limits::XATTRS {
             return None;
         }
         xattrs.push(Xattr { name: name.into_boxed_slice(), value: value.into_boxed_slice() });
