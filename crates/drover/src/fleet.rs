@@ -74,9 +74,9 @@ pub struct Together<'o> {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
-    phase: Option<Phase>,
+    /// One of them has said what it does.
+    begun: bool,
     totals: Vec<Option<Total>>,
 }
 
@@ -89,7 +89,7 @@ pub struct OneOf<'t, 'o> {
 impl<'o> Together<'o> {
     /// Of `count` passes.
     pub fn new(inner: &'o dyn Observer, count: usize) -> Self {
-        Self { inner, state: Mutex::new(State { phase: None, totals: vec![None; count] }) }
+        Self { inner, state: Mutex::new(State { begun: false, totals: vec![None; count] }) }
     }
 
     /// The observer of the pass with this number.
@@ -105,10 +105,8 @@ impl Observer for OneOf<'_, '_> {
 
     /// Passes are in different phases: what is shown is that they are under way.
     fn phase(&self, phase: Phase) {
-        let mut state = lock(&self.together.state);
-        if state.phase.is_none() {
-            state.phase = Some(phase);
-            drop(state);
+        let begun = std::mem::replace(&mut lock(&self.together.state).begun, true);
+        if !begun {
             self.together.inner.phase(phase);
         }
     }

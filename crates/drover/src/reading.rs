@@ -1,10 +1,15 @@
 //! What the reading verbs share: the repository opened with the password, and what is looked at.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use clap::Args;
 use drover_ops::ReaderSession;
-use drover_report::{Problem, Text};
+use drover_report::{Document, LONGEST, Problem, Text};
 use drover_types::SnapshotId;
 
 use crate::{
@@ -24,6 +29,24 @@ pub fn problem(found: &drover_repo::Problem) -> Problem {
         message: Text::from(found.message.as_str()),
         ..Problem::default()
     }
+}
+
+/// A report that a verb printed with --json and somebody kept; `what` says what cannot be read where it
+/// cannot.
+pub fn report(path: &Path, what: &'static str) -> Result<Document, Error> {
+    report_from(path, what, File::open(path))
+}
+
+/// The same, from what was opened as `path`.
+pub fn report_from(
+    path: &Path,
+    what: &'static str,
+    from: io::Result<impl Read>,
+) -> Result<Document, Error> {
+    let mut json = Vec::new();
+    from.and_then(|from| from.take(LONGEST).read_to_end(&mut json))
+        .map_err(|source| Error::File { what, path: path.into(), source })?;
+    Document::parse(&json).map_err(|source| Error::Report { path: path.into(), source })
 }
 
 /// Which of a repository's sources is meant.

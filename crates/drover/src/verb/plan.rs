@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     fs,
-    io::Read,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -14,9 +13,7 @@ use drover_ops::{
     inventory::{self, Inventory, InventoryOptions},
 };
 use drover_plan::{Plan, Size, SourceName};
-use drover_report::{
-    AuditReport, Body, Document, Failure, InventorySource, LONGEST, PlanIdentity, Text, format,
-};
+use drover_report::{AuditReport, Body, Failure, InventorySource, PlanIdentity, Text, format};
 use drover_source::{Filtered, Source as _};
 use drover_types::clock;
 use jiff::tz::TimeZone;
@@ -29,6 +26,7 @@ use crate::{
     output::{Answer, shown, to_stdout},
     place::{self, RepositoryArgs},
     planning::{self, Looked, template},
+    reading,
     source::{Origin, SshArgs},
     verb::{
         inventory::seen_without_a_pass,
@@ -261,12 +259,7 @@ impl Planned {
 
 /// A report of an audit that was kept.
 fn audit(path: &Path) -> Result<AuditReport, Error> {
-    let fail = |source| Error::File { what: "cannot read the audit", path: path.into(), source };
-    let mut json = Vec::new();
-    let file = fs::File::open(path).map_err(fail)?;
-    file.take(LONGEST).read_to_end(&mut json).map_err(fail)?;
-    let document =
-        Document::parse(&json).map_err(|source| Error::Report { path: path.into(), source })?;
+    let document = reading::report(path, "cannot read the audit")?;
     match document.body {
         Some(Body::Audit(report)) => Ok(report),
         _ => Err(Error::Usage(format!("{} is no report of drover audit", shown(path)))),

@@ -1,18 +1,15 @@
 //! `drover report`: renders any report again.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
 use clap::{Args, builder::PossibleValuesParser};
-use drover_report::{Document, LONGEST, schemas};
+use drover_report::schemas;
 
 use crate::{
     context::Context,
     error::Error,
     output::{self, Answer},
+    reading,
 };
 
 const EXAMPLES: &str = "\
@@ -42,11 +39,11 @@ impl ReportArgs {
             return Ok(Answer::Listed(None));
         }
         let path = self.file.unwrap_or_default();
-        let fail =
-            |source| Error::File { what: "cannot read the report", path: path.clone(), source };
-        let json = read(&path).map_err(fail)?;
-        let document = Document::parse(&json)
-            .map_err(|source| Error::Report { path: path.clone(), source })?;
+        const WHAT: &str = "cannot read the report";
+        let document = match path.as_os_str() == "-" {
+            true => reading::report_from(&path, WHAT, Ok(io::stdin().lock())),
+            false => reading::report(&path, WHAT),
+        }?;
         // The files are all that was asked for; stdout stays as it is.
         if context.global.has_files() && !context.global.json {
             output::write_files(context.global, &document)?;
@@ -54,14 +51,4 @@ impl ReportArgs {
         }
         Ok(Answer::Report(Box::new(document), 0))
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut json = Vec::new();
-    if path.as_os_str() == "-" {
-        io::stdin().lock().take(LONGEST).read_to_end(&mut json)?;
-    } else {
-        File::open(path)?.take(LONGEST).read_to_end(&mut json)?;
-    }
-    Ok(json)
 }

@@ -1,22 +1,16 @@
 //! Counts of an inventory that was kept beside those of the landed target.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use drover_ops::inventory::{InventoryOptions, inventory};
-use drover_report::{Body, Document, InventorySource, LONGEST, Reconciliation};
+use drover_report::{Body, InventorySource, Reconciliation};
 use drover_source::LocalSource;
 
-use crate::{context::Context, error::Error, output};
+use crate::{context::Context, error::Error, output, reading};
 
 /// The inventory of `source` in a report that was kept.
 pub fn kept(path: &Path, source: Option<&str>) -> Result<InventorySource, Error> {
-    let fail =
-        |source| Error::File { what: "cannot read the inventory", path: path.into(), source };
-    let mut json = Vec::new();
-    let file = File::open(path).map_err(fail)?;
-    file.take(LONGEST).read_to_end(&mut json).map_err(fail)?;
-    let document =
-        Document::parse(&json).map_err(|source| Error::Report { path: path.into(), source })?;
+    let document = reading::report(path, "cannot read the inventory")?;
     let shown = output::shown(path);
     let report = match document.body {
         Some(Body::Inventory(report)) => report,
