@@ -64,10 +64,33 @@ pub fn small_source(lab: &Lab) -> PathBuf {
     source
 }
 
+/// A source that was taken, and changed since.
+pub fn changed_source(lab: &Lab) -> PathBuf {
+    let source = small_source(lab);
+    lab.sync(&source).expect(0);
+    fs::write(source.join("folder 1/3"), tree::noise(7, 5000)).unwrap();
+    fs::rename(source.join("folder 2"), source.join("renamed")).unwrap();
+    fs::remove_file(source.join("folder 3/9")).unwrap();
+    source
+}
+
+/// Ends the test where the pass after one that ended at `when` does not take all of `source`, loses one of
+/// `packs`, or leaves something to be done.
+pub fn goes_on(lab: &Lab, source: &Path, packs: &[(String, u64)], restore: &[&str], when: &str) {
+    let entries = tree::count(source);
+    let resumed = lab.sync(source).expect(0).json();
+    assert_eq!(number(&resumed, "/entries/total"), entries, "{when}: {resumed}");
+    let after = tree::packs(&lab.repository);
+    assert!(packs.iter().all(|pack| after.contains(pack)), "{when}: a pack is gone");
+    comes_back(lab, source, restore);
+    let idle = lab.sync(source).expect(0).json();
+    assert_eq!(number(&idle, "/entries/unchanged"), entries, "{when}: {idle}");
+    assert_eq!(number(&idle, "/bytes/new"), 0, "{when}: {idle}");
+}
+
 /// Kills a pass at one call after the other, each time from the state that `lab` is in, and
 /// checks what the next pass makes of it.
 fn kill_passes(lab: &Lab, source: &Path) {
-    let entries = tree::count(source);
     kill_at_calls(|at| {
         let fork = fork(lab);
         let text = source.to_str().unwrap();
@@ -80,15 +103,7 @@ fn kill_passes(lab: &Lab, source: &Path) {
         if at % 3 == 0 {
             is_killed(&fork, at + at / 2, &arguments);
         }
-        let resumed = fork.sync(source).expect(0).json();
-        assert_eq!(number(&resumed, "/entries/total"), entries, "call {at}: {resumed}");
-        let after = tree::packs(&fork.repository);
-        assert!(packs.iter().all(|pack| after.contains(pack)), "call {at}: a pack is gone");
-
-        comes_back(&fork, source, &[]);
-        let idle = fork.sync(source).expect(0).json();
-        assert_eq!(number(&idle, "/entries/unchanged"), entries, "call {at}: {idle}");
-        assert_eq!(number(&idle, "/bytes/new"), 0, "call {at}: {idle}");
+        goes_on(&fork, source, &packs, &[], &format!("call {at}"));
         true
     });
 }
@@ -103,11 +118,7 @@ fn a_first_pass_may_end_at_any_call() {
 #[test]
 fn a_later_pass_may_end_at_any_call() {
     let lab = Lab::with_repository();
-    let source = small_source(&lab);
-    lab.sync(&source).expect(0);
-    fs::write(source.join("folder 1/3"), tree::noise(7, 5000)).unwrap();
-    fs::rename(source.join("folder 2"), source.join("renamed")).unwrap();
-    fs::remove_file(source.join("folder 3/9")).unwrap();
+    let source = changed_source(&lab);
     kill_passes(&lab, &source);
 }
 

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 
 use crate::{
     compare::assert_same,
-    crash::{fork, small_source},
+    crash::{changed_source, fork, goes_on, small_source},
     lab::{Answer, Lab, is_long, number},
     roundtrip::{comes_back, restored, verified},
     trace::run_failing,
@@ -128,14 +128,7 @@ fn fail_passes(what: &str, lab: &Lab, source: &Path) {
             comes_back(&fork, source, &[]);
         }
         let packs = tree::packs(&fork.repository);
-        let resumed = fork.sync(source).expect(0).json();
-        assert_eq!(number(&resumed, "/entries/total"), entries, "{fault:?}: {resumed}");
-        let after = tree::packs(&fork.repository);
-        assert!(packs.iter().all(|pack| after.contains(pack)), "{fault:?}: a pack is gone");
-        comes_back(&fork, source, &["--delete"]);
-        let idle = fork.sync(source).expect(0).json();
-        assert_eq!(number(&idle, "/entries/unchanged"), entries, "{fault:?}: {idle}");
-        assert_eq!(number(&idle, "/bytes/new"), 0, "{fault:?}: {idle}");
+        goes_on(&fork, source, &packs, &["--delete"], &format!("{fault:?}"));
         Some(answer)
     });
 }
@@ -150,11 +143,7 @@ fn a_disk_fails_a_first_pass() {
 #[test]
 fn a_disk_fails_a_later_pass() {
     let lab = Lab::with_repository();
-    let source = small_source(&lab);
-    lab.sync(&source).expect(0);
-    fs::write(source.join("folder 1/3"), tree::noise(7, 5000)).unwrap();
-    fs::rename(source.join("folder 2"), source.join("renamed")).unwrap();
-    fs::remove_file(source.join("folder 3/9")).unwrap();
+    let source = changed_source(&lab);
     fail_passes("a later pass", &lab, &source);
 }
 
