@@ -20,6 +20,7 @@ mod buffers;
 mod classify;
 mod client;
 mod concurrency;
+mod direct;
 mod error;
 mod name;
 mod options;

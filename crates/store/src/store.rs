@@ -2,6 +2,7 @@
 
 mod get;
 mod list;
+mod local;
 mod plain;
 mod put;
 

@@ -298,6 +298,38 @@ async fn foreign_files_in_a_directory_do_no_harm() {
     assert_eq!(listed.keys().collect::<Vec<_>>(), ["packs/aa/1"]);
 }
 
+#[tokio::test]
+async fn a_large_object_is_put_as_a_small_one_is() {
+    // On a disk, and in memory, where nothing can go past the page cache.
+    for root in [".", "/dev/shm"] {
+        let directory = tempfile::tempdir_in(root).unwrap();
+        let url = StoreUrl::from(directory.path());
+        let store = Store::connect(&url, &StoreOptions::default()).await.unwrap();
+        for len in [1 << 20, (5 << 20) + 123, (9 << 20) - 1] {
+            let body: Bytes = (0..len).map(|at: u32| (at * 7 >> 9) as u8).collect();
+            let (name, other) = (format!("packs/aa/{len}"), Bytes::from(vec![1; len as usize]));
+            // What a writer that was killed left.
+            let staged = directory.path().join(format!("{name}#1"));
+            fs::create_dir_all(staged.parent().unwrap()).unwrap();
+            fs::write(&staged, "half").unwrap();
+            assert_eq!(store.put_new(&name, body.clone()).await.unwrap(), PutOutcome::Created);
+            assert_eq!(store.put_new(&name, body.clone()).await.unwrap(), PutOutcome::AlreadyThere);
+            let refused = store.put_new(&name, other).await.unwrap_err();
+            assert!(matches!(refused, StoreError::Conflict { .. }), "{refused:?}");
+            assert!(store.get(&name, len as usize).await.unwrap() == body);
+            let part = u64::from(len) - 700_000..u64::from(len) - 9;
+            let read = store.get_range(&name, part.clone()).await.unwrap();
+            assert!(read == body[part.start as usize..part.end as usize]);
+            let beyond = 5..u64::from(len) + 1;
+            let short = store.get_range(&name, beyond).await.unwrap_err();
+            assert!(matches!(short, StoreError::WrongLength { .. }), "{short:?}");
+            assert!(fs::read(&staged).unwrap() == b"half");
+            assert_eq!(fs::read_dir(staged.parent().unwrap()).unwrap().count(), 2);
+            fs::remove_dir_all(staged.parent().unwrap()).unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_bandwidth_limit_holds_in_both_directions() {
     let mut options = options(&[]);

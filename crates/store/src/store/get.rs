@@ -1,10 +1,6 @@
 //! Reading: bounded before memory is taken, and all of what was asked for or an error.
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
-    ops::Range,
-};
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -15,12 +11,6 @@ use crate::{
     StoreError,
     classify::{io_error, store_error},
 };
-
-/// Appends `len` bytes of `file` from `start` on to `into`, or as many as there are.
-fn read_at(mut file: File, start: u64, len: usize, into: &mut Vec<u8>) -> io::Result<()> {
-    file.seek(SeekFrom::Start(start))?;
-    file.take(len as u64).read_to_end(into).map(|_| ())
-}
 
 impl Store {
     /// Reads an object of at most `limit` bytes; a longer one is refused before memory is taken.
@@ -110,7 +100,7 @@ impl Store {
         let start = found.range.start;
         if let GetResultPayload::File(file, _) = found.payload {
             let object = name.to_owned();
-            whole = blocking(name, move || match read_at(file, start, len, whole.bytes()) {
+            whole = blocking(name, move || match whole.read(&file, start, len) {
                 Ok(()) => Ok(whole),
                 Err(error) => Err(io_error(&object, error.kind(), Some(Box::new(error)))),
             })
@@ -130,7 +120,7 @@ impl Store {
                         got,
                     });
                 }
-                whole.bytes().extend_from_slice(&piece);
+                whole.append(&piece);
             }
         }
         let bytes = whole.freeze();

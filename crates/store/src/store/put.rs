@@ -1,12 +1,12 @@
 //! Storing: an object is created once, and never replaced.
 
-use std::sync::PoisonError;
+use std::{io, sync::PoisonError};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{Attribute, PutMode, PutOptions, path::Path};
 
-use super::{Inner, Store};
+use super::{Inner, Store, local};
 use crate::{
     CreateOnly, StoreError,
     classify::{PutFailure, put_failure, store_error},
@@ -119,10 +119,24 @@ impl Store {
             traffic.upload.pass(body.len() as u64).await;
             traffic.meter.add(|m| &m.sent, body.len() as u64);
         }
-        match backend.objects().put_opts(path, body.clone().into(), put).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(put_failure(name, error)),
-        }
+        let done = match self.0.url.local_path() {
+            Some(root) if body.len() >= local::LEAST => {
+                let (at, body) = (root.join(name), body.clone());
+                let mut room = self.0.buffers.take(local::TRANSFER);
+                let work = move || {
+                    let room = room.aligned(local::TRANSFER);
+                    local::put(&at, &body, &put.mode, room)
+                };
+                tokio::task::spawn_blocking(work).await.map_err(io::Error::from).flatten().map_err(
+                    |error| object_store::Error::Generic {
+                        store: "the directory",
+                        source: Box::new(error),
+                    },
+                )
+            }
+            _ => backend.objects().put_opts(path, body.clone().into(), put).await.map(drop),
+        };
+        done.map_err(|error| put_failure(name, error))
     }
 
     /// Reads what is stored under a name alongside `body`, without keeping it.
