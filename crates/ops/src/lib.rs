@@ -47,7 +47,8 @@ pub use reading::ReaderSession;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use session::WriterSession;
 pub use sync::{
-    EntryCounts, Exclusions, Fidelity, LastPass, Preview, SyncOptions, SyncOutcome, preview, sync,
+    EntryCounts, Exclusions, Fidelity, LastPass, Preview, StageTime, SyncOptions, SyncOutcome,
+    preview, sync,
 };
 pub use verify::{
     Compared, Finding, Verdict, VerifyOptions, VerifyOutcome, compare_mapped, compare_tree,

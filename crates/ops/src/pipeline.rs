@@ -17,7 +17,7 @@
 //! | merge → workers | two batches for each worker |
 //! | merge → collector | [`ORDERED_BATCHES`] batches, done or under way |
 //! | workers → packer | two buffers being filled, one closed at a time |
-//! | packer → uploader | [`SENDING`] buffers |
+//! | packer → uploader | a buffer for each worker, [`SENDING`] to [`MOST_SENDING`] |
 //!
 //! A batch is at most [`BATCH_STEPS`] steps and about [`BATCH_BYTES`] bytes to read; a larger
 //! file is a batch of its own. Every worker has a window of 12 MiB. With packs of 32 MiB and two
@@ -48,6 +48,7 @@ use crate::{
         reader::{Buffers, ReadContext},
         steps::{Step, Steps},
         taking::Taking,
+        times::{Clocks, StageTime},
         uploader::{Uploader, channel},
         worker::{Done, work},
     },
@@ -60,8 +61,11 @@ const BATCH_STEPS: usize = 256;
 const BATCH_BYTES: u64 = 4 << 20;
 /// Batches between merge and collector.
 const ORDERED_BATCHES: usize = 64;
-/// Buffers for packs that are closed and not acknowledged.
+/// Buffers for packs that are closed and not acknowledged, at least.
 pub(crate) const SENDING: usize = 2;
+/// The same, at most. Amazon reckons with 85 to 90 MB/s for each request that is under way (S3 User
+/// Guide, "Performance design patterns"); what many workers make needs more of them.
+const MOST_SENDING: usize = 8;
 /// A pack is closed at this many bytes at the latest: with the chunk that fills it, at most
 /// 4 MiB, it stays within 32 MiB.
 pub(crate) const LARGEST_PACK: usize = 28 << 20;
@@ -87,6 +91,7 @@ pub(crate) struct Stages<'s> {
     pub reread: bool,
     pub observer: &'s dyn Observer,
     pub cancel: &'s Cancel,
+    pub clocks: &'s Clocks,
 }
 
 /// What the stages leave.
@@ -98,16 +103,18 @@ pub(crate) struct Finished {
     pub tape: TapeWriter,
     pub new: u64,
     pub stored: u64,
+    pub times: Vec<StageTime>,
 }
 
 type Reply = Receiver<Vec<Done>>;
 
 /// Runs all stages to their end.
 pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Error> {
-    let Stages { source, objects, database, keys, dedup, observer, cancel, .. } = stages;
+    let Stages { source, objects, database, keys, dedup, observer, cancel, clocks, .. } = stages;
     threads::start_shared()?;
     let target = AtomicUsize::new(LARGEST_PACK);
-    let sending = Arc::new(Pool::new(SENDING, cancel.clone()));
+    let senders = stages.workers.clamp(SENDING, MOST_SENDING);
+    let sending = Arc::new(Pool::new(senders, cancel.clone()));
     let (sender, packs) = channel();
     let packer = Packer::new(
         keys,
@@ -119,6 +126,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         Sealer::new(stages.workers, stages.self_check),
         sender,
         cancel.clone(),
+        clocks,
     );
     let uploader = Uploader {
         objects,
@@ -133,7 +141,8 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         writer: stages.writer,
         epoch: stages.epoch,
         meta: stages.meta,
-        parallel: SENDING,
+        parallel: senders,
+        clocks,
     };
     let chunker = Chunker::new(&keys.gear_table(), ChunkSizes::default());
     let context = ReadContext {
@@ -147,6 +156,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         observer,
         cancel,
         reread: stages.reread,
+        clocks,
     };
     let sink = MetaSink::new(&packer, Compressor::new(stages.level));
     let mut collector = Collector::new(keys, observer, sink, stages.tape, stages.folder);
@@ -163,7 +173,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
             move || {
                 let taking = Taking::new(source, keys, context.chunker);
                 let mut buffers = Buffers::new(taking);
-                for (batch, reply) in for_workers {
+                while let Ok((batch, reply)) = clocks.batches.time(|| for_workers.recv()) {
                     if let Some(taking) = &mut buffers.taking {
                         taking.announce(&batch);
                     }
@@ -171,7 +181,8 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
                         true => Err(Error::Stopped),
                         false => work(step, context, keys, &mut buffers),
                     };
-                    match batch.into_iter().map(&mut do_one).collect::<Result<Vec<_>, _>>() {
+                    let batch = batch.into_iter().map(&mut do_one);
+                    match clocks.work.time(|| batch.collect::<Result<Vec<_>, _>>()) {
                         Ok(done) => drop(reply.send(done)),
                         Err(error) => first_error.set(error),
                     }
@@ -181,7 +192,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         drop(for_workers);
         let failing = &first_error;
         let merge = move || {
-            if let Err(error) = distribute(steps, &batches, &order, cancel) {
+            if let Err(error) = distribute(steps, &batches, &order, cancel, clocks) {
                 failing.set(error);
             }
         };
@@ -189,9 +200,10 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         let started = working.and_then(|()| threads::spawn(scope, merge));
 
         let result = started.and_then(|_| -> Result<Collected<'_>, Error> {
-            for reply in &in_order {
+            while let Ok(reply) = clocks.done.time(|| in_order.recv()) {
                 // A worker that failed hangs up without a reply.
-                collector.take(reply.recv().map_err(|_| Error::Stopped)?)?;
+                let done = clocks.done.time(|| reply.recv()).map_err(|_| Error::Stopped)?;
+                clocks.collecting.time(|| collector.take(done))?;
             }
             if cancel.is_set() {
                 return Err(Error::Stopped);
@@ -226,6 +238,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
         tape,
         new: packer.stats.new.into_inner(),
         stored: packer.stats.stored.into_inner(),
+        times: clocks.stages(stages.workers, senders),
     })
 }
 
@@ -235,15 +248,19 @@ fn distribute(
     workers: &Sender<(Vec<Step>, Sender<Vec<Done>>)>,
     order: &Sender<Reply>,
     cancel: &Cancel,
+    clocks: &Clocks,
 ) -> Result<(), Error> {
     let give = |batch: Vec<Step>| -> Result<(), Error> {
         let (reply, receiver) = bounded(1);
-        order.send(receiver).map_err(|_| Error::Stopped)?;
-        workers.send((batch, reply)).map_err(|_| Error::Stopped)
+        clocks.given.time(|| {
+            order.send(receiver).map_err(|_| Error::Stopped)?;
+            workers.send((batch, reply)).map_err(|_| Error::Stopped)
+        })
     };
     let mut batch = Vec::with_capacity(BATCH_STEPS);
     let mut bytes = 0u64;
-    for step in steps {
+    let mut steps = steps.into_iter();
+    while let Some(step) = clocks.steps.time(|| steps.next()) {
         if cancel.is_set() {
             return Err(Error::Stopped);
         }

@@ -60,7 +60,7 @@ pub use document::{
     status::{StatusPass, StatusReport, StatusSource},
     sync::{
         FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncHook, SyncReport, SyncRequests,
-        SyncRound, SyncSource,
+        SyncRound, SyncSource, SyncStage,
     },
     verify::{
         CertificateItem, ChangedItem, CheckedSnapshot, Head, Problem, ProofItem, Reconciliation,

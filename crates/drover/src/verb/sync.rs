@@ -19,7 +19,7 @@ use drover_plan::{Age, Hooks, HooksOn, Limits};
 use drover_repo::state::StateFolder;
 use drover_report::{
     ExceptionItem, Failure, FidelityItem, SyncBytes, SyncEntries, SyncExclusion, SyncReport,
-    SyncRequests, SyncRound, SyncSource, Text, format,
+    SyncRequests, SyncRound, SyncSource, SyncStage, Text, format,
 };
 use drover_source::{
     Filter, Filtered, Pace, Paced, Share,
@@ -483,6 +483,17 @@ pub fn item(outcome: SyncOutcome, seconds: f64) -> SyncSource {
                 class: Text::from(line.class),
                 count: line.count,
                 outcome: Text::from(line.outcome),
+            })
+            .collect(),
+        stages: outcome
+            .stages
+            .iter()
+            .map(|time| SyncStage {
+                stage: Text::from(time.stage),
+                threads: time.threads as u64,
+                busy: time.busy.as_secs_f64(),
+                input: time.input.as_secs_f64(),
+                room: time.room.as_secs_f64(),
             })
             .collect(),
         connection: Some(outcome.connection.as_str()).filter(|c| !c.is_empty()).map(Text::from),

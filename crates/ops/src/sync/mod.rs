@@ -8,6 +8,7 @@ mod preview;
 pub(crate) mod reader;
 pub(crate) mod steps;
 pub(crate) mod taking;
+pub(crate) mod times;
 pub(crate) mod uploader;
 pub(crate) mod window;
 pub(crate) mod worker;
@@ -43,6 +44,8 @@ use crate::{
 };
 use dedup::Dedup;
 use steps::{Checkpoints, Steps, Tape};
+use times::Clocks;
+pub use times::StageTime;
 
 /// zstd's level where none is asked for: most of what it can save for a third of the time of 3.
 pub const DEFAULT_LEVEL: i32 = 1;
@@ -110,6 +113,8 @@ pub struct SyncOutcome {
     pub fidelity: Vec<Fidelity>,
     /// What was negotiated with the source's server; empty where there is none.
     pub connection: String,
+    /// Where the threads of its stages spent their time.
+    pub stages: Vec<StageTime>,
     /// When the pass began and ended.
     pub time: (Timestamp, Timestamp),
 }
@@ -213,6 +218,7 @@ pub fn sync(
         reread: options.reread,
         observer: &reading,
         cancel,
+        clocks: &Clocks::default(),
     };
     let finished = std::thread::scope(|scope| {
         // Hung up at the end of the pass, which ends the count.
@@ -248,6 +254,7 @@ pub fn sync(
         exclusions: exclusions.into_inner().unwrap_or_default(),
         fidelity: fidelity(source, &finished.counts),
         connection: description.connection,
+        stages: finished.times,
         time: (started, ended),
     })
 }
@@ -328,6 +335,7 @@ struct Summary {
     exceptions: Vec<Exception>,
     new: u64,
     stored: u64,
+    times: Vec<StageTime>,
 }
 
 impl Pass<'_> {
@@ -433,8 +441,8 @@ impl Pass<'_> {
         session.database.set_writer(credential.writer_id())?;
         session.folder.remove_other_manifests(source_id, id);
         session.folder.remove_checkpoints(source_id);
-        let Finished { exceptions, new, stored, .. } = finished;
-        Ok((id, ended, Summary { counts, exceptions, new, stored }))
+        let Finished { exceptions, new, stored, times, .. } = finished;
+        Ok((id, ended, Summary { counts, exceptions, new, stored, times }))
     }
 }
 

@@ -20,7 +20,7 @@ use drover_pack::{PackBuilder, Sealer, Session};
 use drover_repo::{manifest::ChunkSink, state::Database};
 use drover_types::{ChunkId, ChunkKind, ChunkRef, PackClass, lock};
 
-use super::{dedup::Dedup, uploader::Sender};
+use super::{dedup::Dedup, times::Clocks, uploader::Sender};
 use crate::{Cancel, Error};
 
 /// A meta pack is closed at this many bytes: metadata is read by itself, and often.
@@ -87,6 +87,7 @@ pub(crate) struct Packer<'s> {
     /// At how many bytes a data pack is closed; follows the measured goodput.
     target: &'s AtomicUsize,
     sender: Sender,
+    clocks: &'s Clocks,
     pub(crate) stats: StoredStats,
 }
 
@@ -109,6 +110,7 @@ impl<'s> Packer<'s> {
         sealer: Sealer,
         sender: Sender,
         cancel: Cancel,
+        clocks: &'s Clocks,
     ) -> Self {
         Self {
             keys,
@@ -121,6 +123,7 @@ impl<'s> Packer<'s> {
             closing: Mutex::new(Closing { sealer, counters: 0..0 }),
             target,
             sender,
+            clocks,
             stats: StoredStats::default(),
         }
     }
@@ -159,9 +162,12 @@ impl<'s> Packer<'s> {
         self.stats.new.fetch_add(plain_len.into(), Ordering::Relaxed);
         self.stats.stored.fetch_add(stored.len() as u64 + 16, Ordering::Relaxed);
         let class = kind.class();
-        let mut open = lock(&self.open[class as usize]);
+        let mut open = match self.open[class as usize].try_lock() {
+            Ok(open) => open,
+            Err(_) => self.clocks.filling.time(|| lock(&self.open[class as usize])),
+        };
         if open.is_empty() {
-            *open = PackBuilder::new(self.filling.take()?);
+            *open = PackBuilder::new(self.clocks.filling.time(|| self.filling.take())?);
         }
         open.push(kind, id, plain_len, compression, stored);
         let target = self.target.load(Ordering::Relaxed);
@@ -176,15 +182,17 @@ impl<'s> Packer<'s> {
 
     fn close(&self, class: PackClass, mut full: PackBuilder) -> Result<(), Error> {
         let sealed = {
-            let Closing { sealer, counters } = &mut *lock(&self.closing);
+            let closing = &mut *self.clocks.filling.time(|| lock(&self.closing));
+            let Closing { sealer, counters } = closing;
             if counters.is_empty() {
                 let first = self.database.reserve_counters(COUNTERS)?;
                 *counters = first..first + COUNTERS;
             }
             let counter = counters.start;
             counters.start += 1;
-            let out = self.sending.take()?;
-            full.seal(&self.sessions[class as usize], self.keys, counter, sealer, out)?
+            let out = self.clocks.buffers.time(|| self.sending.take())?;
+            let session = &self.sessions[class as usize];
+            self.clocks.sealing.time(|| full.seal(session, self.keys, counter, sealer, out))?
         };
         self.filling.give_back(full.into_buffer());
         self.sender.send(sealed)

@@ -23,6 +23,7 @@ use super::{
     dedup::Dedup,
     packer::Packer,
     taking::{Broken, Taking, nonsense},
+    times::{Clocks, Timed},
     window::{TRIES, WINDOW, Window, Windows, read_full, settled, torn},
 };
 use crate::{Cancel, Error};
@@ -50,6 +51,7 @@ pub(crate) struct ReadContext<'s> {
     pub cancel: &'s Cancel,
     /// Trust no evidence: begin every file at its beginning.
     pub reread: bool,
+    pub clocks: &'s Clocks,
 }
 
 /// Why a file is not in this pass.
@@ -103,10 +105,11 @@ impl ReadContext<'_> {
         mut entry: Entry,
         buffers: &mut Buffers<'_>,
     ) -> Result<Entry, ReadFailure> {
-        let mut file = self.source.open(&entry.path).map_err(exception)?;
+        let file = Timed::open(&self.clocks.reading, || self.source.open(&entry.path));
+        let mut file = file.map_err(exception)?;
         for _ in 0..TRIES {
             let before = file.stat().map_err(exception)?;
-            let Some(content) = self.content(&entry, &mut *file, &before, buffers)? else {
+            let Some(content) = self.content(&entry, &mut file, &before, buffers)? else {
                 continue;
             };
             if before.evidence.size == STREAM {
@@ -116,7 +119,7 @@ impl ReadContext<'_> {
                 entry.content = Some(content);
                 return Ok(entry);
             }
-            if let Some(stat) = settled(&mut *file, before, content.size).map_err(exception)? {
+            if let Some(stat) = settled(&mut file, before, content.size).map_err(exception)? {
                 entry.attributes = stat.attributes;
                 entry.evidence = stat.evidence;
                 entry.content = Some(content);
@@ -140,7 +143,7 @@ impl ReadContext<'_> {
                 if self.cancel.is_set() {
                     return Err(Broken::Not(Error::Stopped.into()));
                 }
-                match taker.piece()? {
+                match self.clocks.reading.time(|| taker.piece())? {
                     Piece::Whole(bytes) => {
                         self.observer.add(Counter::BytesRead, bytes.len() as u64);
                         whole = Some(self.small(&bytes).map_err(Broken::Not)?);
@@ -193,7 +196,7 @@ impl ReadContext<'_> {
         for (cut, wanted) in cuts.iter().zip(wanted) {
             let start = window.len();
             if wanted {
-                taker.chunk(cut.len, window)?;
+                self.clocks.reading.time(|| taker.chunk(cut.len, window))?;
             }
             places.push(start..window.len());
         }

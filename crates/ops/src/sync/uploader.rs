@@ -23,7 +23,7 @@ use drover_repo::{
 };
 use drover_types::{Counter, Observer, RepositoryId, WriterId, lock};
 
-use super::{dedup::Dedup, packer::Pool};
+use super::{dedup::Dedup, packer::Pool, times::Clocks};
 use drover_repo::objects::Objects;
 
 use crate::{Cancel, Error, threads};
@@ -71,6 +71,7 @@ pub(crate) struct Uploader<'s> {
     pub meta: &'s ReaderPublic,
     /// How many packs are sent at a time.
     pub parallel: usize,
+    pub clocks: &'s Clocks,
 }
 
 /// A buffer on its way through the store's client; gives itself back when nobody holds it.
@@ -100,7 +101,7 @@ impl Uploader<'_> {
         std::thread::scope(|scope| {
             threads::spawn_some(scope, self.parallel, || {
                 || {
-                    for pack in receiver {
+                    while let Ok(pack) = self.clocks.packs.time(|| receiver.recv()) {
                         let result = match self.cancel.is_set() {
                             true => Err(Error::Stopped),
                             false => self.send(pack, &waiting),
@@ -123,13 +124,14 @@ impl Uploader<'_> {
 
     fn send(&self, pack: SealedPack, waiting: &AtomicUsize) -> Result<(), Error> {
         let SealedPack { receipt, bytes } = pack;
-        self.database.intend(&receipt)?;
+        self.clocks.noting.time(|| self.database.intend(&receipt))?;
         let body = Bytes::from_owner(Lent { buffer: bytes, pool: self.sending.clone() });
         let began = Instant::now();
-        self.objects.put_new(&names::pack(&receipt.id), body)?;
+        let name = names::pack(&receipt.id);
+        self.clocks.sending.time(|| self.objects.put_new(&name, body))?;
         self.follow_goodput(receipt.len, began);
         self.observer.add(Counter::BytesTransferred, receipt.len);
-        self.acknowledged(&receipt)?;
+        self.clocks.noting.time(|| self.acknowledged(&receipt))?;
         let chunks = waiting.fetch_add(receipt.entries.len(), Ordering::SeqCst);
         if chunks + receipt.entries.len() >= CHUNKS_PER_INDEX {
             waiting.store(0, Ordering::SeqCst);

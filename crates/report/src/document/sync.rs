@@ -101,6 +101,22 @@ pub struct FidelityItem {
     pub outcome: Text,
 }
 
+/// Where the threads of one stage of a pass spent their time, all threads together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SyncStage {
+    /// What the stage does.
+    pub stage: Text,
+    /// How many threads do it at most.
+    pub threads: u64,
+    /// Seconds at work.
+    pub busy: f64,
+    /// Seconds of waiting for something to do.
+    pub input: f64,
+    /// Seconds of waiting for room to put what is done.
+    pub room: f64,
+}
+
 /// One source of a pass.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -131,6 +147,9 @@ pub struct SyncSource {
     /// What was negotiated with the source's server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<Text>,
+    /// Where the time went, in the order of the flow. Workers read, prepare and seal in turns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<SyncStage>,
     /// How long it took.
     pub seconds: f64,
     /// Why this source left no snapshot, while others did.
@@ -274,6 +293,7 @@ impl SyncReport {
             self.sent_facts(&mut page);
         }
         page.fact("Time", format::duration(sums.seconds));
+        page.fact("Busiest stage", busiest(sums).unwrap_or_default());
         if let Some(connection) = &sums.connection {
             page.fact("Connection", connection.to_string());
         }
@@ -282,6 +302,7 @@ impl SyncReport {
             page.table(hooks(&sums.hooks, "Commands"));
             page.table(exception::table(&sums.exceptions, NOTE));
             page.table(fidelity_table(&sums.fidelity, "Fidelity"));
+            page.table(stages(sums, "Where the time went"));
         } else {
             page.table(self.sources_table());
             for source in &self.sources {
@@ -292,6 +313,8 @@ impl SyncReport {
                 page.table(table);
                 let title = format!("{}: fidelity", source.source);
                 page.table(fidelity_table(&source.fidelity, &title));
+                let title = format!("{}: where the time went", source.source);
+                page.table(stages(source, &title));
             }
         }
         page.table(rounds(&self.rounds));
@@ -407,6 +430,38 @@ fn fidelity_table(items: &[FidelityItem], title: &str) -> Table {
         rows: items.iter().map(row).collect(),
         note: "What the way to the source cannot say is not in the snapshot, whether an entry has \
                it or not."
+            .to_owned(),
+        terminal_rows: usize::MAX,
+    }
+}
+
+/// Of a pass that took less there is nothing to be learnt.
+const LEAST_SECONDS: f64 = 1.0;
+
+/// The stage whose threads had the least time to spare: what holds a pass up.
+fn busiest(source: &SyncSource) -> Option<String> {
+    let all = |stage: &SyncStage| stage.threads.max(1) as f64 * source.seconds;
+    let share = |stage: &SyncStage| stage.busy / all(stage);
+    let busiest = stages_of(source).max_by(|a, b| share(a).total_cmp(&share(b)))?;
+    let share = (share(busiest) * 100.0).min(100.0);
+    Some(format!("{}: at work {share:.0} % of the time", busiest.stage))
+}
+
+fn stages_of(source: &SyncSource) -> impl Iterator<Item = &SyncStage> {
+    source.stages.iter().filter(|_| source.seconds >= LEAST_SECONDS)
+}
+
+fn stages(source: &SyncSource, title: &str) -> Table {
+    let row = |stage: &SyncStage| {
+        let mut row = vec![stage.stage.to_string(), format::count(stage.threads)];
+        row.extend([stage.busy, stage.input, stage.room].map(|time| format!("{time:.2} s")));
+        row
+    };
+    Table {
+        title: title.to_owned(),
+        columns: vec!["stage", "threads", "at work", "waited for input", "waited for room"],
+        rows: stages_of(source).map(row).collect(),
+        note: "All threads of a stage together. The threads that read also cut, compress and seal."
             .to_owned(),
         terminal_rows: usize::MAX,
     }
