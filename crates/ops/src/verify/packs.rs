@@ -103,7 +103,8 @@ pub(super) fn read_back(
     let bytes = chosen.iter().map(|said| said[0].len).sum();
     observer.add(Counter::Bytes, bytes);
     observer.total(Total { entries: 0, bytes, basis: Basis::Snapshot });
-    let workers = crate::workers(options.parallel);
+    // One more than there are processors: while it waits for its pack, the others have theirs.
+    let workers = crate::workers(options.parallel) + usize::from(options.parallel == 0);
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(PackId, PackState)>> = Mutex::default();
     let own: Mutex<Vec<PackReceipt>> = Mutex::default();
