@@ -51,6 +51,7 @@ impl Cutover<'_> {
             (REHEARSED.to_owned(), format!("{seconds:.3}")),
             ("snapshot".to_owned(), snapshot.to_string()),
         ]);
+        self.facts.extend(self.settings.clone());
         self.take(State::Rehearsed, "")?;
         // With the rehearsal, what is foretold is another.
         self.look()
@@ -76,15 +77,14 @@ impl Cutover<'_> {
 
     fn begin(&mut self) -> Result<(), Error> {
         let now = clock::now();
-        let window = gates::window_left(&self.plan.cutover, now, &jiff::tz::TimeZone::system());
-        let limit = self.plan.cutover.freeze.map(|age| age.0.as_secs_f64());
-        let seconds = window.into_iter().chain(limit).fold(f64::MAX, f64::min);
+        let seconds = gates::rest(&self.plan.cutover, now).unwrap_or(f64::MAX);
         let deadline = now.seconds.saturating_add(seconds as i64);
         self.facts = BTreeMap::from([
             ("plan".to_owned(), self.plan_hash.clone()),
             ("timer".to_owned(), id()),
             ("deadline".to_owned(), deadline.to_string()),
         ]);
+        self.facts.extend(self.settings.clone());
         if let Some(p90) = self.report.freeze.predicted.p90 {
             self.facts.insert("predicted".to_owned(), format!("{p90:.1}"));
         }

@@ -9,7 +9,10 @@ use drover_report::{CutoverGate, Text, format};
 use drover_types::{Exception, Timestamp};
 use jiff::tz::TimeZone;
 
-use super::foretell::{Foretold, REHEARSED};
+use super::{
+    foretell::{Foretold, REHEARSED},
+    stores,
+};
 use crate::{bandwidth::minute_of_week, output::shown};
 
 /// Room that is asked for beside what the last pass leads to expect.
@@ -35,6 +38,10 @@ pub struct Looked<'l> {
     pub landed_elsewhere: Option<String>,
     /// How far the source's clock is from this one, in seconds; why it is not known.
     pub skew: Result<f64, String>,
+    /// The repository, and the target where it is a bucket; `None` once the source rests.
+    pub stores: Option<&'l [stores::Looked]>,
+    /// Whether what this machine writes counts no more.
+    pub writer_is_revoked: bool,
     pub now: Timestamp,
     pub keeps_order: bool,
     pub sole_operator: bool,
@@ -45,7 +52,7 @@ pub struct Looked<'l> {
     pub write_back: Option<PathBuf>,
 }
 
-fn gate(
+pub(super) fn gate(
     id: &str,
     threshold: impl Into<String>,
     value: impl Into<String>,
@@ -79,6 +86,13 @@ pub fn window_left(cutover: &Cutover, now: Timestamp, zone: &TimeZone) -> Option
     Some(f64::from(left) * 60.0 - now.seconds.rem_euclid(60) as f64)
 }
 
+/// Seconds that the source may rest from now on; `None` where the plan does not say.
+pub fn rest(cutover: &Cutover, now: Timestamp) -> Option<f64> {
+    let window = window_left(cutover, now, &TimeZone::system());
+    let limit = cutover.freeze.map(|age| age.0.as_secs_f64());
+    window.into_iter().chain(limit).reduce(f64::min)
+}
+
 /// All gates.
 pub fn gates(looked: &Looked<'_>) -> Vec<CutoverGate> {
     let cutover = &looked.plan.cutover;
@@ -99,6 +113,14 @@ pub fn gates(looked: &Looked<'_>) -> Vec<CutoverGate> {
     gates.push(landing(looked, cutover));
     gates.extend(space(looked));
     gates.push(clock(looked, cutover));
+    if let Some(stores) = looked.stores {
+        let rest = rest(cutover, looked.now).unwrap_or(0.0);
+        let revoked = looked.writer_is_revoked;
+        gates.push(stores::credentials(stores, cutover, rest, looked.now, revoked));
+        let rehearsal = last_rehearsal(looked.chain, looked.source.name.as_str());
+        let then = rehearsal.map(|step| &step.to.facts);
+        gates.extend(stores::settings(stores, cutover, then));
+    }
     gates.push(gate(
         "one operator",
         "the store keeps the order of steps",

@@ -1,7 +1,7 @@
 //! A cutover: one source led from its server to its target, in a freeze of minutes.
 //!
-//! `gates.rs` says whether it may begin; `forward.rs` goes through freeze, last pass, verification and
-//! switch (`land.rs` lands and verifies), and gives up safely; `back.rs` goes the way back; `timer.rs`
+//! `gates.rs` says whether it may begin, with `stores.rs` for buckets and what ends; `forward.rs` goes
+//! through freeze, last pass, verification and switch (`land.rs` lands and verifies), and gives up safely; `back.rs` goes the way back; `timer.rs`
 //! thaws the source when nobody comes back. Where the source stands is a signed step in the repository
 //! before anything is done there, so that whoever is killed, or another engineer's machine, goes on
 //! from it.
@@ -13,6 +13,7 @@ mod gates;
 mod land;
 mod live;
 mod rest;
+mod stores;
 mod timer;
 
 use std::{
@@ -76,6 +77,8 @@ pub struct Cutover<'c> {
     chain: Chain,
     /// What those who go on have to know: carried from step to step.
     facts: BTreeMap<String, String>,
+    /// The settings of the buckets as they were looked at last, as facts.
+    settings: BTreeMap<String, String>,
     /// What is told of it.
     pub report: CutoverReport,
     /// The last verification of this run.
@@ -117,6 +120,7 @@ impl<'c> Cutover<'c> {
             reader,
             chain,
             facts: BTreeMap::new(),
+            settings: BTreeMap::new(),
             report: CutoverReport {
                 repository: place.text(),
                 source: Text::from(source.name.as_str()),
@@ -297,6 +301,12 @@ impl<'c> Cutover<'c> {
         let foretold = foretell(&found, &self.plan.cutover, rehearsal);
         let (verified, landed_elsewhere) = self.recorded()?;
         let target = self.target();
+        // Who goes on, or back, is not kept waiting for answers that decide nothing any more.
+        let stores = self.stands().may_become(State::Freezing) && !self.stands().is_frozen();
+        let stores = stores.then(|| self.stores()).transpose()?;
+        self.settings = stores.iter().flatten().flat_map(stores::Looked::facts).collect();
+        let writer = self.writer.credential.writer_id();
+        let writer = self.reader.history.writers.get(&writer);
         let looked = Looked {
             plan: self.plan,
             source: self.source,
@@ -309,6 +319,8 @@ impl<'c> Cutover<'c> {
             verified,
             landed_elsewhere,
             skew: rest::skew(&self.planned.origin, self.context),
+            stores: stores.as_deref(),
+            writer_is_revoked: writer.is_some_and(|writer| writer.revoked_after.is_some()),
             now: clock::now(),
             keeps_order: self.writer.keeps_order(),
             sole_operator: self.choices.sole_operator,
@@ -326,6 +338,15 @@ impl<'c> Cutover<'c> {
         self.tell(&exceptions, &found);
         self.show_state(self.state());
         Ok(())
+    }
+
+    /// The repository, and the target where it is a bucket.
+    fn stores(&self) -> Result<Vec<stores::Looked>, Error> {
+        let mut stores = vec![stores::Looked::at("repository", &self.writer.objects)?];
+        if let Some(url) = self.bucket() {
+            stores.push(stores::Looked::at("target", &self.place.bucket(&url)?)?);
+        }
+        Ok(stores)
     }
 
     /// When a verification last went well, and which snapshot another machine landed last.

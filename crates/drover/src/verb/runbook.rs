@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt::Write as _, fs, path::Path};
 
 use clap::Args;
-use drover_plan::{Landing, Location, Method, Plan, Source};
+use drover_plan::{Bucket, Landing, Location, Method, Plan, Source};
 use drover_report::{Text, format};
 use drover_source::host::line;
 use drover_types::path::escape;
@@ -114,6 +114,13 @@ fn runbook(plan: &Plan, file: &str, hash: &str) -> String {
     line(format!("| Exceptions | at most {} not signed for |", cutover.exceptions.unwrap_or(0)));
     line(format!("| Rehearsal | within {} |", duration(cutover.rehearsed_within)));
     line(format!("| Last pass before the freeze | within {} |", duration(cutover.lag)));
+    line(format!("| Certificates and credentials | valid for {} |", duration(cutover.valid_for)));
+    let bucket = match cutover.bucket {
+        Bucket::Blocked => "public access blocked, as at the rehearsal",
+        Bucket::NotOpen => "open to nobody, as at the rehearsal",
+        Bucket::Any => "not looked at",
+    };
+    line(format!("| Buckets | {bucket} |"));
     line(String::new());
     line(
         "Who decides to go on: ________________  Who decides to go back: ________________\n\n\
