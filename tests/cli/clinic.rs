@@ -4,8 +4,15 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -19,11 +26,15 @@ here=$(dirname "$0")
 name=$(basename "$0")
 echo "$name" >> "$here/ran"
 if [ -e "$here/fail-$name" ]; then echo "it was told to fail"; exit 7; fi
+# What a test has put there beside it.
+if [ -x "$here/also-$name" ]; then "$here/also-$name" || exit; fi
+# Whoever writes holds the lock, as a service that is stopped ends what it is at.
 case $name in
-    freeze) touch "$here/frozen" ;;
+    freeze) flock "$here/lock" touch "$here/frozen" ;;
     thaw) rm -f "$here/frozen" ;;
-    switch) [ -e "$here/frozen" ] || exit 8; echo target > "$here/serves" ;;
-    switch_back) echo source > "$here/serves" ;;
+    switch) [ -e "$here/frozen" ] || exit 8; rm -f "$here/target-frozen"; echo target > "$here/serves" ;;
+    freeze_target) flock "$here/lock" touch "$here/target-frozen" ;;
+    switch_back) [ -e "$here/frozen" ] && [ -e "$here/target-frozen" ] || exit 8; echo source > "$here/serves" ;;
     smoke) grep -q target "$here/serves" ;;
 esac || exit
 if [ -e "$here/kill-$name" ]; then
@@ -156,4 +167,77 @@ pub fn refused(document: &Value) -> Vec<&str> {
     let gates = document["gates"].as_array().unwrap();
     let refused = gates.iter().filter(|gate| gate["outcome"] == "refused");
     refused.map(|gate| gate["id"].as_str().unwrap()).collect()
+}
+
+/// A client that writes numbered lines into the journal of whichever side is open, all the while.
+pub struct Client {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<(u64, Duration)>,
+}
+
+impl Client {
+    pub fn begin(clinic: &Clinic) -> Self {
+        Self::begin_at(clinic, 0)
+    }
+
+    /// From this number on.
+    pub fn begin_at(clinic: &Clinic, first: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, programs) = (stop.clone(), clinic.lab.path("programs"));
+        let (source, target) = (clinic.source.clone(), clinic.target.clone());
+        let lock = fs::File::create(programs.join("lock")).unwrap();
+        let thread = thread::spawn(move || {
+            let (mut number, mut longest, mut last) = (first, Duration::ZERO, Instant::now());
+            while !stopped.load(Ordering::Relaxed) {
+                lock.lock().unwrap();
+                // In this order: forward the source is frozen before the target serves, and back the
+                // target before the source is thawed.
+                let serves = fs::read_to_string(programs.join("serves")).unwrap_or_default();
+                let source_is_open = !programs.join("frozen").exists();
+                let target_is_open =
+                    serves.trim() == "target" && !programs.join("target-frozen").exists();
+                assert!(!(source_is_open && target_is_open), "both sides are open");
+                let side = match serves.trim() {
+                    "target" => target_is_open.then_some(&target),
+                    _ => source_is_open.then_some(&source),
+                };
+                if let Some(side) = side {
+                    let mut open = fs::File::options();
+                    let file = open.append(true).create(true).open(side.join("journal"));
+                    writeln!(file.unwrap(), "{number}").unwrap();
+                    number += 1;
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                }
+                lock.unlock().unwrap();
+                thread::park_timeout(Duration::from_millis(50));
+            }
+            (number, longest)
+        });
+        Self { stop, thread }
+    }
+
+    /// The number after its last, and the longest time that it could write none.
+    pub fn end(self) -> (u64, Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// The numbers that the client wrote, as a side has them.
+#[track_caller]
+pub fn journal(side: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(side.join("journal")).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// Waits until the client has written some lines more.
+#[track_caller]
+pub fn more_lines(side: &Path) {
+    let length = || fs::metadata(side.join("journal")).map_or(0, |metadata| metadata.len());
+    let (before, begun) = (length(), Instant::now());
+    while length() < before + 50 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody writes in {}", side.display());
+        thread::park_timeout(Duration::from_millis(10));
+    }
 }

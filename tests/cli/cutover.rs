@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    clinic::{Clinic, refused},
+    clinic::{Client, Clinic, journal, more_lines, refused},
     compare::assert_same,
     lab::Answer,
     sshd::Sshd,
@@ -202,55 +202,6 @@ fn the_source_thaws_when_nobody_comes_back() {
 }
 
 #[test]
-fn the_way_back_loses_nothing_of_either_side() {
-    let clinic = Clinic::new();
-    fs::write(clinic.source.join("scratch.tmp"), "left out").unwrap();
-    fs::write(clinic.source.join("both"), "at the switch").unwrap();
-    let clinic = clinic.prepared();
-    clinic.cutover(&[]).expect(0);
-    // What clients do on the target, and somebody on the source all the same.
-    fs::write(clinic.target.join("new"), "from the cloud").unwrap();
-    fs::write(clinic.target.join("letters/a"), "rewritten").unwrap();
-    fs::remove_file(clinic.target.join("readme")).unwrap();
-    fs::write(clinic.target.join("both"), "the target's").unwrap();
-    fs::write(clinic.source.join("both"), "the source's own").unwrap();
-    fs::write(clinic.source.join("alone"), "only here").unwrap();
-    fs::remove_file(clinic.programs("ran")).unwrap();
-
-    let back = clinic.cutover(&["--rollback"]).expect(0).json();
-    assert_eq!(back["state"], "reverted");
-    assert_eq!(back["conflicts"], serde_json::json!(["both"]));
-    assert_eq!(
-        clinic.ran(),
-        ["freeze_target", "before", "after", "switch_back", "thaw"],
-        "the source is thawed last"
-    );
-    let read = |name: &str| fs::read_to_string(clinic.source.join(name)).unwrap();
-    assert_eq!(read("new"), "from the cloud");
-    assert_eq!(read("letters/a"), "rewritten");
-    assert!(!clinic.source.join("readme").exists());
-    assert_eq!(read("both"), "the target's");
-    assert_eq!(read("alone"), "only here");
-    assert_eq!(read("scratch.tmp"), "left out");
-    assert!(!clinic.source.join(".drover-restore").exists());
-    // What the source had is in the repository.
-    let kept = clinic.lab.run(&["ls", &clinic.plan, "latest", "--source", "files"]).expect(0);
-    assert!(String::from_utf8_lossy(&kept.stdout).contains("alone"));
-    let both = clinic.lab.run(&["cat", &clinic.plan, "latest:both", "--source", "files"]);
-    assert_eq!(both.expect(0).stdout, b"the source's own");
-
-    // And forward again.
-    clinic.cutover(&[]).expect(0);
-    assert_eq!(clinic.serves(), "target");
-    assert_same_tree_but(&clinic.source, &clinic.target, "scratch.tmp");
-}
-
-/// But for what a rule leaves out.
-fn assert_same_tree_but(source: &Path, target: &Path, left_out: &str) {
-    assert_same(source, target, &[left_out]);
-}
-
-#[test]
 fn steps_that_somebody_took_away_are_missed() {
     let clinic = Clinic::new().prepared();
     let steps = Path::new(&clinic.lab.repository).join("cutover");
@@ -438,53 +389,6 @@ fn a_runbook_has_the_plans_own_names() {
     }
 }
 
-/// A client that writes numbered lines to whichever side is open, all the while. Holds the clinic's
-/// lock while it writes, as a service that is stopped by the freeze ends what it is at.
-struct Client {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    thread: thread::JoinHandle<(u64, Duration)>,
-}
-
-impl Client {
-    fn begin(clinic: &Clinic) -> Self {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (stopped, programs) = (stop.clone(), clinic.lab.path("programs"));
-        let (source, target) = (clinic.source.clone(), clinic.target.clone());
-        let lock = fs::File::create(programs.join("lock")).unwrap();
-        let thread = thread::spawn(move || {
-            use std::io::Write;
-            let (mut number, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
-            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-                lock.lock().unwrap();
-                let serves = fs::read_to_string(programs.join("serves")).unwrap_or_default();
-                let side = match serves.trim() {
-                    "target" => Some(&target),
-                    _ if programs.join("frozen").exists() => None,
-                    _ => Some(&source),
-                };
-                if let Some(side) = side {
-                    let mut open = fs::File::options();
-                    let file = open.append(true).create(true).open(side.join("journal"));
-                    writeln!(file.unwrap(), "{number}").unwrap();
-                    number += 1;
-                    longest = longest.max(last.elapsed());
-                    last = Instant::now();
-                }
-                lock.unlock().unwrap();
-                thread::park_timeout(Duration::from_millis(50));
-            }
-            (number, longest)
-        });
-        Self { stop, thread }
-    }
-
-    /// How many lines it wrote, and the longest time that it could write none.
-    fn end(self) -> (u64, Duration) {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
-}
-
 #[test]
 #[allow(clippy::print_stderr)]
 fn clients_write_through_the_switch_and_lose_no_line() {
@@ -498,29 +402,15 @@ fn clients_write_through_the_switch_and_lose_no_line() {
     let plan = fs::read_to_string(&clinic.plan).unwrap();
     fs::write(&clinic.plan, format!("{plan}write_back = \"{}\"\n", clinic.source.display()))
         .unwrap();
-    let freeze = fs::read_to_string(clinic.programs("freeze")).unwrap();
-    let freeze = freeze.replace("freeze) touch", "freeze) flock \"$here/lock\" touch");
-    fs::write(clinic.programs("freeze"), freeze).unwrap();
     for n in 0..300 {
         fs::write(clinic.source.join(format!("letters/{n}")), vec![n as u8; 2000]).unwrap();
     }
     let client = Client::begin(&clinic);
     let clinic = clinic.prepared();
     let done = clinic.cutover(&[]).expect(0).json();
-    // Some lines more, on the new side.
-    let journal = clinic.target.join("journal");
-    let length = || fs::metadata(&journal).map_or(0, |metadata| metadata.len());
-    let (switched, begun) = (length(), Instant::now());
-    while length() < switched + 100 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody writes on the new side");
-        thread::park_timeout(Duration::from_millis(10));
-    }
+    more_lines(&clinic.target);
     let (lines, longest) = client.end();
-    let numbers = |side: &Path| -> Vec<u64> {
-        let text = fs::read_to_string(side.join("journal")).unwrap();
-        text.lines().map(|line| line.parse().unwrap()).collect()
-    };
-    let (new, old) = (numbers(&clinic.target), numbers(&clinic.source));
+    let (new, old) = (journal(&clinic.target), journal(&clinic.source));
     assert!(new.iter().copied().eq(0..lines), "lines are lost or there twice");
     assert!(new.starts_with(&old) && old.len() < new.len());
     let actual = done["freeze"]["actual"].as_f64().unwrap();
@@ -532,7 +422,7 @@ fn clients_write_through_the_switch_and_lose_no_line() {
 
     // And back, with what was written meanwhile.
     assert_eq!(clinic.cutover(&["--rollback"]).expect(0).json()["state"], "reverted");
-    assert_eq!(numbers(&clinic.source), new);
+    assert_eq!(journal(&clinic.source), new);
 }
 
 #[test]

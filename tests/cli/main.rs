@@ -34,6 +34,7 @@ mod recipes;
 mod refusals;
 mod reports;
 mod resume;
+mod rollback;
 mod roundtrip;
 mod schemas;
 mod secrets;

@@ -11,6 +11,14 @@ use drover_types::SnapshotId;
 use super::Cutover;
 use crate::{error::Error, owners};
 
+/// The fact that the source has what the target took, and may work again.
+const THAWING: &str = "thawing";
+/// The fact that names what the source was before any of it was brought.
+const KEPT: &str = "kept";
+/// The fact that lists conflicts, one on each line.
+const CONFLICTS: &str = "conflicts";
+/// So many bytes of it at most.
+const TOLD: usize = 32 << 10;
 /// What is put after a source's name where its target is taken: no name of a plan has it.
 const SINCE_SWITCH: &str = ".since-switch";
 
@@ -33,19 +41,52 @@ impl Cutover<'_> {
             }
             state => return Err(Error::Cutover(format!("what is {state} needs no way back"))),
         }
-        self.take(State::RollingBack, "")?;
+        // An earlier run may have come so far that the source works again: what clients wrote there
+        // since must not become what the target was.
+        let thawing = self.stands() == State::RollingBack && self.facts.contains_key(THAWING);
+        if !thawing {
+            self.take(State::RollingBack, "")?;
+        }
         let commands = &self.plan.cutover;
         self.step("freeze the target", |cutover| {
             cutover.command("freeze_target", commands.freeze_target.as_ref())
         })?;
-        self.bring_back()?;
-        self.step("switch back", |cutover| {
-            cutover.command("switch_back", commands.switch_back.as_ref())
-        })?;
+        if thawing {
+            self.report.conflicts = self.conflicts();
+        } else {
+            self.bring_back()?;
+            self.step("switch back", |cutover| {
+                cutover.command("switch_back", commands.switch_back.as_ref())
+            })?;
+            self.facts.insert(THAWING.to_owned(), "yes".to_owned());
+            self.note_conflicts();
+            self.take(State::RollingBack, "the source has what the target took; it is thawed")?;
+        }
         self.step("thaw", Self::thaw)?;
         self.take(State::Reverted, "")?;
         self.clear_timer();
         Ok(())
+    }
+
+    /// Has whoever goes on know of the conflicts, as far as a step may say.
+    fn note_conflicts(&mut self) {
+        let mut told = String::new();
+        for path in &self.report.conflicts {
+            let path = path.to_string();
+            if told.len() + path.len() >= TOLD {
+                break;
+            }
+            told.push_str(&path);
+            told.push('\n');
+        }
+        if !told.is_empty() {
+            self.facts.insert(CONFLICTS.to_owned(), told);
+        }
+    }
+
+    fn conflicts(&self) -> Vec<Text> {
+        let told = self.facts.get(CONFLICTS).map(String::as_str).unwrap_or_default();
+        told.lines().map(Text::from).collect()
     }
 
     fn bring_back(&mut self) -> Result<(), Error> {
@@ -60,6 +101,13 @@ impl Cutover<'_> {
         let switched =
             named.ok_or_else(|| Error::Cutover("the step before names no snapshot".to_owned()))?;
         let kept = self.one_pass("pass over the source", false)?;
+        // Where an earlier run ended in the middle, this pass has a part of the target's already.
+        let known = self.facts.get(KEPT).and_then(|id| SnapshotId::from_hex(id));
+        let first = known.unwrap_or(kept);
+        if known.is_none() {
+            self.facts.insert(KEPT.to_owned(), kept.to_string());
+            self.take(State::RollingBack, "what the source had is kept")?;
+        }
         self.step("bring back", |cutover| {
             let options = SyncOptions {
                 name: Some(format!("{}{SINCE_SWITCH}", cutover.name())),
@@ -73,6 +121,7 @@ impl Cutover<'_> {
                 target: &target,
                 write_back: &write_back,
                 switched,
+                first,
                 kept,
                 landed: cutover.plan.cutover.verify == Method::Landed,
                 options,
@@ -89,7 +138,7 @@ impl Cutover<'_> {
                 return Err(Error::Difference(message));
             }
             Ok(format!(
-                "{} written, {} removed, {}; the target is kept as snapshot {}, the source as {kept}",
+                "{} written, {} removed, {}; the target is kept as snapshot {}, the source as {first}",
                 brought.written,
                 brought.removed,
                 format::counted(brought.conflicts.len() as u64, "conflict", "conflicts"),
