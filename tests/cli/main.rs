@@ -13,6 +13,7 @@ mod clinic;
 mod compare;
 mod crash;
 mod cutover;
+mod database;
 mod docs;
 mod evidence;
 mod failing;
