@@ -157,10 +157,11 @@ impl Practice {
 
     /// Whether everything that was acknowledged is there.
     fn has_all(&self, side: Side, visits: &Visits) {
+        // It goes on: what it gets acknowledged after this may not be in the answer.
+        let acknowledged = visits.acknowledged.lock().unwrap().clone();
         let rows = self.place(side).ask("SELECT number FROM visits");
         let rows: std::collections::HashSet<u64> =
             rows.lines().map(|row| row.parse().unwrap()).collect();
-        let acknowledged = visits.acknowledged.lock().unwrap();
         let lost: Vec<_> = acknowledged.iter().filter(|visit| !rows.contains(&visit.0)).collect();
         assert!(lost.is_empty(), "lost on the {side:?}: {lost:?}");
     }

@@ -13,7 +13,7 @@ use drover_source::{
     WalkEvent, WalkOptions,
     target::{MARKER, Target, TargetOptions, is_marker, is_temporary},
 };
-use drover_types::{Entry, Observer, RelativePath, SnapshotId};
+use drover_types::{Entry, Kind, Observer, RelativePath, SnapshotId};
 
 use crate::{
     Cancel, Compared, Error, Finding, OwnerMap, ReaderSession, RestoreOptions, SyncOptions,
@@ -74,10 +74,12 @@ pub fn bring_back(
     let theirs = changes(session, back.switched, taken.snapshot)?;
     let mut ours = changes(session, back.switched, back.first)?.all;
     if back.first != back.kept {
-        // What an earlier run brought is no change of the source's.
-        let since = changes(session, back.first, back.kept)?.all;
+        // What an earlier run brought is no change of the source's, nor is what it did by that to
+        // directories.
+        let since = changes(session, back.first, back.kept)?;
         let other = changes(session, taken.snapshot, back.kept)?.all;
-        ours.extend(since.intersection(&other).cloned());
+        let since = since.all.difference(&since.directories);
+        ours.extend(since.filter(|path| other.contains(*path)).cloned());
     }
     let conflicts = theirs.all.intersection(&ours).cloned().collect();
     let there = Target::open(back.write_back, TargetOptions::default())?;
@@ -147,9 +149,12 @@ fn unmark(session: &mut ReaderSession, snapshot: SnapshotId, root: &Path) -> Res
 }
 
 /// Paths that differ between two snapshots.
+#[derive(Default)]
 struct Changes {
     all: BTreeSet<RelativePath>,
     removed: BTreeSet<RelativePath>,
+    /// Of whose attributes alone differ.
+    directories: BTreeSet<RelativePath>,
 }
 
 fn changes(
@@ -157,11 +162,15 @@ fn changes(
     before: SnapshotId,
     after: SnapshotId,
 ) -> Result<Changes, Error> {
-    let mut changes = Changes { all: BTreeSet::new(), removed: BTreeSet::new() };
+    let mut changes = Changes::default();
     diff(session, before, after, &mut |change| {
         let path = change.path().clone();
-        if matches!(change, Change::Removed(_)) {
-            changes.removed.insert(path.clone());
+        match &change {
+            Change::Removed(_) => drop(changes.removed.insert(path.clone())),
+            Change::Metadata(entry, _) if entry.kind == Kind::Directory => {
+                changes.directories.insert(path.clone());
+            }
+            _ => {}
         }
         if !path.is_root() {
             changes.all.insert(path);
