@@ -24,7 +24,7 @@ fn a_cutover_from_the_first_pass_to_the_last_word() {
     let document = answer.json();
     assert_eq!(document["state"], "planned");
     assert_eq!(document["error"]["kind"], "gate");
-    assert_eq!(refused(&document), ["baseline", "freeze", "rehearsal", "lag"]);
+    assert_eq!(refused(&document), ["freeze", "baseline", "rehearsal", "lag"]);
     for gate in document["gates"].as_array().unwrap() {
         let refuses = gate["outcome"] == "refused";
         assert_eq!(gate["remedy"].as_str().unwrap().is_empty(), !refuses, "{gate}");

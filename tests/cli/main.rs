@@ -45,5 +45,6 @@ mod ssh;
 mod sshd;
 mod starved;
 mod tamper;
+mod together;
 mod trace;
 mod tree;

@@ -16,7 +16,8 @@ use crate::{
 const MOST_EXCEPTIONS: usize = 1_000_000_000;
 
 /// The keys of the table `cutover`.
-pub(super) const CUTOVER_KEYS: [&str; 17] = [
+pub(super) const CUTOVER_KEYS: [&str; 18] = [
+    "together",
     "window",
     "freeze",
     "switch",
@@ -39,6 +40,8 @@ pub(super) const CUTOVER_KEYS: [&str; 17] = [
 /// What a cutover must keep to, and what leads clients elsewhere and back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cutover {
+    /// `together`: whether all sources are led over in one freeze, and by one switch.
+    pub together: bool,
     /// `window`: when it may be.
     pub window: Option<Hours>,
     /// `freeze`: how long the source may rest.
@@ -80,6 +83,7 @@ impl Default for Cutover {
     fn default() -> Self {
         let hours = |hours: u64| Age(Duration::from_secs(hours * 3600));
         Self {
+            together: false,
             window: None,
             freeze: None,
             switch: None,
@@ -152,6 +156,7 @@ pub(super) fn cutover(
         [("blocked", Bucket::Blocked), ("not open", Bucket::NotOpen), ("any", Bucket::Any)];
     let landings = [("here", Landing::Here), ("elsewhere", Landing::Elsewhere)];
     Ok(Cutover {
+        together: table.boolean("together")?.is_some_and(|at| at.value),
         window: table.parsed("window", Problem::Window)?,
         freeze: age("freeze")?,
         switch: age("switch")?,
