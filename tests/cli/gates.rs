@@ -1,10 +1,6 @@
 //! Gates of a cutover that look beyond this machine: what ends, and how buckets are set up.
 
-use std::{
-    fs,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
@@ -67,13 +63,13 @@ fn a_certificate_that_ends_too_soon() {
 #[test]
 fn a_session_has_to_tell_its_end() {
     let Some(service) = s3_service() else { return };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = drover_types::clock::now().seconds;
     let clinic = clinic(service.lab().with_variable("AWS_SESSION_TOKEN", "token"), &[], "");
     clinic.lab.run(&["sync", &clinic.plan]).expect(0);
-    let show = |end: Option<u64>| {
+    let show = |end: Option<i64>| {
         let mut command = clinic.lab.command(&["cutover", &clinic.plan, "--show", "--json"]);
         if let Some(end) = end {
-            let end = jiff::Timestamp::from_second(end.cast_signed()).unwrap();
+            let end = jiff::Timestamp::from_second(end).unwrap();
             command.env("AWS_CREDENTIAL_EXPIRATION", end.to_string());
         }
         let document = crate::lab::Answer::new(command.output().unwrap()).expect(0).json();

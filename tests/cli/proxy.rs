@@ -5,7 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 /// A request as it came.
@@ -57,8 +57,8 @@ pub fn over_tls(endpoint: &str, seconds: u64) -> (String, String) {
     let service = endpoint.trim_start_matches("http://").split('/').next().unwrap().to_owned();
     let key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(seconds);
+    let end = drover_types::clock::now().seconds.unsigned_abs() + seconds;
+    parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
     let certificate = parameters.self_signed(&key).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
     let provider = rustls::crypto::ring::default_provider();
