@@ -1,14 +1,14 @@
 //! Gates of a cutover that look beyond this machine: what ends, and how buckets are set up.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
 use crate::{
     clinic::{Clinic, refused},
-    lab::Lab,
+    lab::{Answer, Lab},
     proxy,
-    services::{fresh, s3_service},
+    services::{AZURE_ACCOUNT, AZURE_KEY, azure_service, fresh, s3_service},
 };
 
 /// A clinic whose repository is that of `lab`.
@@ -72,7 +72,7 @@ fn a_session_has_to_tell_its_end() {
             let end = jiff::Timestamp::from_second(end).unwrap();
             command.env("AWS_CREDENTIAL_EXPIRATION", end.to_string());
         }
-        let document = crate::lab::Answer::new(command.output().unwrap()).expect(0).json();
+        let document = Answer::new(command.output().unwrap()).expect(0).json();
         gate(&document, "credentials").clone()
     };
     let unknown = show(None);
@@ -85,6 +85,38 @@ fn a_session_has_to_tell_its_end() {
     edit(&clinic, "valid_for = \"0 seconds\"");
     assert_eq!(show(None)["outcome"], "passed");
     assert_eq!(show(Some(now + 30))["outcome"], "refused", "it does not last for the freeze");
+}
+
+/// A shared access signature of an account: its key, and the end.
+const SIGN: &str = "
+import base64, hashlib, hmac, sys, urllib.parse
+account, key, end = sys.argv[1:]
+fields = dict(sv='2018-11-09', ss='b', srt='sco', sp='rwdlac', se=end)
+text = f\"{account}\\n{fields['sp']}\\nb\\nsco\\n\\n{end}\\n\\n\\n{fields['sv']}\\n\"
+digest = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
+print(urllib.parse.urlencode({**fields, 'sig': base64.b64encode(digest).decode()}))
+";
+
+#[test]
+fn a_signature_of_azure_that_ends_too_soon() {
+    let Some(service) = azure_service() else { return };
+    let now = drover_types::clock::now().seconds;
+    // With the key: the stand-in cannot delete in batches with a signature, which the probe does.
+    let clinic = clinic(service.lab(), &[], "");
+    clinic.lab.run(&["sync", &clinic.plan]).expect(0);
+    for (seconds, outcome) in [(3600, "refused"), (3 * 3600, "passed")] {
+        let end = jiff::Timestamp::from_second(now + seconds).unwrap().to_string();
+        let mut python = Command::new("python3");
+        python.args(["-c", SIGN, AZURE_ACCOUNT, AZURE_KEY, &end]);
+        let signature = String::from_utf8(python.output().unwrap().stdout).unwrap();
+        let mut show = clinic.lab.command(&["cutover", &clinic.plan, "--show", "--json"]);
+        show.env_remove("AZURE_STORAGE_KEY").env("AZURE_STORAGE_SAS_TOKEN", signature.trim());
+        let document = Answer::new(show.output().unwrap()).expect(0).json();
+        let shown = gate(&document, "credentials");
+        assert_eq!(shown["outcome"], outcome, "{shown}");
+        let value = shown["value"].as_str().unwrap();
+        assert!(value.starts_with("the shared access signature: until "), "{value}");
+    }
 }
 
 #[test]
