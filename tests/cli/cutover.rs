@@ -1,13 +1,8 @@
 //! Cutovers: gates, the freeze with its timer, failures and kills at each step, other machines that go
 //! on, and the way back.
-//!
-//! The clinic is a directory and a few small programs: one that freezes it, one that thaws it, one
-//! that leads clients to the target. Each writes down that it ran; one that is told so fails, or
-//! kills the drover that called it.
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -16,155 +11,11 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    clinic::{Client, Clinic, journal, more_lines, refused},
     compare::assert_same,
-    lab::{Answer, Lab},
+    lab::Answer,
     sshd::Sshd,
 };
-
-/// What a program of the clinic does.
-const PROGRAM: &str = r#"#!/bin/sh
-# Notes that it ran, and does what the files beside it say.
-here=$(dirname "$0")
-name=$(basename "$0")
-echo "$name" >> "$here/ran"
-if [ -e "$here/fail-$name" ]; then echo "it was told to fail"; exit 7; fi
-case $name in
-    freeze) touch "$here/frozen" ;;
-    thaw) rm -f "$here/frozen" ;;
-    switch) [ -e "$here/frozen" ] || exit 8; echo target > "$here/serves" ;;
-    switch_back) echo source > "$here/serves" ;;
-    smoke) grep -q target "$here/serves" ;;
-esac || exit
-if [ -e "$here/kill-$name" ]; then
-    rm "$here/kill-$name"
-    kill -9 "$PPID"
-    sleep 5
-fi
-"#;
-const PROGRAMS: [&str; 8] =
-    ["freeze", "thaw", "before", "after", "switch", "smoke", "switch_back", "freeze_target"];
-
-struct Clinic {
-    lab: Lab,
-    source: PathBuf,
-    target: PathBuf,
-    plan: String,
-}
-
-impl Clinic {
-    fn new() -> Self {
-        Self::with("60 seconds", "", "", |source| source.display().to_string())
-    }
-
-    fn with(
-        freeze: &str,
-        source_keys: &str,
-        cutover_keys: &str,
-        url: impl Fn(&Path) -> String,
-    ) -> Self {
-        let (lab, source) = Lab::with_source();
-        let target = lab.path("target");
-        let to = target.to_str().unwrap().to_owned();
-        Self::within(lab, source, &to, freeze, source_keys, cutover_keys, url)
-    }
-
-    /// With the repository of `lab`, and the target at this place.
-    fn within(
-        lab: Lab,
-        source: PathBuf,
-        to: &str,
-        freeze: &str,
-        source_keys: &str,
-        cutover_keys: &str,
-        url: impl Fn(&Path) -> String,
-    ) -> Self {
-        let target = lab.path("target");
-        let programs = lab.path("programs");
-        fs::create_dir(&programs).unwrap();
-        for name in PROGRAMS {
-            let file = programs.join(name);
-            fs::write(&file, PROGRAM).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let program = |name: &str| format!("[\"{}\"]", programs.join(name).display());
-        let plan = format!(
-            "[repository]\nurl = \"{}\"\n\
-             [[source]]\nname = \"files\"\nurl = \"{}\"\nfreeze = {}\nthaw = {}\nbefore_pass = {}\n\
-             after_pass = {}\nrules = [\"exclude *.tmp\"]\n{source_keys}\n\
-             [target]\nurl = \"{}\"\n\
-             [cutover]\nfreeze = \"{freeze}\"\nswitch = \"1 seconds\"\nswitch_command = {}\n\
-             smoke_test = {}\nswitch_back = {}\nfreeze_target = {}\n{cutover_keys}\n",
-            lab.repository,
-            url(&source),
-            program("freeze"),
-            program("thaw"),
-            program("before"),
-            program("after"),
-            to,
-            program("switch"),
-            program("smoke"),
-            program("switch_back"),
-            program("freeze_target"),
-        );
-        let file = lab.path("plan.toml");
-        fs::write(&file, plan).unwrap();
-        let plan = file.to_str().unwrap().to_owned();
-        Self { lab, source, target, plan }
-    }
-
-    fn cutover(&self, more: &[&str]) -> Answer {
-        let mut all = vec!["--operator", "anna", "--json", "cutover", self.plan.as_str()];
-        all.extend(more);
-        self.lab.run(&all)
-    }
-
-    /// Two passes, a verification, a rehearsal.
-    fn prepared(self) -> Self {
-        for verb in ["sync", "sync", "verify"] {
-            let answer = self.lab.run(&[verb, self.plan.as_str(), "--json"]);
-            // What somebody writes all the while may be torn.
-            let code = if answer.code == 3 { 3 } else { 0 };
-            answer.expect(code);
-        }
-        self.cutover(&["--rehearse"]).expect(0);
-        fs::remove_file(self.programs("ran")).unwrap();
-        self
-    }
-
-    fn programs(&self, name: &str) -> PathBuf {
-        self.lab.path("programs").join(name)
-    }
-
-    fn tell(&self, what: &str) {
-        fs::write(self.programs(what), "").unwrap();
-    }
-
-    /// What ran, one after the other.
-    fn ran(&self) -> Vec<String> {
-        let ran = fs::read_to_string(self.programs("ran")).unwrap_or_default();
-        ran.lines().map(str::to_owned).collect()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.programs("frozen").exists()
-    }
-
-    fn serves(&self) -> String {
-        fs::read_to_string(self.programs("serves")).unwrap_or("source\n".into()).trim().to_owned()
-    }
-
-    /// Where it stands, by another run.
-    fn state(&self) -> String {
-        let shown = self.lab.run(&["cutover", self.plan.as_str(), "--show", "--json"]).expect(0);
-        shown.json()["state"].as_str().unwrap().to_owned()
-    }
-}
-
-fn refused(document: &Value) -> Vec<&str> {
-    let gates = document["gates"].as_array().unwrap();
-    let refused = gates.iter().filter(|gate| gate["outcome"] == "refused");
-    refused.map(|gate| gate["id"].as_str().unwrap()).collect()
-}
 
 #[test]
 fn a_cutover_from_the_first_pass_to_the_last_word() {
@@ -173,7 +24,7 @@ fn a_cutover_from_the_first_pass_to_the_last_word() {
     let document = answer.json();
     assert_eq!(document["state"], "planned");
     assert_eq!(document["error"]["kind"], "gate");
-    assert_eq!(refused(&document), ["baseline", "freeze", "rehearsal", "lag"]);
+    assert_eq!(refused(&document), ["freeze", "baseline", "rehearsal", "lag"]);
     for gate in document["gates"].as_array().unwrap() {
         let refuses = gate["outcome"] == "refused";
         assert_eq!(gate["remedy"].as_str().unwrap().is_empty(), !refuses, "{gate}");
@@ -348,55 +199,6 @@ fn the_source_thaws_when_nobody_comes_back() {
     assert_eq!(clinic.state(), "converging");
     assert_eq!(clinic.serves(), "source");
     assert_eq!(clinic.ran(), ["freeze", "before", "thaw"]);
-}
-
-#[test]
-fn the_way_back_loses_nothing_of_either_side() {
-    let clinic = Clinic::new();
-    fs::write(clinic.source.join("scratch.tmp"), "left out").unwrap();
-    fs::write(clinic.source.join("both"), "at the switch").unwrap();
-    let clinic = clinic.prepared();
-    clinic.cutover(&[]).expect(0);
-    // What clients do on the target, and somebody on the source all the same.
-    fs::write(clinic.target.join("new"), "from the cloud").unwrap();
-    fs::write(clinic.target.join("letters/a"), "rewritten").unwrap();
-    fs::remove_file(clinic.target.join("readme")).unwrap();
-    fs::write(clinic.target.join("both"), "the target's").unwrap();
-    fs::write(clinic.source.join("both"), "the source's own").unwrap();
-    fs::write(clinic.source.join("alone"), "only here").unwrap();
-    fs::remove_file(clinic.programs("ran")).unwrap();
-
-    let back = clinic.cutover(&["--rollback"]).expect(0).json();
-    assert_eq!(back["state"], "reverted");
-    assert_eq!(back["conflicts"], serde_json::json!(["both"]));
-    assert_eq!(
-        clinic.ran(),
-        ["freeze_target", "before", "after", "switch_back", "thaw"],
-        "the source is thawed last"
-    );
-    let read = |name: &str| fs::read_to_string(clinic.source.join(name)).unwrap();
-    assert_eq!(read("new"), "from the cloud");
-    assert_eq!(read("letters/a"), "rewritten");
-    assert!(!clinic.source.join("readme").exists());
-    assert_eq!(read("both"), "the target's");
-    assert_eq!(read("alone"), "only here");
-    assert_eq!(read("scratch.tmp"), "left out");
-    assert!(!clinic.source.join(".drover-restore").exists());
-    // What the source had is in the repository.
-    let kept = clinic.lab.run(&["ls", &clinic.plan, "latest", "--source", "files"]).expect(0);
-    assert!(String::from_utf8_lossy(&kept.stdout).contains("alone"));
-    let both = clinic.lab.run(&["cat", &clinic.plan, "latest:both", "--source", "files"]);
-    assert_eq!(both.expect(0).stdout, b"the source's own");
-
-    // And forward again.
-    clinic.cutover(&[]).expect(0);
-    assert_eq!(clinic.serves(), "target");
-    assert_same_tree_but(&clinic.source, &clinic.target, "scratch.tmp");
-}
-
-/// But for what a rule leaves out.
-fn assert_same_tree_but(source: &Path, target: &Path, left_out: &str) {
-    assert_same(source, target, &[left_out]);
 }
 
 #[test]
@@ -587,53 +389,6 @@ fn a_runbook_has_the_plans_own_names() {
     }
 }
 
-/// A client that writes numbered lines to whichever side is open, all the while. Holds the clinic's
-/// lock while it writes, as a service that is stopped by the freeze ends what it is at.
-struct Client {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    thread: thread::JoinHandle<(u64, Duration)>,
-}
-
-impl Client {
-    fn begin(clinic: &Clinic) -> Self {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (stopped, programs) = (stop.clone(), clinic.lab.path("programs"));
-        let (source, target) = (clinic.source.clone(), clinic.target.clone());
-        let lock = fs::File::create(programs.join("lock")).unwrap();
-        let thread = thread::spawn(move || {
-            use std::io::Write;
-            let (mut number, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
-            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-                lock.lock().unwrap();
-                let serves = fs::read_to_string(programs.join("serves")).unwrap_or_default();
-                let side = match serves.trim() {
-                    "target" => Some(&target),
-                    _ if programs.join("frozen").exists() => None,
-                    _ => Some(&source),
-                };
-                if let Some(side) = side {
-                    let mut open = fs::File::options();
-                    let file = open.append(true).create(true).open(side.join("journal"));
-                    writeln!(file.unwrap(), "{number}").unwrap();
-                    number += 1;
-                    longest = longest.max(last.elapsed());
-                    last = Instant::now();
-                }
-                lock.unlock().unwrap();
-                thread::park_timeout(Duration::from_millis(50));
-            }
-            (number, longest)
-        });
-        Self { stop, thread }
-    }
-
-    /// How many lines it wrote, and the longest time that it could write none.
-    fn end(self) -> (u64, Duration) {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
-}
-
 #[test]
 #[allow(clippy::print_stderr)]
 fn clients_write_through_the_switch_and_lose_no_line() {
@@ -647,29 +402,15 @@ fn clients_write_through_the_switch_and_lose_no_line() {
     let plan = fs::read_to_string(&clinic.plan).unwrap();
     fs::write(&clinic.plan, format!("{plan}write_back = \"{}\"\n", clinic.source.display()))
         .unwrap();
-    let freeze = fs::read_to_string(clinic.programs("freeze")).unwrap();
-    let freeze = freeze.replace("freeze) touch", "freeze) flock \"$here/lock\" touch");
-    fs::write(clinic.programs("freeze"), freeze).unwrap();
     for n in 0..300 {
         fs::write(clinic.source.join(format!("letters/{n}")), vec![n as u8; 2000]).unwrap();
     }
     let client = Client::begin(&clinic);
     let clinic = clinic.prepared();
     let done = clinic.cutover(&[]).expect(0).json();
-    // Some lines more, on the new side.
-    let journal = clinic.target.join("journal");
-    let length = || fs::metadata(&journal).map_or(0, |metadata| metadata.len());
-    let (switched, begun) = (length(), Instant::now());
-    while length() < switched + 100 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody writes on the new side");
-        thread::park_timeout(Duration::from_millis(10));
-    }
+    more_lines(&clinic.target);
     let (lines, longest) = client.end();
-    let numbers = |side: &Path| -> Vec<u64> {
-        let text = fs::read_to_string(side.join("journal")).unwrap();
-        text.lines().map(|line| line.parse().unwrap()).collect()
-    };
-    let (new, old) = (numbers(&clinic.target), numbers(&clinic.source));
+    let (new, old) = (journal(&clinic.target), journal(&clinic.source));
     assert!(new.iter().copied().eq(0..lines), "lines are lost or there twice");
     assert!(new.starts_with(&old) && old.len() < new.len());
     let actual = done["freeze"]["actual"].as_f64().unwrap();
@@ -681,7 +422,7 @@ fn clients_write_through_the_switch_and_lose_no_line() {
 
     // And back, with what was written meanwhile.
     assert_eq!(clinic.cutover(&["--rollback"]).expect(0).json()["state"], "reverted");
-    assert_eq!(numbers(&clinic.source), new);
+    assert_eq!(journal(&clinic.source), new);
 }
 
 #[test]

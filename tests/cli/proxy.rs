@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 /// A request as it came.
@@ -50,9 +51,45 @@ pub fn proxy(
     url
 }
 
+/// The service at `endpoint` over https, at `localhost`, with a certificate that ends after so many
+/// seconds. Returns its URL and the certificate, which is its own authority.
+pub fn over_tls(endpoint: &str, seconds: u64) -> (String, String) {
+    let service = endpoint.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let end = drover_types::clock::now().seconds.unsigned_abs() + seconds;
+    parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+    let certificate = parameters.self_signed(&key).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+    let provider = rustls::crypto::ring::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into());
+    let config = Arc::new(config.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (service, config) = (service.clone(), config.clone());
+            thread::spawn(move || {
+                let connection = rustls::ServerConnection::new(config).ok()?;
+                let client = rustls::StreamOwned::new(connection, client.ok()?);
+                relay(client, &service, &|_: &mut Request| Fate::Pass)
+            });
+        }
+    });
+    (url, certificate.pem())
+}
+
 /// One request and its answer; `None` where a side hangs up. The connection ends either way.
-fn relay(mut client: TcpStream, service: &str, fate: &impl Fn(&mut Request) -> Fate) -> Option<()> {
-    let mut request = Request::read(&client)?;
+fn relay(
+    mut client: impl Read + Write,
+    service: &str,
+    fate: &impl Fn(&mut Request) -> Fate,
+) -> Option<()> {
+    let mut request = Request::read(&mut client)?;
     let fate = fate(&mut request);
     match fate {
         Fate::Reset => return None,
@@ -79,7 +116,7 @@ fn relay(mut client: TcpStream, service: &str, fate: &impl Fn(&mut Request) -> F
 }
 
 impl Request {
-    fn read(client: &TcpStream) -> Option<Self> {
+    fn read(client: &mut impl Read) -> Option<Self> {
         let mut client = BufReader::new(client);
         let mut head: Vec<String> = Vec::new();
         loop {

@@ -21,7 +21,7 @@ use crate::lab::{Lab, is_long};
 
 /// Whether these programs are there, and whoever runs this is root.
 #[allow(clippy::print_stderr)]
-fn has(programs: &[&str]) -> bool {
+pub fn has(programs: &[&str]) -> bool {
     let missing = programs.iter().find(|program| !Path::new(program).exists());
     let root = nix::unistd::Uid::effective().is_root();
     if missing.is_none() && root {
@@ -34,7 +34,7 @@ fn has(programs: &[&str]) -> bool {
 
 /// Runs a program to its end; what it printed.
 #[track_caller]
-fn run(words: &[&str], input: &[u8]) -> String {
+pub fn run(words: &[&str], input: &[u8]) -> String {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.current_dir("/").spawn().unwrap();
@@ -187,16 +187,25 @@ fn transfer(number: u64) -> String {
     )
 }
 
-#[test]
-fn a_dump_of_postgresql_is_of_one_moment() {
+/// Before a command: as the account of PostgreSQL.
+pub const AS_POSTGRES: [&str; 5] =
+    ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"];
+
+/// Where the programs of PostgreSQL's newest server are.
+pub fn postgresql() -> impl Fn(&str) -> String {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions.map(|version| version.path()).max().unwrap_or_default();
-    let bin = |name: &str| newest.join("bin").join(name).to_str().unwrap().to_owned();
+    move |name| newest.join("bin").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_dump_of_postgresql_is_of_one_moment() {
+    let bin = postgresql();
     if !has(&[&bin("initdb"), &bin("postgres"), "/usr/bin/psql"]) {
         return;
     }
     let lab = Lab::with_repository();
-    let as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"];
+    let as_postgres = AS_POSTGRES;
     let begin = |name: &str| -> (Server, String) {
         let folder = std::env::temp_dir().join(format!("drover-pg-{}-{name}", std::process::id()));
         let at = folder.to_str().unwrap().to_owned();

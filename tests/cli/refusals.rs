@@ -344,6 +344,39 @@ fn places_within_one_another() {
 }
 
 #[test]
+fn a_restore_onto_a_source_of_the_plan() {
+    let (lab, source) = Lab::with_source();
+    let plan = lab.path("plan.toml");
+    let (repository, root) = (&lab.repository, source.display());
+    let text = format!(
+        "[repository]\nurl = \"{repository}\"\n[[source]]\nname = \"a\"\nurl = \"{root}\"\n"
+    );
+    fs::write(&plan, text).unwrap();
+    let plan = plan.to_str().unwrap();
+    lab.run(&["sync", plan]).expect(0);
+    fs::write(source.join("readme"), "written since").unwrap();
+    let by_another_name = lab.path("link");
+    std::os::unix::fs::symlink(&source, &by_another_name).unwrap();
+    let (within, around) = (source.join("letters"), lab.path(""));
+    for target in [&source, &by_another_name, &within, &around] {
+        let target = target.to_str().unwrap();
+        let restore = ["restore", plan, "latest", target, "--overwrite", "--json"];
+        lab.run(&restore).refused(2, "nested", "the source");
+    }
+    let read = || fs::read_to_string(source.join("readme")).unwrap();
+    assert_eq!(read(), "written since");
+    // Beside it, and on purpose.
+    let beside = lab.path("source-restored");
+    fs::create_dir(&beside).unwrap();
+    fs::write(beside.join("else"), "").unwrap();
+    let beside = beside.to_str().unwrap();
+    lab.run(&["restore", plan, "latest", beside, "--overwrite"]).expect(0);
+    let target = source.to_str().unwrap();
+    lab.run(&["restore", plan, "latest", target, "--overwrite", "--into-source"]).expect(0);
+    assert_eq!(read(), "hello");
+}
+
+#[test]
 fn a_demo_where_something_is() {
     let (lab, source) = Lab::with_source();
     let answer = lab.run(&["demo", source.to_str().unwrap(), "--json"]);

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Azurite's account and key, which are public and the same everywhere.
-const AZURE_ACCOUNT: &str = "devstoreaccount1";
-const AZURE_KEY: &str =
+pub const AZURE_ACCOUNT: &str = "devstoreaccount1";
+pub const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// The endpoint in `variable`; `None` skips the test where that is allowed.

@@ -254,6 +254,8 @@ fn run_with(
         | Options::PTRACE_O_TRACECLONE
         | Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEVFORK
+        // Else a program that it runs would get a signal for beginning.
+        | Options::PTRACE_O_TRACEEXEC
         | Options::PTRACE_O_EXITKILL;
     ptrace::setoptions(pid, options).unwrap();
     go_on(pid, None);

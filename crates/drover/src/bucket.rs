@@ -6,7 +6,17 @@ use drover_store::{Setting, SettingId};
 
 /// Asks the store, read only. A directory has no settings.
 pub fn ask(objects: &Objects) -> Vec<BucketSetting> {
-    objects.wait(objects.store().settings()).iter().map(judged).collect()
+    settings(objects).iter().map(judged).collect()
+}
+
+/// The same as the store tells it.
+pub fn settings(objects: &Objects) -> Vec<Setting> {
+    objects.wait(objects.store().settings())
+}
+
+/// A setting's name.
+pub fn name(id: SettingId) -> &'static str {
+    meaning(id).0
 }
 
 fn judged(setting: &Setting) -> BucketSetting {

@@ -72,6 +72,14 @@ pub enum Error {
         /// The place around it.
         outer: String,
     },
+    /// What is to be written over is, or holds, or lies within a source of the plan.
+    #[error("the target {target} and the source {source_root} of the plan lie in one another")]
+    IntoSource {
+        /// The target.
+        target: String,
+        /// The source.
+        source_root: String,
+    },
     /// This machine's state lies within what a pass shall take.
     #[error("this machine's state {state} lies within the source {source_root}")]
     StateWithin {
@@ -297,6 +305,12 @@ impl Error {
             Self::Nested { .. } => (
                 "nested",
                 "Choose places that lie beside one another: this would destroy data or repeat it.",
+                USAGE,
+            ),
+            Self::IntoSource { .. } => (
+                "nested",
+                "Give another target. To write over what people may be working on, on purpose: \
+                 --into-source.",
                 USAGE,
             ),
             Self::StateWithin { .. } => (

@@ -264,6 +264,20 @@ impl Place {
         refuse_nested((directory, what), (repository, "the repository"))
     }
 
+    /// Refuses a target that lies within a source of the plan, or around one: people may work there.
+    pub fn refuse_sources(&self, target: &Path) -> Result<(), Error> {
+        let target_root = resolved(target);
+        for source in self.plan.iter().flat_map(|plan| &plan.sources) {
+            let Location::Directory(root) = &source.url else { continue };
+            let there = resolved(root);
+            if there.starts_with(&target_root) || target_root.starts_with(&there) {
+                let (target, source_root) = (shown(target), shown(root));
+                return Err(Error::IntoSource { target, source_root });
+            }
+        }
+        Ok(())
+    }
+
     /// The error with the repository's URL where it lacks it.
     pub fn explain(&self, error: drover_ops::Error) -> Error {
         let url = || self.url.to_string();

@@ -21,7 +21,7 @@ pub use error::{PlanError, Problem};
 pub use filter::{Age, Filter, FilterError, Renamed, Rule, Size, ignore_file};
 pub use location::{Location, LocationError, SftpUrl};
 pub use plan::{
-    CommandOutput, Costs, Cutover, Helper, Hooks, HooksOn, Landing, Limits, Method, Plan,
+    Bucket, CommandOutput, Costs, Cutover, Helper, Hooks, HooksOn, Landing, Limits, Method, Plan,
     Repository, Source, SourceName, Ssh, Target, is_fingerprint,
 };
 pub use rate::{Rate, RateError};

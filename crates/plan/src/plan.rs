@@ -12,7 +12,7 @@ use toml::de::DeTable;
 
 mod cutover;
 
-pub use cutover::{Cutover, Landing, Method};
+pub use cutover::{Bucket, Cutover, Landing, Method};
 
 use crate::{
     Age, Filter, Location, LocationError, PlanError, Problem, Rate, Renamed,

@@ -30,7 +30,8 @@ pub use document::{
     },
     bucket::BucketSetting,
     cutover::{
-        CutoverAccepted, CutoverEvent, CutoverFreeze, CutoverGate, CutoverReport, CutoverStep,
+        CutoverAccepted, CutoverEvent, CutoverFreeze, CutoverGate, CutoverReport, CutoverSource,
+        CutoverStep,
     },
     demo::{DemoReport, DemoStep},
     diff::{ChangeItem, DiffReport, DiffTotals},

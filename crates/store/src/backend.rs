@@ -21,6 +21,7 @@ use crate::{
     client::{Connector, Shared, Traffic},
     profile,
     url::Place,
+    validity::{Looking, Shown},
 };
 
 #[derive(Debug)]
@@ -124,7 +125,7 @@ fn connector(
         stall: options.stall,
         slowest: options.slowest,
         proxy: proxy(options)?,
-        tls: tls(options, is_plain)?,
+        tls: tls(options, is_plain, traffic.shown.clone())?,
     })))
 }
 
@@ -301,7 +302,11 @@ fn gcs(
 
 /// TLS with the system's certificate authorities and those of the CA file. An endpoint on plain
 /// http needs none, and must work where the system has none.
-fn tls(options: &StoreOptions, is_plain: bool) -> Result<rustls::ClientConfig, StoreError> {
+fn tls(
+    options: &StoreOptions,
+    is_plain: bool,
+    shown: Arc<Shown>,
+) -> Result<rustls::ClientConfig, StoreError> {
     let bad = |name: &Path, reason: String| StoreError::BadOption {
         name: name.display().to_string(),
         reason,
@@ -332,7 +337,7 @@ fn tls(options: &StoreOptions, is_plain: bool) -> Result<rustls::ClientConfig, S
         .map_err(tls)?;
     Ok(builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(Arc::new(Looking { verifier: Arc::new(verifier), shown }))
         .with_no_client_auth())
 }
 

@@ -33,6 +33,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     bandwidth::Bandwidth,
     usage::{self, Meter},
+    validity::Shown,
 };
 
 /// How much of a body may sit in the kernel's send buffer (Linux lets it grow to 4 MiB) after it
@@ -103,12 +104,14 @@ impl HttpFailure {
     }
 }
 
-/// What passes between this machine and a store: counts, and a limit for each direction.
+/// What passes between this machine and a store: counts, a limit for each direction, and the
+/// certificates that were shown.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     pub meter: Meter,
     pub upload: Bandwidth,
     pub download: Bandwidth,
+    pub shown: Arc<Shown>,
 }
 
 /// What all connections of one store share.

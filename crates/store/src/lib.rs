@@ -31,6 +31,7 @@ mod settings;
 mod store;
 mod url;
 mod usage;
+mod validity;
 
 pub use error::{Cause, StoreError};
 pub use options::{Checksum, StoreOptions};
@@ -39,3 +40,4 @@ pub use settings::{Setting, SettingId};
 pub use store::{Metadata, ObjectInfo, PlainPart, PlainUpload, PutOutcome, Store};
 pub use url::{StoreKind, StoreUrl};
 pub use usage::{Account, Usage};
+pub use validity::Validity;

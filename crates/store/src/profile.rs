@@ -37,6 +37,8 @@ pub(crate) fn load(settings: &Settings) -> Result<BTreeMap<&'static str, String>
                 "aws_access_key_id" => "AWS_ACCESS_KEY_ID",
                 "aws_secret_access_key" => "AWS_SECRET_ACCESS_KEY",
                 "aws_session_token" => "AWS_SESSION_TOKEN",
+                // What tools that sign on write beside the keys that they got.
+                "x_security_token_expires" => "AWS_CREDENTIAL_EXPIRATION",
                 "region" => "AWS_REGION",
                 "endpoint_url" => "AWS_ENDPOINT_URL",
                 "role_arn" | "credential_process" | "sso_session" | "sso_start_url"

@@ -51,15 +51,22 @@ pub struct Setting {
     pub id: SettingId,
     /// Whether it protects what is stored, and what it is, in words; else why nobody knows.
     pub found: Result<(bool, String), String>,
+    /// Of public access: whether the store says that everyone may look in, or list.
+    pub is_open: bool,
 }
 
 impl Setting {
     fn is(id: SettingId, protects: bool, words: impl Into<String>) -> Self {
-        Self { id, found: Ok((protects, words.into())) }
+        Self { id, found: Ok((protects, words.into())), is_open: false }
+    }
+
+    fn open(words: impl Into<String>) -> Self {
+        let id = SettingId::PublicAccess;
+        Self { id, found: Ok((false, words.into())), is_open: true }
     }
 
     fn unknown(id: SettingId, why: impl Into<String>) -> Self {
-        Self { id, found: Err(why.into()) }
+        Self { id, found: Err(why.into()), is_open: false }
     }
 }
 
@@ -196,14 +203,50 @@ impl<'s> S3<'s> {
                 }
                 SettingId::Lifecycle => ("lifecycle", &["NoSuchLifecycleConfiguration"]),
             };
-            found.push(match self.ask(question).await {
-                Ok(text) => s3_setting(id, &text),
+            let answer = match self.ask(question).await {
                 // That nothing is set is an answer as well.
-                Err(refusal) if unset.contains(&refusal.code.as_str()) => s3_setting(id, ""),
+                Err(refusal) if unset.contains(&refusal.code.as_str()) => Ok(String::new()),
+                answer => answer,
+            };
+            found.push(match answer {
+                Ok(text) if id == SettingId::PublicAccess => self.public_access(&text).await,
+                Ok(text) => s3_setting(id, &text),
                 Err(refusal) => Setting::unknown(id, refusal.why),
             });
         }
         found
+    }
+
+    /// What the bucket does not block may be open, or not: that its list of rights and its policy
+    /// tell.
+    async fn public_access(&self, blocks: &str) -> Setting {
+        let blocked = |name: &str| element(blocks, name) == "true";
+        let mut setting = s3_setting(SettingId::PublicAccess, blocks);
+        let Ok((false, words)) = &mut setting.found else { return setting };
+        if !blocked("IgnorePublicAcls") {
+            match self.ask("acl").await {
+                Ok(text) if s3_acl_is_open(&text) => {
+                    return Setting::open("open by its list of rights");
+                }
+                Ok(_) => words.push_str("; its list of rights opens it to nobody"),
+                Err(_) => words.push_str("; its list of rights is not told"),
+            }
+        }
+        if !blocked("RestrictPublicBuckets") {
+            match self.ask("policyStatus").await {
+                Ok(text) if text.contains("<PolicyStatus") => {
+                    match element(&text, "IsPublic").eq_ignore_ascii_case("true") {
+                        true => return Setting::open("open by its policy"),
+                        false => words.push_str("; its policy opens it to nobody"),
+                    }
+                }
+                Err(refusal) if refusal.code == "NoSuchBucketPolicy" => {
+                    words.push_str("; it has no policy");
+                }
+                _ => words.push_str("; its policy is not told"),
+            }
+        }
+        setting
     }
 }
 
@@ -248,6 +291,13 @@ fn s3_setting(id: SettingId, text: &str) -> Setting {
         },
         SettingId::Lifecycle => s3_lifecycle(text),
     }
+}
+
+/// Whether a list of rights gives any to everyone, or to every account of AWS.
+fn s3_acl_is_open(text: &str) -> bool {
+    ["AllUsers", "AuthenticatedUsers"]
+        .iter()
+        .any(|group| text.contains(&format!("http://acs.amazonaws.com/groups/global/{group}<")))
 }
 
 /// Rules that end uploads which nobody finished do no harm; others take objects away, or move them.
@@ -359,10 +409,7 @@ fn azure_container(response: &HttpResponse) -> (Setting, Setting) {
     };
     let public = match header("x-ms-blob-public-access") {
         "" => Setting::is(SettingId::PublicAccess, true, "none on the container"),
-        level => {
-            let words = format!("everyone may read ({})", level.escape_default());
-            Setting::is(SettingId::PublicAccess, false, words)
-        }
+        level => Setting::open(format!("everyone may read ({})", level.escape_default())),
     };
     (lock, public)
 }
@@ -390,6 +437,10 @@ mod tests {
         let told = words(SettingId::PublicAccess, public);
         assert_eq!(told, off("blocked but for RestrictPublicBuckets"));
         assert!(!words(SettingId::PublicAccess, "").0);
+        let grant = |uri: &str| s3_acl_is_open(&format!("<Grantee><URI>{uri}</URI></Grantee>"));
+        assert!(grant("http://acs.amazonaws.com/groups/global/AllUsers"));
+        assert!(grant("http://acs.amazonaws.com/groups/global/AuthenticatedUsers"));
+        assert!(!grant("http://acs.amazonaws.com/groups/s3/LogDelivery"));
         let rule = |what: &str| format!("<Rule><Status>Enabled</Status>{what}</Rule>");
         let lifecycle = |what: &str| words(SettingId::Lifecycle, &rule(what));
         assert!(lifecycle("<AbortIncompleteMultipartUpload/>").0);

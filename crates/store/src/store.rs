@@ -61,6 +61,7 @@ impl Store {
             meter: Meter::default(),
             upload: Bandwidth::new(options.bandwidth),
             download: Bandwidth::new(options.bandwidth),
+            shown: Arc::default(),
         });
         let (of, with, traffic_of_backend) = (url.clone(), options.clone(), traffic.clone());
         // Opening reads files: certificates, profiles, the directory.

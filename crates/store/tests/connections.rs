@@ -50,14 +50,17 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<String> {
 
 #[tokio::test]
 async fn a_certificate_is_trusted_by_the_ca_file_and_by_nothing_else() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let signing_key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2060, 3, 4);
+    let cert = parameters.self_signed(&signing_key).unwrap();
+    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .with_single_cert(vec![cert.der().clone()], key.into())
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -78,9 +81,13 @@ async fn a_certificate_is_trusted_by_the_ca_file_and_by_nothing_else() {
 
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ca.pem");
-    fs::write(&file, made.cert.pem()).unwrap();
+    fs::write(&file, cert.pem()).unwrap();
     options.ca_file = Some(file.clone());
-    assert_eq!(store(&options).await.get("config", 10).await.unwrap(), "hello");
+    let open = store(&options).await;
+    assert_eq!(open.get("config", 10).await.unwrap(), "hello");
+    let [shown] = &*open.validities().await.unwrap() else { panic!("one certificate was shown") };
+    assert_eq!(shown.what, "the certificate of localhost");
+    assert_eq!(shown.until.as_ref().unwrap().seconds, 2_845_584_000);
 
     // The name counts, too.
     let mut elsewhere = options.clone();

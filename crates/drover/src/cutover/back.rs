@@ -1,16 +1,26 @@
 //! The way back: clients are led to the source again, with what the target took.
 
+use std::collections::BTreeMap;
+
 use drover_ops::{
     SyncOptions,
     cutover::{Back, State, bring_back},
 };
 use drover_plan::Method;
 use drover_report::{Text, format};
-use drover_types::SnapshotId;
+use drover_types::{RelativePath, SnapshotId};
 
 use super::Cutover;
 use crate::{error::Error, owners};
 
+/// The fact that the source has what the target took, and may work again.
+const THAWING: &str = "thawing";
+/// The fact that names what the source was before any of it was brought.
+const KEPT: &str = "kept";
+/// The fact that lists conflicts, one on each line.
+const CONFLICTS: &str = "conflicts";
+/// So many bytes of it at most.
+const TOLD: usize = 32 << 10;
 /// What is put after a source's name where its target is taken: no name of a plan has it.
 const SINCE_SWITCH: &str = ".since-switch";
 
@@ -18,34 +28,68 @@ impl Cutover<'_> {
     /// Leads back. What was frozen and not switched is thawed.
     pub fn roll_back(&mut self) -> Result<(), Error> {
         self.look()?;
-        match self.stands() {
-            State::Switching | State::CutOver | State::RollingBack => {}
-            state if state.is_frozen() => {
-                let why = Error::Cutover("rolled back before the switch".to_owned());
-                return match self.give_up(&why) {
-                    Err(Error::GivenUp { thawed: true, .. }) => Ok(()),
-                    other => other,
-                };
-            }
-            State::Committed => {
-                let message = "it is final: there is no way back that drover knows".to_owned();
-                return Err(Error::Cutover(message));
-            }
-            state => return Err(Error::Cutover(format!("what is {state} needs no way back"))),
+        self.check_together()?;
+        let states = self.standings();
+        let begun =
+            |state: &State| matches!(state, State::Switching | State::CutOver | State::RollingBack);
+        if states.contains(&State::Committed) {
+            let message = "it is final: there is no way back that drover knows".to_owned();
+            return Err(Error::Cutover(message));
         }
-        self.take(State::RollingBack, "")?;
+        if !states.iter().any(begun) {
+            if !states.iter().any(|state| state.is_frozen()) {
+                let state = self.all_state();
+                return Err(Error::Cutover(format!("what is {state} needs no way back")));
+            }
+            let why = Error::Cutover("rolled back before the switch".to_owned());
+            return match self.give_up(&why) {
+                Err(Error::GivenUp { thawed: true, .. }) => Ok(()),
+                other => other,
+            };
+        }
+        // An earlier run may have come so far that the sources work again: what clients wrote there
+        // since must not become what the target was. All are noted before the first is thawed.
+        let thawing = self.parts.iter().all(|part| match self.stands_of(part) {
+            State::RollingBack => part.facts.contains_key(THAWING),
+            state => state == State::Reverted,
+        });
+        if !thawing {
+            self.each(|cutover| {
+                // Of several, one may not have come to its switch.
+                if cutover.stands().is_frozen() {
+                    cutover.take(State::Switching, "")?;
+                }
+                cutover.part_mut().facts.remove(THAWING);
+                cutover.take(State::RollingBack, "")
+            })?;
+        }
         let commands = &self.plan.cutover;
-        self.step("freeze the target", |cutover| {
+        self.once("freeze the target", |cutover| {
             cutover.command("freeze_target", commands.freeze_target.as_ref())
         })?;
-        self.bring_back()?;
-        self.step("switch back", |cutover| {
-            cutover.command("switch_back", commands.switch_back.as_ref())
-        })?;
-        self.step("thaw", Self::thaw)?;
-        self.take(State::Reverted, "")?;
-        self.clear_timer();
-        Ok(())
+        self.report.conflicts.clear();
+        if thawing {
+            self.report.conflicts = self.parts.iter().flat_map(|part| noted(&part.facts)).collect();
+        } else {
+            self.each(Self::bring_back)?;
+            self.once("switch back", |cutover| {
+                cutover.command("switch_back", commands.switch_back.as_ref())
+            })?;
+            self.each(|cutover| {
+                cutover.part_mut().facts.insert(THAWING.to_owned(), "yes".to_owned());
+                let note = "the source has what the target took; it is thawed";
+                cutover.take(State::RollingBack, note)
+            })?;
+        }
+        self.each(|cutover| {
+            if cutover.stands() == State::Reverted {
+                return Ok(());
+            }
+            cutover.step("thaw", Self::thaw)?;
+            cutover.take(State::Reverted, "")?;
+            cutover.clear_timer();
+            Ok(())
+        })
     }
 
     fn bring_back(&mut self) -> Result<(), Error> {
@@ -56,10 +100,17 @@ impl Cutover<'_> {
             );
             return Ok(());
         };
-        let named = self.facts.get("snapshot").and_then(|id| SnapshotId::from_hex(id));
+        let named = self.facts().get("snapshot").and_then(|id| SnapshotId::from_hex(id));
         let switched =
             named.ok_or_else(|| Error::Cutover("the step before names no snapshot".to_owned()))?;
         let kept = self.one_pass("pass over the source", false)?;
+        // Where an earlier run ended in the middle, this pass has a part of the target's already.
+        let known = self.facts().get(KEPT).and_then(|id| SnapshotId::from_hex(id));
+        let first = known.unwrap_or(kept);
+        if known.is_none() {
+            self.part_mut().facts.insert(KEPT.to_owned(), kept.to_string());
+            self.take(State::RollingBack, "what the source had is kept")?;
+        }
         self.step("bring back", |cutover| {
             let options = SyncOptions {
                 name: Some(format!("{}{SINCE_SWITCH}", cutover.name())),
@@ -73,6 +124,7 @@ impl Cutover<'_> {
                 target: &target,
                 write_back: &write_back,
                 switched,
+                first,
                 kept,
                 landed: cutover.plan.cutover.verify == Method::Landed,
                 options,
@@ -80,8 +132,14 @@ impl Cutover<'_> {
             };
             let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
             let brought = bring_back(&mut cutover.reader, &back, progress, cancel)?;
-            cutover.report.conflicts =
-                brought.conflicts.iter().map(|path| Text::from(path.to_string())).collect();
+            let (name, several) = (cutover.name(), cutover.parts.len() > 1);
+            let told = |path: &RelativePath| match several {
+                true => format!("{name}/{path}"),
+                false => path.to_string(),
+            };
+            let conflicts: Vec<_> = brought.conflicts.iter().map(told).collect();
+            note(&mut cutover.part_mut().facts, &conflicts);
+            cutover.report.conflicts.extend(conflicts.into_iter().map(Text::from));
             if let Some(problem) = brought.problems.first() {
                 let n = format::counted(brought.problems.len() as u64, "problem", "problems");
                 let path = problem.path.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -89,7 +147,7 @@ impl Cutover<'_> {
                 return Err(Error::Difference(message));
             }
             Ok(format!(
-                "{} written, {} removed, {}; the target is kept as snapshot {}, the source as {kept}",
+                "{} written, {} removed, {}; the target is kept as snapshot {}, the source as {first}",
                 brought.written,
                 brought.removed,
                 format::counted(brought.conflicts.len() as u64, "conflict", "conflicts"),
@@ -97,4 +155,22 @@ impl Cutover<'_> {
             ))
         })
     }
+}
+
+/// Has whoever goes on know of the conflicts, as far as a step may say.
+fn note(facts: &mut BTreeMap<String, String>, conflicts: &[String]) {
+    let mut told = String::new();
+    for path in conflicts {
+        if told.len() + path.len() >= TOLD {
+            break;
+        }
+        told.push_str(path);
+        told.push('\n');
+    }
+    facts.insert(CONFLICTS.to_owned(), told);
+}
+
+fn noted(facts: &BTreeMap<String, String>) -> Vec<Text> {
+    let told = facts.get(CONFLICTS).map(String::as_str).unwrap_or_default();
+    told.lines().map(Text::from).collect()
 }

@@ -101,6 +101,27 @@ pub fn foretell(passes: &[Pass], plan: &Cutover, rehearsal: Option<&Move>) -> Fo
     }
 }
 
+/// What is foretold of several in one freeze: they take turns, and are switched at once.
+pub fn together<'f>(all: impl Iterator<Item = &'f Foretold>, plan: &Cutover) -> Foretold {
+    let all: Vec<_> = all.collect();
+    if let [one] = &*all {
+        return (*one).clone();
+    }
+    let switch = plan.switch.map_or(SWITCH, |age| age.0.as_secs_f64());
+    let sum = |of: fn(&Likely) -> Option<f64>| {
+        let rests: Option<Vec<_>> =
+            all.iter().map(|one| of(&one.freeze).map(|freeze| freeze - switch)).collect();
+        rests.map(|rests| rests.iter().sum::<f64>() + switch)
+    };
+    let converges: Option<Vec<bool>> = all.iter().map(|one| one.converges).collect();
+    Foretold {
+        freeze: Likely { p50: sum(|likely| likely.p50), p90: sum(|likely| likely.p90) },
+        converges: converges.map(|all| all.iter().all(|converges| *converges)),
+        basis: "the sum of the sources, which take turns".to_owned(),
+        ..Foretold::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use drover_types::{SnapshotId, Timestamp};
@@ -124,6 +145,21 @@ mod tests {
     }
 
     const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn several_take_turns_and_are_switched_once() {
+        let plan = Cutover { switch: Some("60 seconds".parse().unwrap()), ..Cutover::default() };
+        let of = |p50, p90| Foretold {
+            freeze: Likely { p50, p90 },
+            converges: p50.map(|_| true),
+            ..Foretold::default()
+        };
+        let (a, b) = (of(Some(100.0), Some(150.0)), of(Some(80.0), Some(90.0)));
+        let freeze = together([&a, &b].into_iter(), &plan).freeze;
+        assert_eq!((freeze.p50, freeze.p90), (Some(120.0), Some(180.0)));
+        let unknown = together([&a, &of(None, None)].into_iter(), &plan);
+        assert_eq!((unknown.freeze, unknown.converges), (Likely::default(), None));
+    }
 
     #[test]
     fn one_pass_says_nothing() {

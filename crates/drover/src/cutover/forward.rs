@@ -8,7 +8,7 @@ use drover_source::Source;
 use drover_types::{SnapshotId, clock};
 
 use super::{
-    Cutover,
+    Cutover, Part, TOGETHER,
     foretell::REHEARSED,
     gates, rest,
     timer::{Fate, Timer},
@@ -22,89 +22,125 @@ impl Cutover<'_> {
     /// Everything but freeze and switch.
     pub fn rehearse(&mut self) -> Result<(), Error> {
         self.look()?;
-        let state = self.stands();
-        if !state.may_become(State::Rehearsed) {
+        if let Some(state) = self.standings().iter().find(|s| !s.may_become(State::Rehearsed)) {
             return Err(Error::Cutover(format!("what is {state} is not rehearsed")));
         }
-        self.step("arm and disarm a timer", |cutover| {
-            let host = cutover.planned.hooks_host(cutover.context)?;
-            let id = id();
-            let timer = Timer::new(&*host, &id);
-            let how = timer.arm(600, &["true".to_owned()], cutover.name())?;
-            let fate = timer.disarm()?;
-            timer.clear()?;
-            match fate {
-                Fate::Disarmed => Ok(format!("by {how}")),
-                fate => Err(cutover.broken(&*host, &format!("disarmed, it is {fate:?}"))),
-            }
+        self.each(|cutover| {
+            cutover.step("arm and disarm a timer", |cutover| {
+                let host = cutover.part().planned.hooks_host(cutover.context)?;
+                let id = id();
+                let timer = Timer::new(&*host, &id);
+                let how = timer.arm(600, &["true".to_owned()], cutover.name())?;
+                let fate = timer.disarm()?;
+                timer.clear()?;
+                match fate {
+                    Fate::Disarmed => Ok(format!("by {how}")),
+                    fate => Err(cutover.broken(&*host, &format!("disarmed, it is {fate:?}"))),
+                }
+            })
         })?;
-        let timed = Instant::now();
-        let moved = self.scans()?;
-        if !moved.is_empty() {
-            self.say(&format!("between two scans changed: {moved}"));
-        }
-        let snapshot = self.one_pass("pass", false)?;
-        self.land_and_verify(snapshot)?;
-        let seconds = timed.elapsed().as_secs_f64();
-        self.facts = BTreeMap::from([
-            ("plan".to_owned(), self.plan_hash.clone()),
-            (REHEARSED.to_owned(), format!("{seconds:.3}")),
-            ("snapshot".to_owned(), snapshot.to_string()),
-        ]);
-        self.take(State::Rehearsed, "")?;
+        self.each(|cutover| {
+            let timed = Instant::now();
+            let moved = cutover.scans()?;
+            if !moved.is_empty() {
+                cutover.say(&format!("between two scans changed: {moved}"));
+            }
+            let snapshot = cutover.one_pass("pass", false)?;
+            cutover.land_and_verify(snapshot)?;
+            let seconds = timed.elapsed().as_secs_f64();
+            let mut facts = cutover.begun();
+            facts.insert(REHEARSED.to_owned(), format!("{seconds:.3}"));
+            facts.insert("snapshot".to_owned(), snapshot.to_string());
+            cutover.part_mut().facts = facts;
+            Ok(())
+        })?;
+        self.each(|cutover| cutover.take(State::Rehearsed, ""))?;
         // With the rehearsal, what is foretold is another.
         self.look()
     }
 
-    /// From wherever the source stands to its switch.
+    /// The facts that a step begins with.
+    fn begun(&self) -> BTreeMap<String, String> {
+        let mut facts = self.settings.clone();
+        facts.insert("plan".to_owned(), self.plan_hash.clone());
+        facts.extend(self.together().map(|names| (TOGETHER.to_owned(), names)));
+        facts
+    }
+
+    /// From wherever the sources stand to their switch.
     pub fn go(&mut self) -> Result<(), Error> {
         self.look()?;
-        match self.stands() {
-            State::Switching => self.switch(),
-            state if state.is_frozen() => self.resume(),
-            State::CutOver => Err(Error::Cutover("it is cut over already".to_owned())),
-            State::Committed => Err(Error::Cutover("it is final".to_owned())),
-            State::RollingBack => {
-                Err(Error::Cutover("it is on its way back: go on with --rollback".to_owned()))
-            }
-            _ => {
-                self.pass_gates()?;
-                self.begin()
-            }
+        self.check_together()?;
+        let states = self.standings();
+        let all = |state| states.iter().all(|found| *found == state);
+        let any = |state| states.contains(&state);
+        if any(State::RollingBack) || (any(State::Reverted) && any(State::CutOver)) {
+            let message = "it is on its way back: go on with --rollback";
+            return Err(Error::Cutover(message.to_owned()));
         }
+        if all(State::CutOver) {
+            return Err(Error::Cutover("it is cut over already".to_owned()));
+        }
+        if any(State::Committed) {
+            return Err(Error::Cutover("it is final".to_owned()));
+        }
+        // Of several the first is switched only once nothing thaws any of them.
+        if any(State::Switching) || any(State::CutOver) {
+            return self.switch();
+        }
+        if states.iter().any(|state| state.is_frozen()) {
+            return self.resume();
+        }
+        self.pass_gates()?;
+        self.begin()
     }
 
     fn begin(&mut self) -> Result<(), Error> {
         let now = clock::now();
-        let window = gates::window_left(&self.plan.cutover, now, &jiff::tz::TimeZone::system());
-        let limit = self.plan.cutover.freeze.map(|age| age.0.as_secs_f64());
-        let seconds = window.into_iter().chain(limit).fold(f64::MAX, f64::min);
+        let seconds = gates::rest(&self.plan.cutover, now).unwrap_or(f64::MAX);
         let deadline = now.seconds.saturating_add(seconds as i64);
-        self.facts = BTreeMap::from([
-            ("plan".to_owned(), self.plan_hash.clone()),
-            ("timer".to_owned(), id()),
-            ("deadline".to_owned(), deadline.to_string()),
-        ]);
-        if let Some(p90) = self.report.freeze.predicted.p90 {
-            self.facts.insert("predicted".to_owned(), format!("{p90:.1}"));
+        let predicted = self.report.freeze.predicted.p90;
+        self.each(|cutover| {
+            let mut facts = cutover.begun();
+            facts.insert("timer".to_owned(), id());
+            facts.insert("deadline".to_owned(), deadline.to_string());
+            facts.extend(predicted.map(|p90| ("predicted".to_owned(), format!("{p90:.1}"))));
+            cutover.part_mut().facts = facts;
+            Ok(())
+        })?;
+        if let Err(error) = self.each(|cutover| cutover.take(State::Freezing, "")) {
+            // Of several, some may stand there already: nothing rests yet, and none of them has to.
+            return match self.standings().iter().any(|state| state.is_frozen()) {
+                true => self.give_up(&error),
+                false => Err(error),
+            };
         }
-        self.take(State::Freezing, "")?;
         self.through()
     }
 
     /// From the freeze on.
     fn through(&mut self) -> Result<(), Error> {
-        if let Err(error) = self.rest_and_verify() {
-            return self.give_up(&error);
+        match self.rest_and_verify() {
+            Ok(()) => self.disarm_and_switch(),
+            Err(error) => self.give_up(&error),
         }
-        match self.disarm() {
-            Ok(Fate::Disarmed) => self.switch(),
-            Ok(fate) => {
+    }
+
+    /// Once all are verified.
+    fn disarm_and_switch(&mut self) -> Result<(), Error> {
+        let mut fates = Vec::new();
+        let asked = self.each(|cutover| {
+            fates.push(cutover.disarm()?);
+            Ok(())
+        });
+        match (asked, fates.iter().find(|fate| **fate != Fate::Disarmed)) {
+            (_, Some(fate)) => {
                 let why = format!("the timer on the source is {fate:?}: its time was over");
                 self.give_up(&Error::Cutover(why))
             }
+            (Ok(()), None) => self.switch(),
             // Whether it thaws is not known: nothing is switched, and nothing is undone.
-            Err(error) => Err(Error::Cutover(format!(
+            (Err(error), None) => Err(Error::Cutover(format!(
                 "{error}: whether the source is thawed at its time is not known, and nothing was \
                  switched. Run the same command again; --rollback thaws it"
             ))),
@@ -112,63 +148,71 @@ impl Cutover<'_> {
     }
 
     fn timer_id(&self) -> Result<String, Error> {
-        let known = self.facts.get("timer").filter(|id| id.bytes().all(|b| b.is_ascii_hexdigit()));
+        let known =
+            self.facts().get("timer").filter(|id| id.bytes().all(|b| b.is_ascii_hexdigit()));
         known.cloned().ok_or_else(|| Error::Cutover("the step before names no timer".to_owned()))
     }
 
     fn rest_and_verify(&mut self) -> Result<(), Error> {
-        let hooks = &self.source.hooks;
-        let thaw = hooks.thaw.as_deref().unwrap_or_default();
         let deadline = self.deadline().unwrap_or_default().seconds;
-        let left = deadline.saturating_sub(clock::now().seconds);
-        if left <= 0 {
-            return Err(Error::Cutover("the time for it is over".to_owned()));
-        }
-        self.step("arm the timer", |cutover| {
-            let host = cutover.planned.hooks_host(cutover.context)?;
-            let id = cutover.timer_id()?;
-            let how = Timer::new(&*host, &id).arm(left.unsigned_abs(), thaw, cutover.name())?;
-            let left = format::duration(left as f64);
-            Ok(format!("by {how}; it thaws the source in {left}"))
-        })?;
-        let now = clock::now();
-        let frozen = format!("{}.{:03}", now.seconds, now.nanos / 1_000_000);
-        self.facts.entry("frozen".to_owned()).or_insert(frozen);
-        self.step("freeze", |cutover| {
-            cutover.source_command("freeze", hooks.freeze.as_ref(), false)
-        })?;
-        let moved = self.scans()?;
-        self.step("nobody writes", |cutover| {
-            if !moved.is_empty() {
-                let message =
-                    format!("the source does not rest: between two scans changed {moved}");
-                return Err(Error::Cutover(message));
+        // What thaws is armed on all machines before any of them rests.
+        self.each(|cutover| {
+            let left = deadline.saturating_sub(clock::now().seconds);
+            if left <= 0 {
+                return Err(Error::Cutover("the time for it is over".to_owned()));
             }
-            let writers = rest::writers(&cutover.planned.origin, cutover.context)?;
-            match writers.is_empty() {
-                true => Ok(String::new()),
-                false => {
-                    let message = format!("the source does not rest: {}", writers.join(", "));
-                    Err(Error::Cutover(message))
+            let thaw = cutover.source().hooks.thaw.as_deref().unwrap_or_default();
+            cutover.step("arm the timer", |cutover| {
+                let host = cutover.part().planned.hooks_host(cutover.context)?;
+                let id = cutover.timer_id()?;
+                let how = Timer::new(&*host, &id).arm(left.unsigned_abs(), thaw, cutover.name())?;
+                let left = format::duration(left as f64);
+                Ok(format!("by {how}; it thaws the source in {left}"))
+            })
+        })?;
+        self.each(|cutover| {
+            let now = clock::now();
+            let frozen = format!("{}.{:03}", now.seconds, now.nanos / 1_000_000);
+            cutover.part_mut().facts.entry("frozen".to_owned()).or_insert(frozen);
+            cutover.step("freeze", |cutover| {
+                cutover.source_command("freeze", cutover.source().hooks.freeze.as_ref(), false)
+            })
+        })?;
+        // All rest from here on, so that what one says of another is in both.
+        self.each(|cutover| {
+            let moved = cutover.scans()?;
+            cutover.step("nobody writes", |cutover| {
+                if !moved.is_empty() {
+                    let message =
+                        format!("the source does not rest: between two scans changed {moved}");
+                    return Err(Error::Cutover(message));
                 }
-            }
-        })?;
-        self.take(State::FinalPass, "")?;
-        let snapshot = self.one_pass("final pass", true)?;
-        self.facts.insert("snapshot".to_owned(), snapshot.to_string());
-        self.take(State::Verifying, "")?;
-        self.land_and_verify(snapshot)
+                let writers = rest::writers(&cutover.part().planned.origin, cutover.context)?;
+                match writers.is_empty() {
+                    true => Ok(String::new()),
+                    false => {
+                        let message = format!("the source does not rest: {}", writers.join(", "));
+                        Err(Error::Cutover(message))
+                    }
+                }
+            })?;
+            cutover.take(State::FinalPass, "")?;
+            let snapshot = cutover.one_pass("final pass", true)?;
+            cutover.part_mut().facts.insert("snapshot".to_owned(), snapshot.to_string());
+            cutover.take(State::Verifying, "")?;
+            cutover.land_and_verify(snapshot)
+        })
     }
 
     /// Two scans, one after the other; what changed between them, in words.
     fn scans(&mut self) -> Result<String, Error> {
         // What a command prints, it prints anew: there is nothing to be scanned.
-        if self.planned.origin.is_command() {
+        if self.part().planned.origin.is_command() {
             return Ok(String::new());
         }
         let mut first = None;
         self.step("first scan", |cutover| {
-            let source: Arc<dyn Source> = Arc::new(cutover.planned.open(cutover.context)?);
+            let source: Arc<dyn Source> = Arc::new(cutover.part().planned.open(cutover.context)?);
             let (seen, _) = cutover.scan(&source, None)?;
             let entries = format::counted(seen.len() as u64, "entry", "entries");
             first = Some((source, seen));
@@ -197,7 +241,7 @@ impl Cutover<'_> {
         source: &Arc<dyn Source>,
         before: Option<&drover_ops::cutover::Scan>,
     ) -> Result<(drover_ops::cutover::Scan, drover_ops::cutover::Rest), Error> {
-        let one = self.planned.options.one_file_system;
+        let one = self.part().planned.options.one_file_system;
         let Self { context, .. } = self;
         Ok(scan(source, one, before, &context.progress, &context.cancel)?)
     }
@@ -207,8 +251,9 @@ impl Cutover<'_> {
     pub(super) fn one_pass(&mut self, name: &str, is_last: bool) -> Result<SnapshotId, Error> {
         let mut snapshot = None;
         self.step(name, |cutover| {
-            cutover.planned.options.reread = is_last && cutover.weak_evidence()?;
-            let planned = &cutover.planned;
+            let reread = is_last && cutover.weak_evidence()?;
+            cutover.part_mut().planned.options.reread = reread;
+            let planned = &cutover.part().planned;
             let item = hooks::around(
                 &planned.hooks,
                 cutover.name(),
@@ -228,17 +273,18 @@ impl Cutover<'_> {
                 entries.removed,
                 format::bytes(item.bytes.uploaded),
                 format::counted(item.exceptions.len() as u64, "exception", "exceptions"),
-                if cutover.planned.options.reread { "; everything was read again" } else { "" },
+                if reread { "; everything was read again" } else { "" },
             ))
         })?;
         snapshot.ok_or_else(|| Error::Cutover("the pass left no snapshot".to_owned()))
     }
 
     fn weak_evidence(&self) -> Result<bool, Error> {
-        if self.planned.origin.directory().is_some() {
+        let origin = &self.part().planned.origin;
+        if origin.directory().is_some() {
             return Ok(false);
         }
-        let source = self.planned.origin.open(self.context)?;
+        let source = origin.open(self.context)?;
         Ok(source.losses().iter().any(|loss| loss.class.starts_with("times of the last change")))
     }
 
@@ -248,7 +294,7 @@ impl Cutover<'_> {
         self.step("disarm the timer", |cutover| {
             let id = cutover.timer_id()?;
             let ask = || {
-                let host = cutover.planned.hooks_host(cutover.context)?;
+                let host = cutover.part().planned.hooks_host(cutover.context)?;
                 Timer::new(&*host, &id).disarm()
             };
             let mut answer = ask();
@@ -264,37 +310,49 @@ impl Cutover<'_> {
         Ok(fate)
     }
 
-    /// Leads clients to the target. From here on nothing thaws the source by itself.
+    /// Leads clients to the target. From here on nothing thaws a source by itself.
     fn switch(&mut self) -> Result<(), Error> {
-        self.take(State::Switching, "").map_err(|error| {
-            Error::Cutover(format!(
-                "{error}. The source rests, nothing was switched, and nothing thaws it by itself: run \
-                 the same command again, or thaw it with --rollback"
-            ))
+        self.each(|cutover| match cutover.stands() {
+            State::CutOver => Ok(()),
+            _ => cutover.take(State::Switching, "").map_err(|error| {
+                Error::Cutover(format!(
+                    "{error}. The source rests, nothing was switched, and nothing thaws it by itself: \
+                     run the same command again, or thaw it with --rollback"
+                ))
+            }),
         })?;
         let commands = &self.plan.cutover;
-        self.step("switch", |cutover| {
+        self.once("switch", |cutover| {
             cutover.command("switch_command", commands.switch_command.as_ref())
         })?;
-        self.step("smoke test", |cutover| {
+        self.once("smoke test", |cutover| {
             cutover.command("smoke_test", commands.smoke_test.as_ref())
         })?;
         let now = clock::now();
-        let frozen = self.facts.get("frozen").and_then(|frozen| frozen.parse::<f64>().ok());
         let now = now.seconds as f64 + f64::from(now.nanos) / 1e9;
-        self.report.freeze.actual = frozen.map(|frozen| (now - frozen).max(0.0));
-        if let Some(actual) = self.report.freeze.actual {
-            self.facts.insert("freeze".to_owned(), format!("{actual:.3}"));
-        }
-        self.take(State::CutOver, "")?;
-        self.clear_timer();
-        Ok(())
+        let frozen = |part: &Part<'_>| part.facts.get("frozen")?.parse::<f64>().ok();
+        let longest = self.parts.iter().filter_map(frozen).reduce(f64::min);
+        self.report.freeze.actual = longest.map(|frozen| (now - frozen).max(0.0));
+        self.each(|cutover| {
+            if cutover.stands() == State::CutOver {
+                return Ok(());
+            }
+            if let Some(frozen) = frozen(cutover.part()) {
+                let actual = format!("{:.3}", (now - frozen).max(0.0));
+                cutover.part_mut().facts.insert("freeze".to_owned(), actual);
+            }
+            cutover.take(State::CutOver, "")
+        })?;
+        self.each(|cutover| {
+            cutover.clear_timer();
+            Ok(())
+        })
     }
 
     /// Takes the timer's files away; that they stay is no harm.
     pub(super) fn clear_timer(&self) {
         let clear = || {
-            let host = self.planned.hooks_host(self.context)?;
+            let host = self.part().planned.hooks_host(self.context)?;
             Timer::new(&*host, &self.timer_id()?).clear()
         };
         if let Err(error) = clear() {
@@ -303,67 +361,94 @@ impl Cutover<'_> {
     }
 
     pub(super) fn thaw(&mut self) -> Result<String, Error> {
-        self.source_command("thaw", self.source.hooks.thaw.as_ref(), true)
+        self.source_command("thaw", self.source().hooks.thaw.as_ref(), true)
     }
 
-    /// Thaws the source, then the timer is of no use any more. Where thawing fails, the timer stays.
+    /// Thaws all, then their timers are of no use any more. Where thawing fails, the timer stays.
     pub(super) fn give_up(&mut self, why: &Error) -> Result<(), Error> {
         let difference = matches!(why, Error::Difference(_));
         let interrupted = why.is_interruption();
-        let thawed = self.step("thaw", Self::thaw).or_else(|_| self.step("thaw", Self::thaw));
-        if let Err(error) = thawed {
+        let mut rest = Vec::new();
+        self.each(|cutover| {
+            if let Err(error) = cutover.give_up_one(why) {
+                rest.push(format!("{}: {error}", cutover.name()));
+            }
+            Ok(())
+        })?;
+        if !rest.is_empty() {
+            let rest = rest.join("; ");
             let message = format!(
-                "{why}; and the source could not be thawed: {error}. The timer on it tries at its time"
+                "{why}; and the source could not be thawed: {rest}. The timer on it tries at its time"
             );
             return Err(Error::Cutover(message));
         }
-        let withdrawn = self.planned.hooks_host(self.context).and_then(|host| {
-            let id = self.timer_id()?;
-            Timer::new(&*host, &id).withdraw()
-        });
-        if let Err(error) = withdrawn {
-            self.context.progress.warn(&error.to_string());
-        }
-        // Where this cannot be written now, the timer's files tell the next run.
-        match self.take(State::Converging, &format!("given up: {}", why.outcome())) {
-            Ok(()) => self.clear_timer(),
-            Err(error) => self.context.progress.warn(&error.to_string()),
-        }
-        self.facts.clear();
         match interrupted {
             true => Err(Error::Ops(drover_ops::Error::Interrupted)),
             false => Err(Error::GivenUp { why: why.to_string(), thawed: true, difference }),
         }
     }
 
-    /// Goes on where an earlier run ended, as the timer says.
-    fn resume(&mut self) -> Result<(), Error> {
-        let id = self.timer_id()?;
-        let host = self.planned.hooks_host(self.context)?;
-        let fate = Timer::new(&*host, &id).fate()?;
-        drop(host);
-        self.say(&format!("the timer is {fate:?}").to_lowercase());
-        match (fate, self.stands()) {
-            (Fate::Armed, _) => {
-                if self.stands() != State::Freezing {
-                    self.take(State::Freezing, "an earlier run ended here")?;
-                }
-                self.through()
-            }
-            // Verified and disarmed, and then it ended.
-            (Fate::Disarmed, State::Verifying) => self.switch(),
-            (Fate::Fired | Fate::Withdrawn, _) => {
-                self.take(State::Converging, "the source was thawed")?;
-                self.clear_timer();
-                self.facts.clear();
-                let why = "an earlier run did not end in time".to_owned();
-                Err(Error::GivenUp { why, thawed: true, difference: false })
-            }
-            (Fate::Dead | Fate::Gone | Fate::Disarmed, _) => {
-                let why = "the timer of an earlier run is not there any more".to_owned();
-                self.give_up(&Error::Cutover(why))
+    fn give_up_one(&mut self, why: &Error) -> Result<(), Error> {
+        // Of several, another run may have come so far with this one.
+        if !self.stands().is_frozen() {
+            return Ok(());
+        }
+        if !self.part().works {
+            self.step("thaw", Self::thaw).or_else(|_| self.step("thaw", Self::thaw))?;
+            let withdrawn = self.part().planned.hooks_host(self.context).and_then(|host| {
+                let id = self.timer_id()?;
+                Timer::new(&*host, &id).withdraw()
+            });
+            if let Err(error) = withdrawn {
+                self.context.progress.warn(&error.to_string());
             }
         }
+        // Where this cannot be written now, the timer's files tell the next run.
+        match self.take(State::Converging, &format!("given up: {}", why.outcome())) {
+            Ok(()) => self.clear_timer(),
+            Err(error) => self.context.progress.warn(&error.to_string()),
+        }
+        self.part_mut().facts.clear();
+        Ok(())
+    }
+
+    /// Goes on where an earlier run ended, as the timers say.
+    fn resume(&mut self) -> Result<(), Error> {
+        let mut fates = Vec::new();
+        self.each(|cutover| {
+            if !cutover.stands().is_frozen() {
+                return Ok(());
+            }
+            let id = cutover.timer_id()?;
+            let host = cutover.part().planned.hooks_host(cutover.context)?;
+            let fate = Timer::new(&*host, &id).fate()?;
+            cutover.say(&format!("the timer is {fate:?}").to_lowercase());
+            cutover.part_mut().works = matches!(fate, Fate::Fired | Fate::Withdrawn);
+            fates.push(fate);
+            Ok(())
+        })?;
+        let states = self.standings();
+        let give_up =
+            |cutover: &mut Self, why: &str| cutover.give_up(&Error::Cutover(why.to_owned()));
+        if self.parts.iter().any(|part| part.works) {
+            return give_up(self, "an earlier run did not end in time");
+        }
+        if fates.len() < states.len() {
+            return give_up(self, "an earlier run gave up another of the sources");
+        }
+        if fates.iter().all(|fate| *fate == Fate::Armed) {
+            self.each(|cutover| match cutover.stands() {
+                State::Freezing => Ok(()),
+                _ => cutover.take(State::Freezing, "an earlier run ended here"),
+            })?;
+            return self.through();
+        }
+        // One is disarmed once all are verified.
+        let known = |fate: &Fate| matches!(fate, Fate::Armed | Fate::Disarmed);
+        if fates.iter().all(known) && states.iter().all(|state| *state == State::Verifying) {
+            return self.disarm_and_switch();
+        }
+        give_up(self, "the timer of an earlier run is not there any more")
     }
 
     fn broken(&self, host: &dyn drover_source::host::Host, why: &str) -> Error {

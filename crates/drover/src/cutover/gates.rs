@@ -9,7 +9,10 @@ use drover_report::{CutoverGate, Text, format};
 use drover_types::{Exception, Timestamp};
 use jiff::tz::TimeZone;
 
-use super::foretell::{Foretold, REHEARSED};
+use super::{
+    foretell::{Foretold, REHEARSED},
+    stores,
+};
 use crate::{bandwidth::minute_of_week, output::shown};
 
 /// Room that is asked for beside what the last pass leads to expect.
@@ -24,6 +27,7 @@ pub struct Looked<'l> {
     /// BLAKE3 of the plan's file.
     pub plan_hash: &'l str,
     pub passes: &'l [Pass],
+    /// Of all that go together.
     pub foretold: &'l Foretold,
     pub exceptions: &'l [Exception],
     pub chain: &'l Chain,
@@ -35,17 +39,23 @@ pub struct Looked<'l> {
     pub landed_elsewhere: Option<String>,
     /// How far the source's clock is from this one, in seconds; why it is not known.
     pub skew: Result<f64, String>,
+    /// The repository, and the target where it is a bucket; `None` once the source rests.
+    pub stores: Option<&'l [stores::Looked]>,
+    /// Whether what this machine writes counts no more.
+    pub writer_is_revoked: bool,
     pub now: Timestamp,
     pub keeps_order: bool,
     pub sole_operator: bool,
     pub no_way_back: bool,
     pub target: Option<&'l Path>,
+    /// The bytes that all of them want there.
+    pub wanted: u64,
     /// Whether the owners of the plan's target are known to be whose on the source.
     pub owners_lead_back: bool,
     pub write_back: Option<PathBuf>,
 }
 
-fn gate(
+pub(super) fn gate(
     id: &str,
     threshold: impl Into<String>,
     value: impl Into<String>,
@@ -53,6 +63,7 @@ fn gate(
     remedy: &str,
 ) -> CutoverGate {
     CutoverGate {
+        source: Text::default(),
         id: Text::from(id),
         threshold: Text::from(threshold.into()),
         value: Text::from(value.into()),
@@ -79,26 +90,32 @@ pub fn window_left(cutover: &Cutover, now: Timestamp, zone: &TimeZone) -> Option
     Some(f64::from(left) * 60.0 - now.seconds.rem_euclid(60) as f64)
 }
 
-/// All gates.
-pub fn gates(looked: &Looked<'_>) -> Vec<CutoverGate> {
+/// Seconds that the source may rest from now on; `None` where the plan does not say.
+pub fn rest(cutover: &Cutover, now: Timestamp) -> Option<f64> {
+    let window = window_left(cutover, now, &TimeZone::system());
+    let limit = cutover.freeze.map(|age| age.0.as_secs_f64());
+    window.into_iter().chain(limit).reduce(f64::min)
+}
+
+/// Those that are the same for all that go together.
+pub fn of_all(looked: &Looked<'_>) -> Vec<CutoverGate> {
     let cutover = &looked.plan.cutover;
-    let mut gates = vec![
-        gate(
-            "repository",
-            "no problem",
-            format::counted(looked.problems as u64, "problem", "problems"),
-            looked.problems == 0,
-            "drover verify and drover log verify say more.",
-        ),
-        baseline(looked),
-        exceptions(looked),
-    ];
+    let mut gates = vec![gate(
+        "repository",
+        "no problem",
+        format::counted(looked.problems as u64, "problem", "problems"),
+        looked.problems == 0,
+        "drover verify and drover log verify say more.",
+    )];
     gates.extend(freeze(looked, cutover));
-    gates.push(rehearsal(looked, cutover));
-    gates.push(commands(looked, cutover));
-    gates.push(landing(looked, cutover));
-    gates.extend(space(looked));
-    gates.push(clock(looked, cutover));
+    if let Some(stores) = looked.stores {
+        let rest = rest(cutover, looked.now).unwrap_or(0.0);
+        let revoked = looked.writer_is_revoked;
+        gates.push(stores::credentials(stores, cutover, rest, looked.now, revoked));
+        let rehearsal = last_rehearsal(looked.chain, looked.source.name.as_str());
+        let then = rehearsal.map(|step| &step.to.facts);
+        gates.extend(stores::settings(stores, cutover, then));
+    }
     gates.push(gate(
         "one operator",
         "the store keeps the order of steps",
@@ -106,7 +123,21 @@ pub fn gates(looked: &Looked<'_>) -> Vec<CutoverGate> {
         looked.keeps_order || looked.sole_operator,
         "Make sure that nobody else works on this cutover, and say so with --sole-operator.",
     ));
-    gates.push(way_back(looked, cutover));
+    gates
+}
+
+/// Those of a source.
+pub fn of_each(looked: &Looked<'_>) -> Vec<CutoverGate> {
+    let cutover = &looked.plan.cutover;
+    let mut gates = vec![
+        baseline(looked),
+        exceptions(looked),
+        rehearsal(looked, cutover),
+        commands(looked, cutover),
+        landing(looked, cutover),
+    ];
+    gates.extend(space(looked));
+    gates.extend([clock(looked, cutover), way_back(looked, cutover)]);
     gates
 }
 
@@ -253,19 +284,25 @@ fn landing(looked: &Looked<'_>, cutover: &Cutover) -> CutoverGate {
     gate("lag", format!("{threshold}, and landed"), value, landed && age <= limit, remedy)
 }
 
+/// The bytes that a last pass is expected to want on a target of this machine.
+pub fn wanted(target: Option<&Path>, newest: Option<&Pass>) -> u64 {
+    let (Some(target), Some(newest)) = (target, newest) else { return 0 };
+    let landed = target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    // What changes is written beside what it replaces.
+    let changed = newest.changed.map_or(newest.bytes, |(_, bytes)| bytes.saturating_mul(2));
+    if landed { changed } else { newest.bytes }
+}
+
 fn space(looked: &Looked<'_>) -> Option<CutoverGate> {
     let target = looked.target?;
+    looked.passes.last()?;
     let there = target.ancestors().find(|path| path.exists())?;
     let Ok(room) = rustix::fs::statvfs(there) else {
         let remedy = "Check the target's path, mount and permissions.";
         return Some(gate("space", "room on the target", "unknown", false, remedy));
     };
     let free = room.f_bavail.saturating_mul(room.f_frsize);
-    let newest = looked.passes.last()?;
-    let landed = target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    // What changes is written beside what it replaces.
-    let changed = newest.changed.map_or(newest.bytes, |(_, bytes)| bytes.saturating_mul(2));
-    let wanted = if landed { changed } else { newest.bytes }.saturating_add(SPARE);
+    let wanted = looked.wanted.saturating_add(SPARE);
     let threshold = format!("{} free at {}", format::bytes(wanted), shown(target));
     let remedy = "Make room on the target.";
     Some(gate("space", threshold, format::bytes(free), free >= wanted, remedy))

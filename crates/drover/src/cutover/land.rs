@@ -8,7 +8,7 @@ use drover_ops::{
     inspect,
 };
 use drover_plan::{Landing, Method};
-use drover_report::format;
+use drover_report::{Text, format};
 use drover_source::LocalSource;
 use drover_types::{RelativePath, SnapshotId, Timestamp, clock};
 
@@ -128,7 +128,14 @@ impl Cutover<'_> {
             Event { operator: &operator, verb: "verify", subject: &subject, outcome: &told };
         self.writer.record(&event)?;
         let found = &verified.report;
-        self.report.problems.extend(found.problems.iter().chain(&found.unchecked).cloned());
+        let (name, several) = (self.name(), self.parts.len() > 1);
+        let problems = found.problems.iter().chain(&found.unchecked).cloned().map(|mut problem| {
+            if several {
+                problem.message = Text::from(format!("{name}: {}", problem.message));
+            }
+            problem
+        });
+        self.report.problems.extend(problems);
         self.verified = Some(verified);
         match outcome.verdict {
             Verdict::Verified => Ok(told),

@@ -1,10 +1,11 @@
-//! A cutover: one source led from its server to its target, in a freeze of minutes.
+//! A cutover: a source led from its server to its target, in a freeze of minutes; or several together,
+//! all of which are led there, or none.
 //!
-//! `gates.rs` says whether it may begin; `forward.rs` goes through freeze, last pass, verification and
-//! switch (`land.rs` lands and verifies), and gives up safely; `back.rs` goes the way back; `timer.rs`
-//! thaws the source when nobody comes back. Where the source stands is a signed step in the repository
-//! before anything is done there, so that whoever is killed, or another engineer's machine, goes on
-//! from it.
+//! `gates.rs` says whether it may begin, with `stores.rs` for buckets and what ends; `forward.rs` goes
+//! through freeze, last pass, verification and switch (`land.rs` lands and verifies), and gives up
+//! safely; `back.rs` goes the way back; `timer.rs` thaws the source when nobody comes back; `tell.rs`
+//! tells. Where a source stands is a signed step in the repository before anything is done there, so
+//! that whoever is killed, or another engineer's machine, goes on from it.
 
 mod back;
 mod foretell;
@@ -13,13 +14,14 @@ mod gates;
 mod land;
 mod live;
 mod rest;
+mod stores;
+mod tell;
 mod timer;
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use drover_crypt::sign::SigningKey;
@@ -30,7 +32,7 @@ use drover_ops::{
     inspect,
 };
 use drover_plan::{Landing, Location, Plan};
-use drover_report::{CutoverAccepted, CutoverEvent, CutoverReport, CutoverStep, Text, format};
+use drover_report::{CutoverGate, CutoverReport, Text};
 use drover_types::{Exception, Timestamp, clock};
 
 use crate::{
@@ -48,8 +50,8 @@ use crate::{
 };
 
 pub use foretell::{Foretold, LOOKED_AT, foretell};
+use gates::Looked;
 pub use gates::last_rehearsal;
-use gates::{Looked, gates};
 pub use live::{Address, Live};
 
 /// What the command line says of all steps.
@@ -61,21 +63,36 @@ pub struct Choices {
     pub no_way_back: bool,
 }
 
-/// One source's cutover, on this machine.
+/// A source on its way.
+struct Part<'c> {
+    source: &'c drover_plan::Source,
+    planned: Planned,
+    /// What those who go on have to know: carried from step to step.
+    facts: BTreeMap<String, String>,
+    /// It works already, and is not thawed once more.
+    works: bool,
+}
+
+/// The fact that names the sources that go together, one on each line.
+const TOGETHER: &str = "together";
+
+/// A source's cutover, or that of several, on this machine.
 pub struct Cutover<'c> {
     context: &'c Context<'c>,
     place: &'c Place,
     plan: &'c Plan,
-    source: &'c drover_plan::Source,
-    planned: Planned,
+    /// At least one.
+    parts: Vec<Part<'c>>,
+    /// Which of them is at work.
+    at: usize,
     plan_hash: String,
     choices: Choices,
     writer: WriterSession,
     /// Opened once: keys are derived for most of a second.
     reader: ReaderSession,
     chain: Chain,
-    /// What those who go on have to know: carried from step to step.
-    facts: BTreeMap<String, String>,
+    /// The settings of the buckets as they were looked at last, as facts.
+    settings: BTreeMap<String, String>,
     /// What is told of it.
     pub report: CutoverReport,
     /// The last verification of this run.
@@ -90,7 +107,7 @@ impl<'c> Cutover<'c> {
         context: &'c Context<'c>,
         place: &'c Place,
         plan: (&'c Plan, PathBuf),
-        source: &'c drover_plan::Source,
+        sources: &[&'c drover_plan::Source],
         ssh: &SshArgs,
         choices: Choices,
     ) -> Result<Self, Error> {
@@ -101,36 +118,38 @@ impl<'c> Cutover<'c> {
             source,
         })?;
         let options = SyncOptions { operator: context.operator(), ..SyncOptions::default() };
-        let planned = Planned::new(source, &options, ssh)?;
         let writer = sync::open(place, context)?;
         let reader = reading::open(place, context)?;
         let chain = Chain::load(&reader)?;
-        let mut cutover = Self {
+        let part = |source: &&'c drover_plan::Source| {
+            let last = chain.of(source.name.as_str()).next_back();
+            let last = last.filter(|last| last.to.state >= State::Freezing);
+            let facts = last.map(|last| last.to.facts.clone()).unwrap_or_default();
+            let planned = Planned::new(source, &options, ssh)?;
+            Ok(Part { source, planned, facts, works: false })
+        };
+        let parts = sources.iter().map(part).collect::<Result<Vec<_>, Error>>()?;
+        let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+        Ok(Self {
             context,
             place,
             plan,
-            source,
-            planned,
+            parts,
+            at: 0,
             plan_hash: blake3::hash(&bytes).to_hex().to_string(),
             choices,
             writer,
             reader,
             chain,
-            facts: BTreeMap::new(),
+            settings: BTreeMap::new(),
             report: CutoverReport {
                 repository: place.text(),
-                source: Text::from(source.name.as_str()),
+                source: Text::from(names.join(", ")),
                 ..CutoverReport::default()
             },
             verified: None,
             live: None,
-        };
-        if let Some(last) = cutover.chain.of(source.name.as_str()).next_back()
-            && last.to.state >= State::Freezing
-        {
-            cutover.facts = last.to.facts.clone();
-        }
-        Ok(cutover)
+        })
     }
 
     /// Keeps the plan's bandwidth for as long as what is returned lives.
@@ -138,8 +157,74 @@ impl<'c> Cutover<'c> {
         Keeper::start(self.place, &self.writer.objects, self.context)
     }
 
+    fn part(&self) -> &Part<'c> {
+        &self.parts[self.at]
+    }
+
+    fn part_mut(&mut self) -> &mut Part<'c> {
+        &mut self.parts[self.at]
+    }
+
+    fn source(&self) -> &'c drover_plan::Source {
+        self.part().source
+    }
+
+    fn facts(&self) -> &BTreeMap<String, String> {
+        &self.part().facts
+    }
+
     fn name(&self) -> &'c str {
-        self.source.name.as_str()
+        self.source().name.as_str()
+    }
+
+    /// All of them, as what is done once has them.
+    fn names(&self) -> String {
+        let names: Vec<_> = self.parts.iter().map(|part| part.source.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Does the same with each, until one fails.
+    fn each(&mut self, mut run: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        let done = (0..self.parts.len()).try_for_each(|at| {
+            self.at = at;
+            run(self)
+        });
+        self.at = 0;
+        done
+    }
+
+    /// Where each stands.
+    fn standings(&self) -> Vec<State> {
+        self.parts.iter().map(|part| self.stands_of(part)).collect()
+    }
+
+    /// Which go together, where several do: whoever goes on has to take the same.
+    fn together(&self) -> Option<String> {
+        let names = self.parts.iter().map(|part| part.source.name.as_str());
+        (self.parts.len() > 1).then(|| names.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Refuses to go on with others than it was begun with.
+    fn check_together(&self) -> Result<(), Error> {
+        let now = self.together();
+        let mut begun = self.parts.iter().filter(|part| {
+            let state = self.stands_of(part);
+            !matches!(state, State::Reverted | State::Committed) && state >= State::Freezing
+        });
+        if let Some(part) = begun.find(|part| part.facts.get(TOGETHER) != now.as_ref()) {
+            let (name, with) = (part.source.name.as_str(), part.facts.get(TOGETHER));
+            let with = with.map_or_else(
+                || "alone: --source, and no together in the plan".to_owned(),
+                |names| {
+                    format!(
+                        "with all of {}: no --source, and together in the plan",
+                        names.replace('\n', ", ")
+                    )
+                },
+            );
+            return Err(Error::Cutover(format!("{name} was begun {with}")));
+        }
+        Ok(())
     }
 
     /// Takes what is new in the repository.
@@ -150,26 +235,31 @@ impl<'c> Cutover<'c> {
     /// The passes so far, the last of them compared, and what the newest could not take.
     fn passes(&mut self, compared: usize) -> Result<(Vec<Pass>, Vec<Exception>), Error> {
         self.refresh()?;
-        let found = passes(&mut self.reader, self.source.name.as_str(), compared)?;
+        let name = self.name();
+        let found = passes(&mut self.reader, name, compared)?;
         let exceptions = match found.last() {
             Some(last) => exceptions(&mut self.reader, last.snapshot)?,
             None => Vec::new(),
         };
-        self.report.snapshot = found.last().map(|pass| Text::from(pass.snapshot.to_string()));
         Ok((found, exceptions))
     }
 
-    /// Where the source stands.
-    fn state(&self) -> State {
-        let of_source = |name: &str| name == self.name();
+    /// Where a source stands.
+    fn state_of(&self, at: usize) -> State {
+        let name = self.parts[at].source.name.as_str();
         let snapshots = &self.reader.history.snapshots;
-        let count = snapshots.iter().filter(|s| of_source(&s.details.source)).count();
-        self.chain.state(self.name(), count)
+        let count = snapshots.iter().filter(|s| s.details.source == name).count();
+        self.chain.state(name, count)
     }
 
     /// The last step's state; what has no step has not begun to rest.
     fn stands(&self) -> State {
-        self.chain.of(self.name()).next_back().map_or(State::Converging, |last| last.to.state)
+        self.stands_of(self.part())
+    }
+
+    fn stands_of(&self, part: &Part<'_>) -> State {
+        let steps = &mut self.chain.of(part.source.name.as_str());
+        steps.next_back().map_or(State::Converging, |last| last.to.state)
     }
 
     /// Takes the next step.
@@ -186,58 +276,11 @@ impl<'c> Cutover<'c> {
         }
         let mut to = step(state, self.name(), &self.context.operator());
         to.note = note.to_owned();
-        to.facts = self.facts.clone();
+        to.facts = self.facts().clone();
         self.chain.take(&self.writer, to)?;
         self.say(state.as_str());
-        self.show_state(state);
+        self.show_state(self.all_state());
         Ok(())
-    }
-
-    /// A line for people, wherever they look.
-    fn say(&self, text: &str) {
-        let line = format!("{}: {text}", self.name());
-        self.context.progress.note(&line);
-        if let Some(live) = &self.live {
-            live.note(&line);
-        }
-    }
-
-    fn show_state(&self, state: State) {
-        if let Some(live) = &self.live {
-            let deadline = self.deadline().filter(|_| state.is_frozen());
-            live.state(state.as_str(), deadline.map(|deadline| deadline.seconds));
-        }
-    }
-
-    /// Does something, and tells how long it took and what came of it.
-    fn step(
-        &mut self,
-        name: &str,
-        run: impl FnOnce(&mut Self) -> Result<String, Error>,
-    ) -> Result<(), Error> {
-        self.say(&format!("{name} …"));
-        if let Some(live) = &self.live {
-            live.step(name, None);
-        }
-        let started = Instant::now();
-        let result = run(self);
-        let (outcome, detail) = match &result {
-            Ok(detail) => ("done".to_owned(), detail.clone()),
-            Err(error) => ("failed".to_owned(), error.to_string()),
-        };
-        let seconds = started.elapsed().as_secs_f64();
-        let colon = if detail.is_empty() { "" } else { ": " };
-        self.say(&format!("{name} {outcome} after {}{colon}{detail}", format::duration(seconds)));
-        if let Some(live) = &self.live {
-            live.step(name, Some((seconds, &outcome)));
-        }
-        self.report.steps.push(CutoverStep {
-            name: Text::from(name),
-            seconds,
-            outcome: Text::from(outcome),
-            detail: Text::from(detail),
-        });
-        result.map(drop)
     }
 
     /// Runs one of the source's commands, where the plan says. What undoes is not interrupted.
@@ -248,10 +291,11 @@ impl<'c> Cutover<'c> {
         undoes: bool,
     ) -> Result<String, Error> {
         let Some(command) = command else { return Ok("no command".to_owned()) };
-        let hooks = &self.source.hooks;
+        let hooks = &self.source().hooks;
         let hook = Hook { name, command, source: self.name(), limit: hooks.timeout.0 };
         let cancel = (!undoes).then_some(&self.context.cancel);
-        let (ran, result) = hook.run_on(hooks.on, &self.planned.origin, self.context, cancel);
+        let (ran, result) =
+            hook.run_on(hooks.on, &self.part().planned.origin, self.context, cancel);
         result.map(|()| last_line(ran.output.as_str()))
     }
 
@@ -259,73 +303,127 @@ impl<'c> Cutover<'c> {
     fn command(&self, name: &'static str, command: Option<&Vec<String>>) -> Result<String, Error> {
         let Some(command) = command else { return Ok("no command".to_owned()) };
         let limit = self.plan.cutover.hook_timeout.0;
-        let hook = Hook { name, command, source: self.name(), limit };
+        let names = self.names();
+        let hook = Hook { name, command, source: &names, limit };
         let (ran, result) = hook.run(Some(&self.context.cancel));
         result.map(|()| last_line(ran.output.as_str()))
     }
 
     /// Where this machine lands, and what is added to it: several sources lie beside one another.
-    fn lands_at(&self) -> Option<(&'c Location, Option<&'c str>)> {
+    fn lands_at(&self, at: usize) -> Option<(&'c Location, Option<&'c str>)> {
         let here = self.plan.cutover.landing == Landing::Here;
         let target = self.plan.target.as_ref().filter(|_| here)?;
-        Some((&target.url, (self.plan.sources.len() > 1).then_some(self.name())))
+        let name = self.parts[at].source.name.as_str();
+        Some((&target.url, (self.plan.sources.len() > 1).then_some(name)))
     }
 
     /// The target's directory, where this machine lands it.
     fn target(&self) -> Option<PathBuf> {
-        let (Location::Directory(target), beside) = self.lands_at()? else { return None };
+        self.target_of(self.at)
+    }
+
+    fn target_of(&self, at: usize) -> Option<PathBuf> {
+        let (Location::Directory(target), beside) = self.lands_at(at)? else { return None };
         Some(beside.map_or_else(|| target.clone(), |name| target.join(name)))
     }
 
     /// The target's prefix, where this machine lands objects in a bucket.
     fn bucket(&self) -> Option<String> {
-        let (Location::Cloud(url), beside) = self.lands_at()? else { return None };
+        let (Location::Cloud(url), beside) = self.lands_at(self.at)? else { return None };
         let within = |name| format!("{}/{name}", url.trim_end_matches('/'));
         Some(beside.map_or_else(|| url.clone(), within))
     }
 
-    /// The source's directory, as it can be written from here.
+    /// The source's directory, as it can be written from here; those of several lie beside one another.
     fn write_back(&self) -> Option<PathBuf> {
-        let here = self.planned.origin.directory().map(PathBuf::from);
-        self.plan.cutover.write_back.clone().or(here)
+        let here = self.part().planned.origin.directory().map(PathBuf::from);
+        let beside = |path: &PathBuf| match self.plan.sources.len() {
+            1 => path.clone(),
+            _ => path.join(self.name()),
+        };
+        self.plan.cutover.write_back.as_ref().map(beside).or(here)
     }
 
-    /// Looks at all gates, and where the source stands.
+    /// Looks at all gates, and where they stand.
     pub fn look(&mut self) -> Result<(), Error> {
-        let (found, exceptions) = self.passes(LOOKED_AT)?;
-        let rehearsal = gates::last_rehearsal(&self.chain, self.name()).map(|taken| &taken.to);
-        let foretold = foretell(&found, &self.plan.cutover, rehearsal);
-        let (verified, landed_elsewhere) = self.recorded()?;
-        let target = self.target();
-        let looked = Looked {
-            plan: self.plan,
-            source: self.source,
-            plan_hash: &self.plan_hash,
-            passes: &found,
-            foretold: &foretold,
-            exceptions: &exceptions,
-            chain: &self.chain,
-            problems: self.reader.problems.len() + self.chain.problems.len(),
-            verified,
-            landed_elsewhere,
-            skew: rest::skew(&self.planned.origin, self.context),
-            now: clock::now(),
-            keeps_order: self.writer.keeps_order(),
-            sole_operator: self.choices.sole_operator,
-            no_way_back: self.choices.no_way_back,
-            target: target.as_deref(),
-            owners_lead_back: crate::owners::reversed(self.plan).is_ok(),
-            write_back: self.write_back(),
-        };
-        self.report.gates = gates(&looked);
+        self.report.gates.clear();
+        let mut seen = Vec::new();
+        self.each(|cutover| {
+            let (passes, exceptions) = cutover.passes(LOOKED_AT)?;
+            let rehearsal = gates::last_rehearsal(&cutover.chain, cutover.name());
+            let foretold =
+                foretell(&passes, &cutover.plan.cutover, rehearsal.map(|taken| &taken.to));
+            seen.push((passes, exceptions, foretold));
+            Ok(())
+        })?;
+        let foretold = foretell::together(seen.iter().map(|seen| &seen.2), &self.plan.cutover);
+        // Who goes on, or back, is not kept waiting for answers that decide nothing any more.
+        let before = |state: &State| state.may_become(State::Freezing) && !state.is_frozen();
+        let stores = self.standings().iter().all(before);
+        let stores = stores.then(|| self.stores()).transpose()?;
+        self.settings = stores.iter().flatten().flat_map(stores::Looked::facts).collect();
+        let writer = self.writer.credential.writer_id();
+        let writer = self.reader.history.writers.get(&writer);
+        let writer_is_revoked = writer.is_some_and(|writer| writer.revoked_after.is_some());
+        let wanted = |at: usize| gates::wanted(self.target_of(at).as_deref(), seen[at].0.last());
+        let wanted: Vec<u64> = (0..self.parts.len()).map(wanted).collect();
+        self.each(|cutover| {
+            let (passes, exceptions, _) = &seen[cutover.at];
+            let (verified, landed_elsewhere) = cutover.recorded()?;
+            let target = cutover.target();
+            let looked = Looked {
+                plan: cutover.plan,
+                source: cutover.source(),
+                plan_hash: &cutover.plan_hash,
+                passes,
+                foretold: &foretold,
+                exceptions,
+                chain: &cutover.chain,
+                problems: cutover.reader.problems.len() + cutover.chain.problems.len(),
+                verified,
+                landed_elsewhere,
+                skew: rest::skew(&cutover.part().planned.origin, cutover.context),
+                stores: stores.as_deref(),
+                writer_is_revoked,
+                now: clock::now(),
+                keeps_order: cutover.writer.keeps_order(),
+                sole_operator: cutover.choices.sole_operator,
+                no_way_back: cutover.choices.no_way_back,
+                target: target.as_deref(),
+                wanted: wanted.iter().sum(),
+                owners_lead_back: crate::owners::reversed(cutover.plan).is_ok(),
+                write_back: cutover.write_back(),
+            };
+            let of = |source: &str, gates: Vec<CutoverGate>| {
+                let source = Text::from(source);
+                gates.into_iter().map(move |gate| CutoverGate { source: source.clone(), ..gate })
+            };
+            let each = of(cutover.name(), gates::of_each(&looked));
+            // Once.
+            let all = (cutover.at == 0).then(|| of(&cutover.names(), gates::of_all(&looked)));
+            let gates: Vec<_> = all.into_iter().flatten().chain(each).collect();
+            cutover.report.gates.extend(gates);
+            Ok(())
+        })?;
         self.report.freeze.predicted = foretold.freeze;
         self.report.freeze.limit = self.plan.cutover.freeze.map(|age| age.0.as_secs_f64());
         if let Some(live) = &self.live {
             live.gates(&self.report.gates, foretold.freeze.p50, foretold.freeze.p90);
         }
-        self.tell(&exceptions, &found);
-        self.show_state(self.state());
+        let exceptions: Vec<_> = seen.iter().map(|seen| seen.1.as_slice()).collect();
+        let passes: Vec<_> = seen.iter().map(|seen| seen.0.len()).collect();
+        self.tell(&exceptions, &passes)?;
+        self.show_state(self.all_state());
         Ok(())
+    }
+
+    /// The repository, and the target where it is a bucket.
+    fn stores(&self) -> Result<Vec<stores::Looked>, Error> {
+        let mut stores = vec![stores::Looked::at("repository", &self.writer.objects)?];
+        if let Some(url) = self.bucket() {
+            stores.push(stores::Looked::at("target", &self.place.bucket(&url)?)?);
+        }
+        Ok(stores)
     }
 
     /// When a verification last went well, and which snapshot another machine landed last.
@@ -351,81 +449,19 @@ impl<'c> Cutover<'c> {
         Ok((verified, landed))
     }
 
-    /// Fills in where the source stands and how it came there.
-    fn tell(&mut self, exceptions: &[Exception], passes: &[Pass]) {
-        let state = self.state();
-        self.report.state = Text::from(state.as_str());
-        let accepted = self.chain.accepted(self.name());
-        let there = exceptions.iter().filter_map(|exception| {
-            let path = exception.path.to_string();
-            let operator = accepted.get(path.as_str())?;
-            Some(CutoverAccepted { operator: Text::from(*operator), path: Text::from(path) })
-        });
-        self.report.accepted = there.collect();
-        let event = |taken: &drover_ops::cutover::Taken| CutoverEvent {
-            sequence: taken.sequence,
-            time: format::time(taken.time),
-            state: Text::from(taken.to.state.as_str()),
-            operator: Text::from(taken.to.operator.as_str()),
-            host: Text::from(taken.to.host.as_str()),
-            note: Text::from(taken.to.note.as_str()),
-        };
-        self.report.history = self.chain.of(self.name()).map(event).collect();
-        self.report.deadline = None;
-        if state.is_frozen() {
-            let deadline = self.deadline();
-            self.report.deadline = deadline.map(format::time);
-        }
-        self.report.next = Text::from(self.next(state, passes));
-    }
-
-    /// Tells again where the source stands, after something was done.
-    pub fn end(&mut self) -> Result<(), Error> {
-        let (found, exceptions) = self.passes(0)?;
-        self.tell(&exceptions, &found);
-        Ok(())
-    }
-
-    fn next(&self, state: State, passes: &[Pass]) -> &'static str {
-        match state {
-            State::Planned => "Take the first pass: drover sync PLAN.",
-            _ if passes.len() < 2 && state < State::Freezing => {
-                "Verify the first pass with drover verify PLAN, and take delta passes with drover sync \
-                 PLAN --until-converged."
-            }
-            State::Baseline | State::Converging | State::Reverted => {
-                "Rehearse: drover cutover PLAN --rehearse."
-            }
-            State::Rehearsed => "In the window: drover cutover PLAN.",
-            State::Freezing | State::FinalPass | State::Verifying => {
-                "drover cutover PLAN goes on, or finds that the timer thawed the source."
-            }
-            State::Switching => {
-                "drover cutover PLAN goes on with the switch; drover cutover PLAN --rollback leads back."
-            }
-            State::CutOver => {
-                "When nobody wants to go back any more: drover cutover PLAN --commit. Until then: \
-                 drover cutover PLAN --rollback."
-            }
-            State::Committed => "Withdraw the credentials, and keep the evidence.",
-            State::RollingBack => "drover cutover PLAN --rollback goes on.",
-        }
-    }
-
     fn deadline(&self) -> Option<Timestamp> {
-        let seconds = self.facts.get("deadline")?.parse().ok()?;
+        let seconds = self.facts().get("deadline")?.parse().ok()?;
         Some(Timestamp { seconds, nanos: 0 })
     }
 
     /// Refuses where a gate does.
     fn pass_gates(&self) -> Result<(), Error> {
-        let refused: Vec<_> = self
-            .report
-            .gates
-            .iter()
-            .filter(|gate| gate.outcome.as_str() == "refused")
-            .map(|gate| gate.id.to_string())
-            .collect();
+        let refused = self.report.gates.iter().filter(|gate| gate.outcome.as_str() == "refused");
+        let name = |gate: &CutoverGate| match self.parts.len() {
+            1 => gate.id.to_string(),
+            _ => format!("{} of {}", gate.id, gate.source),
+        };
+        let refused: Vec<_> = refused.map(name).collect();
         match refused.is_empty() {
             true => Ok(()),
             false => Err(Error::Gate(format!("not ready for the cutover: {}", refused.join(", ")))),
@@ -434,7 +470,7 @@ impl<'c> Cutover<'c> {
 
     /// Signs for exceptions by their paths.
     pub fn accept(&mut self, paths: &[String]) -> Result<(), Error> {
-        let state = self.state();
+        let state = self.state_of(self.at);
         if !matches!(
             state,
             State::Baseline | State::Converging | State::Rehearsed | State::Reverted
@@ -450,7 +486,8 @@ impl<'c> Cutover<'c> {
         }
         for path in paths {
             let state = if state == State::Reverted { State::Converging } else { state };
-            self.facts = BTreeMap::from([(drover_ops::cutover::ACCEPTED.to_owned(), path.clone())]);
+            let accepted = (drover_ops::cutover::ACCEPTED.to_owned(), path.clone());
+            self.part_mut().facts = BTreeMap::from([accepted]);
             self.take(state, "an exception was accepted")?;
         }
         Ok(())
@@ -466,11 +503,17 @@ impl<'c> Cutover<'c> {
 
     /// Makes it final.
     pub fn commit(&mut self) -> Result<(), Error> {
-        if self.stands() != State::CutOver {
-            let message = format!("what is {} is not made final", self.stands());
-            return Err(Error::Cutover(message));
+        self.check_together()?;
+        let states = self.standings();
+        let may = |state: &State| matches!(state, State::CutOver | State::Committed);
+        if !states.iter().all(may) || !states.contains(&State::CutOver) {
+            let state = self.all_state();
+            return Err(Error::Cutover(format!("what is {state} is not made final")));
         }
-        self.take(State::Committed, "")
+        self.each(|cutover| match cutover.stands() {
+            State::CutOver => cutover.take(State::Committed, ""),
+            _ => Ok(()),
+        })
     }
 }
 

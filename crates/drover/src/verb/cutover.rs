@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Instant};
 
 use clap::Args;
+use drover_plan::{Plan, Source};
 use drover_report::Text;
 
 use crate::{
@@ -92,25 +93,14 @@ impl CutoverArgs {
             let message = "who does this? Give --operator NAME: each step is signed for";
             return Err(Error::Usage(message.to_owned()));
         }
-        let names: Vec<OsString> = self.source.iter().map(OsString::from).collect();
-        let source = match crate::place::chosen(plan, &names)?.as_slice() {
-            [one] => *one,
-            several => {
-                let names: Vec<_> = several.iter().map(|source| source.name.as_str()).collect();
-                let message = format!(
-                    "the plan has several sources, each with a cutover of its own: name one with \
-                     --source: {}",
-                    names.join(", ")
-                );
-                return Err(Error::Usage(message));
-            }
-        };
+        let sources = self.sources(plan)?;
         let key = match &self.certificate {
             Some(file) => Some((file, verify::verifier(file, context)?)),
             None => None,
         };
         let choices = Choices { sole_operator: self.sole_operator, no_way_back: self.no_way_back };
-        let mut cutover = Cutover::open(context, &place, (plan, file), source, &self.ssh, choices)?;
+        let mut cutover =
+            Cutover::open(context, &place, (plan, file), &sources, &self.ssh, choices)?;
         let _kept = cutover.keep_bandwidth();
         if let Some(address) = self.serve {
             let (live, url) = Live::start(address, &context.progress)?;
@@ -154,5 +144,41 @@ impl CutoverArgs {
             Ok(()) => Ok(Answer::done(report)),
             Err(error) => Ok(Answer::failed(report, error.failure())),
         }
+    }
+
+    /// The one that is named, or all that go together.
+    fn sources<'p>(&self, plan: &'p Plan) -> Result<Vec<&'p Source>, Error> {
+        let names: Vec<OsString> = self.source.iter().map(OsString::from).collect();
+        let sources = crate::place::chosen(plan, &names)?;
+        let several = plan.sources.len() > 1;
+        let known = plan.sources.iter().map(|source| source.name.as_str());
+        let known = || known.clone().collect::<Vec<_>>().join(", ");
+        let wrong = |message: String| Err(Error::Usage(message));
+        if !several {
+            return Ok(sources);
+        }
+        let accepts = !self.accept.is_empty();
+        if !plan.cutover.together || accepts {
+            return match sources.len() {
+                1 => Ok(sources),
+                _ if accepts => {
+                    wrong(format!("whose exceptions? Name a source with --source: {}", known()))
+                }
+                _ => wrong(format!(
+                    "the plan has several sources, each with a cutover of its own: name one with \
+                     --source, or have them go together ([cutover] together = true): {}",
+                    known()
+                )),
+            };
+        }
+        if self.source.is_some() {
+            return wrong(format!("by the plan they go together, and none alone: {}", known()));
+        }
+        if self.certificate.is_some() {
+            let message = "a certificate here is of one source; take one of all of them afterwards: \
+                           drover verify PLAN --certificate FILE";
+            return wrong(message.to_owned());
+        }
+        Ok(sources)
     }
 }

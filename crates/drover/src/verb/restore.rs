@@ -64,6 +64,9 @@ pub struct RestoreArgs {
     /// Accept a target that is not empty and is no earlier restore of this source
     #[arg(long)]
     overwrite: bool,
+    /// Accept that what is written over is a source of the plan, or a part of one
+    #[arg(long, requires = "overwrite")]
+    into_source: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -128,6 +131,9 @@ impl RestoreArgs {
             }
         };
         place.refuse_around(&target, "the target")?;
+        if self.overwrite && !self.into_source {
+            place.refuse_sources(&target)?;
+        }
         if self.delete || self.follow {
             place.refuse_within(&target, "the target", false)?;
         }

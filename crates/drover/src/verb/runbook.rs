@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt::Write as _, fs, path::Path};
 
 use clap::Args;
-use drover_plan::{Landing, Location, Method, Plan, Source};
+use drover_plan::{Bucket, Landing, Location, Method, Plan, Source};
 use drover_report::{Text, format};
 use drover_source::host::line;
 use drover_types::path::escape;
@@ -114,12 +114,27 @@ fn runbook(plan: &Plan, file: &str, hash: &str) -> String {
     line(format!("| Exceptions | at most {} not signed for |", cutover.exceptions.unwrap_or(0)));
     line(format!("| Rehearsal | within {} |", duration(cutover.rehearsed_within)));
     line(format!("| Last pass before the freeze | within {} |", duration(cutover.lag)));
+    line(format!("| Certificates and credentials | valid for {} |", duration(cutover.valid_for)));
+    let bucket = match cutover.bucket {
+        Bucket::Blocked => "public access blocked, as at the rehearsal",
+        Bucket::NotOpen => "open to nobody, as at the rehearsal",
+        Bucket::Any => "not looked at",
+    };
+    line(format!("| Buckets | {bucket} |"));
     line(String::new());
     line(
         "Who decides to go on: ________________  Who decides to go back: ________________\n\n\
          Who is told, and how: ________________  Operator: ________________\n"
             .to_owned(),
     );
+    if plan.cutover.together && plan.sources.len() > 1 {
+        line(
+            "All sources go **together**: each command of the cutover below is run once, for all of them. \
+             All are frozen before the last passes, one switch leads clients to all; what fails before \
+             it thaws all.\n"
+                .to_owned(),
+        );
+    }
     for source in &plan.sources {
         section(&mut line, plan, source, file);
     }
@@ -140,7 +155,8 @@ fn section(line: &mut dyn FnMut(String), plan: &Plan, source: &Source, file: &st
         1 => String::new(),
         _ => format!(" --source {name}"),
     };
-    let of = |more: &str| format!("`drover --operator NAME cutover {file}{which}{more}`");
+    let alone = if cutover.together { "" } else { which.as_str() };
+    let of = |more: &str| format!("`drover --operator NAME cutover {file}{alone}{more}`");
     line(format!("## {name}\n"));
     line(format!("{}, in wave {}.\n", plain(&place(&source.url)), source.wave));
     let mut text = String::new();
@@ -155,7 +171,7 @@ fn section(line: &mut dyn FnMut(String), plan: &Plan, source: &Source, file: &st
          - [ ] `drover verify {file} --read-data` says *verified*.\n\
          - [ ] `drover status {file}{which}`: the freeze it foretells: ________\n\
          - [ ] {}: *rehearsed*; it took ________\n\
-         - [ ] `drover cutover {file}{which} --show`: every gate passed.\n\n\
+         - [ ] `drover cutover {file}{alone} --show`: every gate passed.\n\n\
          The night:\n\n\
          - [ ] Tell everybody. Time: ________\n\
          - [ ] {}. It runs, in this order:\n\
@@ -215,5 +231,10 @@ freeze = "30 minutes"
         assert!(page.contains("`` systemctl stop 'pa`cs' ``"), "{page}");
         assert!(page.contains(r"/srv/pa\`cs\|\*, in wave 1"), "{page}");
         assert!(page.contains("**missing in the plan**"));
+        let plan = format!("{PLAN}together = true\n");
+        let plan = Plan::parse(&plan, Path::new("/plan.toml")).unwrap();
+        let page = runbook(&plan, "plan.toml", &"ab".repeat(32));
+        assert!(page.contains("go **together**") && page.contains("cutover plan.toml --rehearse"));
+        assert!(page.contains("drover status plan.toml --source pacs"), "{page}");
     }
 }

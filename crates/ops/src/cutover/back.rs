@@ -1,8 +1,9 @@
 //! The way back: what the target took since the switch is brought to the source.
 //!
 //! It goes through the repository, so that neither side's state is ever lost: the source as it is
-//! was taken before (`kept`), the target is taken now, and the source becomes what the target is.
-//! Where both changed the same path the target's version stands, and the source's is in `kept`.
+//! was taken before (`first`), the target is taken now, and the source becomes what the target is.
+//! Where both changed the same path the target's version stands, and the source's is in `first`, or
+//! in `kept`, where it came after a run that ended in the middle.
 
 use std::{collections::BTreeSet, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
@@ -12,7 +13,7 @@ use drover_source::{
     WalkEvent, WalkOptions,
     target::{MARKER, Target, TargetOptions, is_marker, is_temporary},
 };
-use drover_types::{Entry, Observer, RelativePath, SnapshotId};
+use drover_types::{Entry, Kind, Observer, RelativePath, SnapshotId};
 
 use crate::{
     Cancel, Compared, Error, Finding, OwnerMap, ReaderSession, RestoreOptions, SyncOptions,
@@ -48,7 +49,9 @@ pub struct Back<'b> {
     pub write_back: &'b Path,
     /// What the target was at the switch.
     pub switched: SnapshotId,
-    /// What the source is now.
+    /// What the source was before anything was brought to it.
+    pub first: SnapshotId,
+    /// What the source is now: the same, but where an earlier run ended in the middle.
     pub kept: SnapshotId,
     /// Whether the target had been hashed then: only so is what it lacks known to be removed there.
     pub landed: bool,
@@ -69,8 +72,16 @@ pub fn bring_back(
     let taken = sync(back.writer, &target, &back.options, observer, cancel)?;
     session.refresh(back.secret)?;
     let theirs = changes(session, back.switched, taken.snapshot)?;
-    let ours = changes(session, back.switched, back.kept)?;
-    let conflicts = theirs.all.intersection(&ours.all).cloned().collect();
+    let mut ours = changes(session, back.switched, back.first)?.all;
+    if back.first != back.kept {
+        // What an earlier run brought is no change of the source's, nor is what it did by that to
+        // directories.
+        let since = changes(session, back.first, back.kept)?;
+        let other = changes(session, taken.snapshot, back.kept)?.all;
+        let since = since.all.difference(&since.directories);
+        ours.extend(since.filter(|path| other.contains(*path)).cloned());
+    }
+    let conflicts = theirs.all.intersection(&ours).cloned().collect();
     let there = Target::open(back.write_back, TargetOptions::default())?;
     let (mut removed, mut left) = (0, BTreeSet::new());
     // Children before their directories, and before these get their times.
@@ -138,9 +149,12 @@ fn unmark(session: &mut ReaderSession, snapshot: SnapshotId, root: &Path) -> Res
 }
 
 /// Paths that differ between two snapshots.
+#[derive(Default)]
 struct Changes {
     all: BTreeSet<RelativePath>,
     removed: BTreeSet<RelativePath>,
+    /// Of whose attributes alone differ.
+    directories: BTreeSet<RelativePath>,
 }
 
 fn changes(
@@ -148,11 +162,15 @@ fn changes(
     before: SnapshotId,
     after: SnapshotId,
 ) -> Result<Changes, Error> {
-    let mut changes = Changes { all: BTreeSet::new(), removed: BTreeSet::new() };
+    let mut changes = Changes::default();
     diff(session, before, after, &mut |change| {
         let path = change.path().clone();
-        if matches!(change, Change::Removed(_)) {
-            changes.removed.insert(path.clone());
+        match &change {
+            Change::Removed(_) => drop(changes.removed.insert(path.clone())),
+            Change::Metadata(entry, _) if entry.kind == Kind::Directory => {
+                changes.directories.insert(path.clone());
+            }
+            _ => {}
         }
         if !path.is_root() {
             changes.all.insert(path);

@@ -16,7 +16,8 @@ use crate::{
 const MOST_EXCEPTIONS: usize = 1_000_000_000;
 
 /// The keys of the table `cutover`.
-pub(super) const CUTOVER_KEYS: [&str; 15] = [
+pub(super) const CUTOVER_KEYS: [&str; 18] = [
+    "together",
     "window",
     "freeze",
     "switch",
@@ -26,6 +27,8 @@ pub(super) const CUTOVER_KEYS: [&str; 15] = [
     "rehearsed_within",
     "lag",
     "clock_skew",
+    "valid_for",
+    "bucket",
     "switch_command",
     "smoke_test",
     "switch_back",
@@ -37,6 +40,8 @@ pub(super) const CUTOVER_KEYS: [&str; 15] = [
 /// What a cutover must keep to, and what leads clients elsewhere and back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cutover {
+    /// `together`: whether all sources are led over in one freeze, and by one switch.
+    pub together: bool,
     /// `window`: when it may be.
     pub window: Option<Hours>,
     /// `freeze`: how long the source may rest.
@@ -55,6 +60,11 @@ pub struct Cutover {
     pub lag: Age,
     /// `clock_skew`: how far the source's clock may be from this machine's.
     pub clock_skew: Age,
+    /// `valid_for`: how much longer certificates and credentials that end have to be valid; at 0
+    /// those whose end is not known are not minded.
+    pub valid_for: Age,
+    /// `bucket`: what is asked of the settings of buckets.
+    pub bucket: Bucket,
     /// `switch_command`: leads clients to the target.
     pub switch_command: Option<Vec<String>>,
     /// `smoke_test`: fails where clients are not served by the target.
@@ -73,6 +83,7 @@ impl Default for Cutover {
     fn default() -> Self {
         let hours = |hours: u64| Age(Duration::from_secs(hours * 3600));
         Self {
+            together: false,
             window: None,
             freeze: None,
             switch: None,
@@ -82,6 +93,8 @@ impl Default for Cutover {
             rehearsed_within: hours(14 * 24),
             lag: hours(24),
             clock_skew: Age(Duration::from_secs(60)),
+            valid_for: hours(2),
+            bucket: Bucket::default(),
             switch_command: None,
             smoke_test: None,
             switch_back: None,
@@ -102,6 +115,18 @@ pub enum Method {
     /// `landed`: every file of the target is hashed; without a target, as `acknowledged`.
     #[default]
     Landed,
+}
+
+/// What is asked of the settings of buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bucket {
+    /// `blocked`: public access is blocked, and nothing changed since the rehearsal.
+    Blocked,
+    /// `not open`: nothing says that everyone may look in, and nothing changed since the rehearsal.
+    #[default]
+    NotOpen,
+    /// `any`: nothing.
+    Any,
 }
 
 /// Who lands the last snapshot.
@@ -127,8 +152,11 @@ pub(super) fn cutover(
         ("read back", Method::ReadBack),
         ("landed", Method::Landed),
     ];
+    let buckets =
+        [("blocked", Bucket::Blocked), ("not open", Bucket::NotOpen), ("any", Bucket::Any)];
     let landings = [("here", Landing::Here), ("elsewhere", Landing::Elsewhere)];
     Ok(Cutover {
+        together: table.boolean("together")?.is_some_and(|at| at.value),
         window: table.parsed("window", Problem::Window)?,
         freeze: age("freeze")?,
         switch: age("switch")?,
@@ -138,6 +166,8 @@ pub(super) fn cutover(
         rehearsed_within: age("rehearsed_within")?.unwrap_or(usual.rehearsed_within),
         lag: age("lag")?.unwrap_or(usual.lag),
         clock_skew: age("clock_skew")?.unwrap_or(usual.clock_skew),
+        valid_for: age("valid_for")?.unwrap_or(usual.valid_for),
+        bucket: one_of(text, table, "bucket", &buckets)?.unwrap_or_default(),
         switch_command: command("switch_command")?,
         smoke_test: command("smoke_test")?,
         switch_back: command("switch_back")?,

@@ -329,7 +329,7 @@ fn what_leads_clients_elsewhere() {
     let plan = with(
         &format!("{url}\nfreeze = [\"./freeze\", \"now\"]\nthaw = [\"systemctl\", \"start\", \"pacs\"]"),
         "verify = \"read back\"\nlanding = \"elsewhere\"\nlag = \"2 hours\"\nwrite_back = \"back\"\n\
-         switch_command = [\"/usr/bin/switch\"]",
+         valid_for = \"0 seconds\"\nbucket = \"blocked\"\nswitch_command = [\"/usr/bin/switch\"]",
     )
     .unwrap();
     let hooks = &plan.sources[0].hooks;
@@ -338,10 +338,12 @@ fn what_leads_clients_elsewhere() {
     assert_eq!((plan.cutover.verify, plan.cutover.landing), (Method::ReadBack, Landing::Elsewhere));
     assert_eq!(plan.cutover.lag, Age(Duration::from_secs(7200)));
     assert_eq!(plan.cutover.write_back.as_deref(), Some(Path::new("/plans/back")));
+    assert_eq!((plan.cutover.valid_for.0, plan.cutover.bucket), (Duration::ZERO, Bucket::Blocked));
     let usual = with(url, "").unwrap().cutover;
     assert_eq!(usual, Cutover::default());
     for (source, cutover, wrong) in [
         (url, "verify = \"trust\"", "one of \"acknowledged\", \"read back\", \"landed\""),
+        (url, "bucket = \"open\"", "one of \"blocked\", \"not open\", \"any\""),
         (url, "switch_command = [\"\"]", "program and its arguments"),
         ("url = \"/srv\"\nhooks_on = \"server\"", "", "sftp://"),
         ("url = \"/srv\"\nhooks_on = \"there\"", "", "one of \"here\", \"server\""),

@@ -14,6 +14,8 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverStep {
+    /// Of which source, or of which that go together.
+    pub source: Text,
     /// What.
     pub name: Text,
     /// How long it took.
@@ -28,6 +30,8 @@ pub struct CutoverStep {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverGate {
+    /// Of which source, or of which that go together.
+    pub source: Text,
     /// A stable word for programs.
     pub id: Text,
     /// What is asked for.
@@ -56,6 +60,8 @@ pub struct CutoverFreeze {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverEvent {
+    /// Of which source.
+    pub source: Text,
     /// Its number.
     pub sequence: u64,
     /// When.
@@ -74,10 +80,24 @@ pub struct CutoverEvent {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CutoverAccepted {
+    /// Of which source.
+    pub source: Text,
     /// Its path.
     pub path: Text,
     /// Who.
     pub operator: Text,
+}
+
+/// A source on its way.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CutoverSource {
+    /// Its name.
+    pub source: Text,
+    /// Where it stands now.
+    pub state: Text,
+    /// The snapshot of its last pass.
+    pub snapshot: Option<Text>,
 }
 
 /// A cutover.
@@ -86,15 +106,18 @@ pub struct CutoverAccepted {
 pub struct CutoverReport {
     /// The repository's URL, without credentials.
     pub repository: Text,
-    /// The source.
+    /// The source; the names of several that go together, divided by commas.
     pub source: Text,
+    /// Each of them.
+    pub sources: Vec<CutoverSource>,
     /// `show`, `rehearse`, `cut over`, `roll back`, `commit`, `accept`.
     pub action: Text,
-    /// Where the source stands now.
+    /// Where the source stands now; of several, that which is at rest or under way, else the one that
+    /// is least far.
     pub state: Text,
     /// What is next.
     pub next: Text,
-    /// The snapshot of the last pass.
+    /// The snapshot of the last pass, of one source.
     pub snapshot: Option<Text>,
     /// How long the source rests.
     pub freeze: CutoverFreeze,
@@ -112,7 +135,7 @@ pub struct CutoverReport {
     pub conflicts: Vec<Text>,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
-    /// All steps of this source, the oldest first.
+    /// All steps of these sources, the oldest first.
     pub history: Vec<CutoverEvent>,
     /// Warnings.
     pub warnings: Vec<Text>,
@@ -156,8 +179,18 @@ impl CutoverReport {
         let certificate = self.certificate.as_ref().map(|item| item.file.to_string());
         page.fact("Certificate", certificate.unwrap_or_default());
         page.fact("Time", format::duration(self.seconds));
-        page.table(self.gate_table());
-        page.table(self.step_table());
+        let several = self.sources.len() > 1;
+        page.table(self.source_table());
+        page.table(of_sources(
+            self.gate_table(),
+            several,
+            self.gates.iter().map(|gate| &gate.source),
+        ));
+        page.table(of_sources(
+            self.step_table(),
+            several,
+            self.steps.iter().map(|step| &step.source),
+        ));
         page.figure(self.figure());
         page.table(super::verify::problem_table("Problems", &self.problems));
         let list = |title: &str, columns, rows: Vec<Vec<String>>| Table {
@@ -175,7 +208,8 @@ impl CutoverReport {
         ));
         let accepted =
             self.accepted.iter().map(|a| vec![a.path.to_string(), a.operator.to_string()]);
-        page.table(list("Accepted exceptions", vec!["path", "by"], accepted.collect()));
+        let table = list("Accepted exceptions", vec!["path", "by"], accepted.collect());
+        page.table(of_sources(table, several, self.accepted.iter().map(|a| &a.source)));
         let event = |e: &CutoverEvent| {
             vec![
                 e.sequence.to_string(),
@@ -187,12 +221,29 @@ impl CutoverReport {
             ]
         };
         let columns = vec!["step", "time", "state", "by", "on", "note"];
-        page.table(list("So far", columns, self.history.iter().map(event).collect()));
+        let table = list("So far", columns, self.history.iter().map(event).collect());
+        page.table(of_sources(table, several, self.history.iter().map(|event| &event.source)));
         page.table(crate::page::warnings(&self.warnings));
         if !self.next.is_empty() {
             page.next.push(self.next.to_string());
         }
         page
+    }
+
+    /// Where each stands, where there are several.
+    fn source_table(&self) -> Table {
+        let row = |source: &CutoverSource| {
+            let snapshot = source.snapshot.as_ref().map(Text::to_string).unwrap_or_default();
+            vec![source.source.to_string(), source.state.to_string(), snapshot]
+        };
+        let several = self.sources.iter().filter(|_| self.sources.len() > 1);
+        Table {
+            title: "Sources that go together".to_owned(),
+            columns: vec!["source", "state", "last pass"],
+            rows: several.map(row).collect(),
+            note: String::new(),
+            terminal_rows: usize::MAX,
+        }
     }
 
     fn gate_table(&self) -> Table {
@@ -249,6 +300,21 @@ impl CutoverReport {
         let note = "What took how long, one after the other.";
         Figure::new("Steps of this run", note, Plot::Gantt(spans))
     }
+}
+
+/// The table with a column of whose each row is, where there are several.
+fn of_sources<'t>(
+    mut table: Table,
+    several: bool,
+    sources: impl Iterator<Item = &'t Text>,
+) -> Table {
+    if several {
+        table.columns.push("source");
+        for (row, source) in table.rows.iter_mut().zip(sources) {
+            row.push(source.to_string());
+        }
+    }
+    table
 }
 
 fn meaning(state: &str) -> &'static str {
