@@ -208,9 +208,9 @@ impl Shell {
     }
 
     fn say(&mut self, command: &[u8]) -> io::Result<()> {
+        // Not flushed: libssh2 sends at once, and its flush throws away answers that were not read yet.
         self.channel.write_all(command)?;
-        self.channel.write_all(b"\n")?;
-        self.channel.flush()
+        self.channel.write_all(b"\n")
     }
 
     /// The bytes up to the next NUL, at most `most`.
