@@ -8,8 +8,10 @@ mod sshd;
 
 use std::{
     io::{Read, Write},
+    net::TcpListener,
     path::Path,
     sync::Arc,
+    thread,
 };
 
 use drover_source::{
@@ -61,4 +63,27 @@ fn what_came_is_kept_while_more_is_said() {
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     assert_eq!((first, rest.as_str()), (*b"h", "ello!"));
+}
+
+#[test]
+fn a_server_that_was_never_reached_is_asked_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = thread::spawn(move || {
+        let mut asked = 0;
+        for connection in listener.incoming() {
+            // The end is announced; anything else is hung up on.
+            let mut end = [0];
+            let connection = connection.unwrap();
+            match connection.peek(&mut end) {
+                Ok(1) if end == *b"." => break,
+                _ => asked += 1,
+            }
+        }
+        asked
+    });
+    let options = SftpOptions::new("sftp://there".into(), "127.0.0.1", port, Arc::new(Nobody));
+    assert!(SshLaunch::new(options, installed("exit 1")).launch().is_err());
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap().write_all(b".").unwrap();
+    assert_eq!(asked.join().unwrap(), 1);
 }
