@@ -86,9 +86,9 @@ impl<C> Lease<C> {
         self.content.as_mut().expect("nothing is asked of what was given up")
     }
 
-    /// The same, to look at.
-    pub(crate) fn peek(&self) -> &C {
-        self.content.as_ref().expect("nothing is asked of what was given up")
+    /// The same, unless it was given up.
+    pub(crate) fn left(&mut self) -> Option<&mut C> {
+        self.content.as_mut()
     }
 
     /// Takes out what is of no use any more; it does not go back.
@@ -130,7 +130,7 @@ mod tests {
         let gone = |why: &str| why.to_owned();
         let mut first = pool.take(make(7), gone).unwrap();
         let mut second = pool.take(make(2), gone).unwrap();
-        assert_eq!((*first.get(), *second.peek()), (1, 2));
+        assert_eq!((*first.get(), *second.get()), (1, 2));
         // All are in use: whoever comes next waits for one of them.
         let waiting = pool.clone();
         let waiter = std::thread::spawn(move || *waiting.take(make(9), gone).unwrap().get());
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(waiter.join().unwrap(), 1);
         assert_eq!(second.give_up_all(), [1, 2]);
         assert_eq!(second.give_up(), None);
-        assert_eq!(*pool.take(make(3), gone).unwrap().peek(), 3);
+        assert_eq!(*pool.take(make(3), gone).unwrap().get(), 3);
     }
 
     #[test]
