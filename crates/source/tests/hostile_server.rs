@@ -10,7 +10,8 @@ mod sshd;
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use drover_source::{
-    ReadError, SftpOptions, SftpSource, Source, SourceError, SshSecrets, WalkEvent, WalkOptions,
+    Cutter, Piece, ReadError, SftpOptions, SftpSource, Source, SourceError, SshSecrets, WalkEvent,
+    WalkOptions, Wish,
 };
 use drover_types::{Entry, Kind, RelativePath};
 use sshd::Sshd;
@@ -219,4 +220,23 @@ fn files_that_are_not_what_they_seem() {
         _ => None,
     });
     assert!(source.complete(&mut link.unwrap()).is_err());
+}
+
+/// What is not plain is left to be read alone, which sorts out what it is.
+#[test]
+fn a_batch_takes_only_what_is_plain() {
+    let take = |lie: &str| {
+        let liar = Liar::new(lie)?;
+        let cutter = Cutter { sizes: [1, 2, 3], gear: Box::new([0; 256]) };
+        let mut taker = liar.source.as_ref().unwrap().taker(&cutter).unwrap();
+        let path = RelativePath::new(*b"file").unwrap();
+        taker.announce(&[Wish::File { path: path.clone(), size: 300_000 }]).unwrap();
+        taker.begin(&path).unwrap();
+        Some(taker.piece().unwrap())
+    };
+    let Some(honest) = take("not") else { return };
+    assert_eq!(honest, Piece::Whole(vec![7; 300_000]));
+    for lie in ["short-reads", "ends-early", "vanishes", "grows", "long-reads", "hangs-reading"] {
+        assert_eq!(take(lie), Some(Piece::Alone), "{lie}");
+    }
 }

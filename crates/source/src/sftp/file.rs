@@ -39,6 +39,8 @@ struct Opened {
 /// What of a file was asked for and not given out yet.
 #[derive(Default)]
 struct Blocks {
+    /// Where reading one after the other began.
+    begun: u64,
     /// Where the next byte is given out, if what is read next follows what was read last.
     position: u64,
     /// Where the next request begins.
@@ -76,7 +78,7 @@ impl Blocks {
     fn turn(&mut self, sftp: &mut Sftp, offset: u64) {
         self.under_way.drain(..).for_each(|(ticket, _)| sftp.forget(ticket));
         self.rest.clear();
-        (self.position, self.next) = (offset, offset);
+        (self.begun, self.position, self.next) = (offset, offset, offset);
     }
 
     /// Gives out as much as has come in one piece, and waits for what fits into `buffer`. Nothing is
@@ -89,12 +91,11 @@ impl Blocks {
         buffer: &mut [u8],
         size: u64,
     ) -> Result<usize, Failure> {
-        // Whoever goes on where they were will most likely do so again.
-        let follows = offset == self.position && offset > 0;
         if offset != self.position {
             self.turn(sftp, offset);
         }
-        let ahead = if follows { AHEAD as u64 } else { 0 };
+        // Whoever has gone on where they were so far will most likely do so as far again.
+        let ahead = (offset - self.begun).min(AHEAD as u64);
         let end = offset.saturating_add(buffer.len() as u64).saturating_add(ahead).min(size);
         let mut got = 0;
         let result = loop {
@@ -116,8 +117,9 @@ impl Blocks {
                 Ok(Some(data)) if data.len() == len => self.rest = data,
                 // A server may give less; what follows was asked for in vain.
                 Ok(Some(data)) => {
+                    let begun = self.begun;
                     self.turn(sftp, offset + (got + data.len()) as u64);
-                    self.rest = data;
+                    (self.begun, self.rest) = (begun, data);
                 }
                 Ok(None) => {
                     self.turn(sftp, offset + got as u64);
