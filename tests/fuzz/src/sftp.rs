@@ -9,7 +9,7 @@ pub fn run(data: &[u8]) -> bool {
         Answer::Handle(bytes) | Answer::Data(bytes) => bytes.len(),
         Answer::Status { message, .. } => message.len(),
         // A name and its attributes take 12 bytes at least.
-        Answer::Names(names) => names.iter().map(|(name, _)| name.len() + 12).sum(),
+        Answer::Names(names) => names.iter().map(|name| name.name.len() + 12).sum(),
         Answer::Version(_) | Answer::Attributes(_) => 0,
     };
     assert!(held <= data.len());

@@ -17,7 +17,7 @@ use std::{
 
 use ssh2::{Channel, ExtendedData, Session};
 
-use super::packet::{Answer, FileAttributes, LONGEST, Request};
+use super::packet::{Answer, FileAttributes, LONGEST, Name, Request};
 
 /// Bytes that a server may send before it hears that they were taken: at 20 ms, 400 MB/s.
 const WINDOW: u32 = 8 << 20;
@@ -190,10 +190,7 @@ impl Sftp {
     }
 
     /// Names of a directory, at least one; `None` after the last.
-    pub(super) fn names(
-        &mut self,
-        ticket: Ticket,
-    ) -> Result<Option<Vec<(Vec<u8>, FileAttributes)>>, Failure> {
+    pub(super) fn names(&mut self, ticket: Ticket) -> Result<Option<Vec<Name>>, Failure> {
         match self.answer(ticket) {
             Ok(Answer::Names(names)) if !names.is_empty() => Ok(Some(names)),
             Ok(_) => Err(nonsense()),
@@ -204,7 +201,7 @@ impl Sftp {
     /// The one name that answers to [`Request::ReadLink`] and [`Request::RealPath`].
     pub(super) fn name(&mut self, ticket: Ticket) -> Result<Vec<u8>, Failure> {
         match self.answer(ticket)? {
-            Answer::Names(mut names) if names.len() == 1 => Ok(names.remove(0).0),
+            Answer::Names(mut names) if names.len() == 1 => Ok(names.remove(0).name),
             _ => Err(nonsense()),
         }
     }

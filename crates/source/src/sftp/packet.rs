@@ -73,9 +73,18 @@ pub enum Answer {
     /// Bytes of a file.
     Data(Vec<u8>),
     /// Names with their attributes.
-    Names(Vec<(Vec<u8>, FileAttributes)>),
+    Names(Vec<Name>),
     /// Attributes.
     Attributes(FileAttributes),
+}
+
+/// An entry of a directory, or what a path comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Bytes that nobody has looked at.
+    pub name: Vec<u8>,
+    /// What the server says of it.
+    pub attributes: FileAttributes,
 }
 
 /// What a server says of an entry; it may leave out anything.
@@ -165,7 +174,7 @@ impl Answer {
                     let name = fields.text()?.to_vec();
                     // The same as `ls -l` shows it.
                     fields.text()?;
-                    names.push((name, fields.attributes()?));
+                    names.push(Name { name, attributes: fields.attributes()? });
                 }
                 Self::Names(names)
             }
@@ -260,7 +269,7 @@ mod tests {
             mtime: Some(4),
         };
         let packet = [b"\x68\0\0\0\x09\0\0\0\x01\0\0\0\x01n\0\0\0\0", &attributes[..]].concat();
-        let names = Answer::Names(vec![(b"n".to_vec(), found)]);
+        let names = Answer::Names(vec![Name { name: b"n".to_vec(), attributes: found }]);
         assert_eq!(Answer::decode(&packet), Some((9, names)));
         let packet = [b"\x69\0\0\0\x08", &attributes[..]].concat();
         assert_eq!(Answer::decode(&packet), Some((8, Answer::Attributes(found))));

@@ -19,7 +19,7 @@ use super::{
     Tree, checked_name,
     client::{Failure, Sftp, Ticket, nonsense},
     convert,
-    packet::{FileAttributes, Request},
+    packet::{FileAttributes, Name, Request},
     shell::{Shell, Told},
 };
 use crate::{
@@ -364,11 +364,11 @@ fn names(
         while answers.len() < (1 + came).min(ANSWERS[1]) {
             answers.push_back(sftp.ask(Request::ReadDir(handle)));
         }
-        for (name, stat) in names {
+        for Name { name, attributes } in names {
             if name == b"." || name == b".." {
                 continue;
             }
-            if listed.add(name.into_boxed_slice(), Seen::Sftp(stat), limits).is_break() {
+            if listed.add(name.into_boxed_slice(), Seen::Sftp(attributes), limits).is_break() {
                 return Ok(listed);
             }
         }
