@@ -2,10 +2,10 @@
 # Reads a server over SSH by drover (SFTP alone, SFTP and a shell, a helper there), rclone and scp, without
 # delay and with 20 ms of it, and writes a dated table.
 #
-#   benches/ssh.sh [-s SCALE] [-c CORPORA] [-l LINKS] [-w DIR]
+#   benches/ssh.sh [-c CORPORA] [-l LINKS] [-w DIR]
 #
-#   -s SCALE    part of the corpora `small`, `mixed` and `large` (default 0.02: 2,000 and 400 files, 80 MiB)
-#   -c CORPORA  which of them (default "small mixed large")
+#   -c CORPORA  of benches/corpus.py, and how much of each (default "small:0.01 mixed:0.02 large:0.1": 1,000
+#               and 400 files, 400 MiB)
 #   -l LINKS    milliseconds of delay, there and back (default "0 20")
 #   -w DIR      where corpora and repositories lie (default benches/work)
 #
@@ -13,10 +13,10 @@
 # way is said on the standard error.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-scale=0.02 corpora="small mixed large" links="0 20" work=$here/work
-while getopts s:c:l:w:h option; do
+corpora="small:0.01 mixed:0.02 large:0.1" links="0 20" work=$here/work
+while getopts c:l:w:h option; do
   case $option in
-    s) scale=$OPTARG ;; c) corpora=$OPTARG ;; l) links=$OPTARG ;; w) work=$OPTARG ;;
+    c) corpora=$OPTARG ;; l) links=$OPTARG ;; w) work=$OPTARG ;;
     *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
   esac
 done
@@ -106,7 +106,7 @@ run() {
 
 # What changed shortly before it was scanned is read again in the next pass, by SFTP up to 62 seconds.
 rest() {
-  local left=$((changed + 63 - $(date +%s)))
+  local left=$((${changed[$corpus]} + 63 - $(date +%s)))
   [ "$left" -le 0 ] || { say "$left s until the corpus is old enough" && sleep "$left"; }
 }
 # What is copied to the server, without what only a debugger reads.
@@ -121,18 +121,22 @@ result=$here/results/$(date +%Y-%m-%dT%H%M)-ssh.md
   echo "# Over SSH, $(date +%Y-%m-%d)"
   echo
   echo "$("$drover" --version), $(ssh -V 2>&1 | cut -d, -f1), $(rclone version 2>/dev/null | head -1),"
-  echo "corpora at scale $scale, $(nproc) cores, server and client on the same machine. Wall seconds / CPU"
-  echo "seconds of the client's process. \`sftp\` is without a shell on the server, \`shell\` with one."
+  echo "$(nproc) cores, server and client on the same machine. Wall seconds / CPU seconds of the client's"
+  echo "process. \`sftp\` is without a shell on the server, \`shell\` with one."
 } >"$dir/result"
-for corpus in $corpora; do
-  tree=$work/ssh-$corpus-$scale
+declare -A changed=()
+for part in $corpora; do
+  corpus=${part%:*} tree=$work/ssh-${part/:/-}
   say "$corpus is made"
-  [ -d "$tree" ] || "$here/corpus.py" make "$corpus" "$scale" "$tree" >/dev/null
+  [ -d "$tree" ] || "$here/corpus.py" make "$corpus" "${part#*:}" "$tree" >/dev/null
   # A run that was stopped may have left it changed.
   [ ! -d "$tree.kept" ] || "$here/corpus.py" restore "$tree" >/dev/null
-  changed=$(date +%s)
-  for link in $links; do
-    port=${ports[$link]}
+  changed[$corpus]=$(date +%s)
+done
+for link in $links; do
+  port=${ports[$link]}
+  for part in $corpora; do
+    corpus=${part%:*} tree=$work/ssh-${part/:/-}
     declare -A row=()
     for step in walk baseline none churn; do
       case $step in
@@ -142,7 +146,7 @@ for corpus in $corpora; do
       for way in $ways; do row[$way]+=" | $(run "$way" "$step")"; done
     done
     "$here/corpus.py" restore "$tree" >/dev/null
-    changed=$(date +%s)
+    changed[$corpus]=$(date +%s)
     {
       printf '\n## `%s` (%s), %s ms\n\n' "$corpus" "$("$here/corpus.py" size "$tree" | tail -1)" "$link"
       echo "| | walk | baseline | no change | 1 % churn |"
