@@ -63,7 +63,7 @@ pub trait Source: Send + Sync {
         &[]
     }
 
-    /// Takes files that are cut and hashed where they lie; `None` of a source that is read.
+    /// Takes files that are announced many at a time; `None` of a source that is read file by file.
     fn taker(&self, _cutter: &Cutter) -> Option<Box<dyn Taker>> {
         None
     }
@@ -107,6 +107,18 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// What a file is that was this before it was read and `after` afterwards; `None` where it changed
+    /// meanwhile.
+    pub fn rested(&self, mut after: Self) -> Option<Self> {
+        let unchanged = self.attributes.mtime == after.attributes.mtime
+            && self.evidence.ctime == after.evidence.ctime
+            && self.evidence.size == after.evidence.size
+            && self.evidence.inode == after.evidence.inode;
+        // A change within the tick of the first look left no trace in the second.
+        after.evidence.racy |= self.evidence.racy;
+        unchanged.then_some(after)
+    }
+
     /// The entry at `path` as a walk yields it.
     pub fn into_entry(self, path: RelativePath) -> Entry {
         Entry {

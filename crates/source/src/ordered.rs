@@ -138,7 +138,7 @@ impl<W, E> State<W, E> {
     /// The earliest piece of work that nobody has, if it may be begun now.
     fn admitted(&self, limit: usize) -> Option<usize> {
         let mut at = self.head;
-        // At most as many nodes are passed over as there are workers.
+        // At most as many nodes are passed over as workers may take.
         while at != NONE && self.nodes[at].work.is_none() {
             at = self.nodes[at].next;
         }
@@ -173,6 +173,8 @@ impl<W, E> State<W, E> {
 
 struct Shared<W, E> {
     limit: usize,
+    /// How many pieces of work a worker takes at a time.
+    most: usize,
     state: Mutex<State<W, E>>,
     /// Workers wait here for work that may be begun.
     work: Condvar,
@@ -186,28 +188,35 @@ impl<W, E> Shared<W, E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work_until_done(&self, mut run: impl FnMut(W) -> Outcome<W, E>) {
+    fn work_until_done(&self, mut run: impl FnMut(Vec<W>) -> Vec<Outcome<W, E>>) {
         let mut state = self.lock();
         loop {
             if state.stopped || state.head == NONE {
                 return;
             }
-            let taken = state
-                .admitted(self.limit)
-                .and_then(|at| state.nodes[at].work.take().map(|work| (at, work)));
-            let Some((at, work)) = taken else {
+            let (mut places, mut taken) = (Vec::new(), Vec::new());
+            while taken.len() < self.most
+                && let Some(at) = state.admitted(self.limit)
+                && let Some(work) = state.nodes[at].work.take()
+            {
+                places.push(at);
+                taken.push(work);
+            }
+            if taken.is_empty() {
                 state.idle_workers += 1;
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.idle_workers -= 1;
                 continue;
-            };
+            }
             if state.idle_workers > 0 && state.admitted(self.limit).is_some() {
                 self.work.notify_one();
             }
             drop(state);
-            let outcome = run(work);
+            let outcomes = run(taken);
             state = self.lock();
-            state.finish(at, outcome);
+            for (at, outcome) in places.into_iter().zip(outcomes) {
+                state.finish(at, outcome);
+            }
             if state.head == NONE {
                 self.work.notify_all();
             }
@@ -248,6 +257,21 @@ impl<W: Send + 'static, E: Send + 'static> Ordered<W, E> {
     where
         F: FnMut(W) -> Outcome<W, E> + Send + 'static,
     {
+        let some = |mut run: F| move |works: Vec<W>| works.into_iter().map(&mut run).collect();
+        Self::start_with(first, workers.into_iter().map(some), limit, 1)
+    }
+
+    /// The same; a worker takes up to `most` pieces of work at a time, as far as there are any, and
+    /// gives as many outcomes, in their order.
+    pub(crate) fn start_with<F>(
+        first: Outcome<W, E>,
+        workers: impl IntoIterator<Item = F>,
+        limit: usize,
+        most: usize,
+    ) -> io::Result<Self>
+    where
+        F: FnMut(Vec<W>) -> Vec<Outcome<W, E>> + Send + 'static,
+    {
         let mut state = State {
             nodes: Vec::new(),
             free: Vec::new(),
@@ -269,6 +293,7 @@ impl<W: Send + 'static, E: Send + 'static> Ordered<W, E> {
         }
         let shared = Arc::new(Shared {
             limit,
+            most,
             state: Mutex::new(state),
             work: Condvar::new(),
             events: Condvar::new(),

@@ -173,13 +173,14 @@ impl Taker for PacedTaker {
         self.inner.begin(path)
     }
 
-    /// What a helper told was read there, whether or not it is sent.
+    /// What a helper told was read there, whether or not it is sent. What is read alone is held back
+    /// as it is read.
     fn piece(&mut self) -> Result<Piece, TakeError> {
         let piece = self.inner.piece()?;
         self.pace.take(match &piece {
             Piece::Whole(bytes) => bytes.len() as u64,
             Piece::Cuts(cuts) => cuts.iter().map(|cut| u64::from(cut.len)).sum(),
-            Piece::Hole(_) | Piece::Again | Piece::End(_) => 0,
+            Piece::Hole(_) | Piece::Again | Piece::Alone | Piece::End(_) => 0,
         });
         Ok(piece)
     }

@@ -12,16 +12,17 @@ use drover_types::lock;
 pub(crate) struct Pool<C> {
     most: usize,
     state: Mutex<State<C>>,
-    /// Something was given back.
+    /// Something was given back or made.
     free: Condvar,
-    /// Held while one is made: servers refuse many that have not logged in yet (`MaxStartups`).
-    making: Mutex<()>,
 }
 
 struct State<C> {
     idle: Vec<C>,
     /// In use or being made.
     busy: usize,
+    /// One is being made, and no other: servers refuse many that have not logged in yet
+    /// (`MaxStartups`).
+    making: bool,
     /// Why none can be made any more: nobody waits for it once more.
     gone: Option<String>,
 }
@@ -35,13 +36,12 @@ pub(crate) struct Lease<C> {
 impl<C> Pool<C> {
     /// With the first one.
     pub(crate) fn new(first: C, most: usize) -> Arc<Self> {
-        let state = State { idle: vec![first], busy: 0, gone: None };
-        let (free, making) = (Condvar::new(), Mutex::new(()));
-        Arc::new(Self { most, state: Mutex::new(state), free, making })
+        let state = State { idle: vec![first], busy: 0, making: false, gone: None };
+        Arc::new(Self { most, state: Mutex::new(state), free: Condvar::new() })
     }
 
-    /// One that nobody uses, or what `make` makes; waits where all are in use. `gone` says why there is
-    /// none, once one could not be made.
+    /// One that nobody uses, or what `make` makes; waits where all are in use, or another is being made.
+    /// `gone` says why there is none, once one could not be made.
     pub(crate) fn take<E: Display>(
         self: &Arc<Self>,
         make: impl FnOnce() -> Result<C, E>,
@@ -56,24 +56,24 @@ impl<C> Pool<C> {
                 state.busy += 1;
                 return Ok(Lease { pool: self.clone(), content: Some(content) });
             }
-            if state.busy < self.most {
+            if state.busy < self.most && !state.making {
                 break;
             }
+            // Whichever is sooner: one that is given back, or this one's turn to make one.
             state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.busy += 1;
+        state.making = true;
         drop(state);
-        let making = lock(&self.making);
-        let known = lock(&self.state).gone.clone();
-        let made = known.map_or_else(make, |why| Err(gone(&why)));
-        drop(making);
+        let made = make();
+        let mut state = lock(&self.state);
+        state.making = false;
+        self.free.notify_all();
         match made {
             Ok(content) => Ok(Lease { pool: self.clone(), content: Some(content) }),
             Err(error) => {
-                let mut state = lock(&self.state);
                 state.busy -= 1;
                 state.gone.get_or_insert_with(|| error.to_string());
-                self.free.notify_all();
                 Err(error)
             }
         }
@@ -86,9 +86,9 @@ impl<C> Lease<C> {
         self.content.as_mut().expect("nothing is asked of what was given up")
     }
 
-    /// The same, to look at.
-    pub(crate) fn peek(&self) -> &C {
-        self.content.as_ref().expect("nothing is asked of what was given up")
+    /// The same, unless it was given up.
+    pub(crate) fn left(&mut self) -> Option<&mut C> {
+        self.content.as_mut()
     }
 
     /// Takes out what is of no use any more; it does not go back.
@@ -130,7 +130,7 @@ mod tests {
         let gone = |why: &str| why.to_owned();
         let mut first = pool.take(make(7), gone).unwrap();
         let mut second = pool.take(make(2), gone).unwrap();
-        assert_eq!((*first.get(), *second.peek()), (1, 2));
+        assert_eq!((*first.get(), *second.get()), (1, 2));
         // All are in use: whoever comes next waits for one of them.
         let waiting = pool.clone();
         let waiter = std::thread::spawn(move || *waiting.take(make(9), gone).unwrap().get());
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(waiter.join().unwrap(), 1);
         assert_eq!(second.give_up_all(), [1, 2]);
         assert_eq!(second.give_up(), None);
-        assert_eq!(*pool.take(make(3), gone).unwrap().peek(), 3);
+        assert_eq!(*pool.take(make(3), gone).unwrap().get(), 3);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Taking files from a source that cuts and hashes them where they lie.
+//! Taking files from a source over a network.
 //!
-//! Over a network it is dear to fetch what the repository has already. A source that can run code on
-//! its server says of each file what chunks it consists of, and sends those that are wanted. Files are
-//! announced many at a time, so that none costs a round trip of its own.
+//! Files are announced many at a time, so that none costs a round trip of its own. It is dear, too, to
+//! fetch what the repository has already: a source that can run code on its server says of each file
+//! what chunks it consists of, and sends those that are wanted. One that cannot sends small files whole,
+//! and leaves the others to be read.
 
 use std::fmt;
 
@@ -56,6 +57,8 @@ pub enum Piece {
     Cuts(Vec<Cut>),
     /// The file changed while it was read: what came of it is to be forgotten, and comes again.
     Again,
+    /// The file is to be read: [`Source::open`](crate::Source::open). Nothing else comes of it.
+    Alone,
     /// The end of the file.
     End(Box<Taken>),
 }
@@ -75,7 +78,12 @@ pub struct Taken {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// A regular file: [`Taker::begin`].
-    File(RelativePath),
+    File {
+        /// Which.
+        path: RelativePath,
+        /// Bytes, as the walk saw it.
+        size: u64,
+    },
     /// What the walk left out of another entry, which is of this kind: [`Taker::complete`].
     Rest(RelativePath, Kind),
 }

@@ -9,13 +9,26 @@ mod sshd;
 
 mod suite;
 
-use std::{fs, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use drover_source::{
-    LocalSource, SftpOptions, SftpSource, Source, SshSecrets, WalkEvent, WalkOptions,
+    Cutter, LocalSource, Piece, SftpOptions, SftpSource, Source, SshSecrets, WalkEvent,
+    WalkOptions, Wish,
 };
-use drover_types::{Entry, ExceptionKind, Kind};
-use sshd::Sshd;
+use drover_types::{Entry, ExceptionKind, Kind, RelativePath};
+use sshd::{Sshd, cutting};
 use suite::{build, check, contents, entries};
 use tempfile::tempdir;
 use zeroize::Zeroizing;
@@ -50,16 +63,168 @@ impl SshSecrets for Nobody {
 }
 
 fn over_ssh(sshd: &Sshd, root: &Path) -> SftpSource {
-    let url = sshd.url(root);
+    over_port(sshd, sshd.port, root)
+}
+
+fn over_port(sshd: &Sshd, port: u16, root: &Path) -> SftpSource {
+    let url = sshd.url_at(port, root);
     let user = url.strip_prefix("sftp://").unwrap().split('@').next().unwrap().to_owned();
     let options = SftpOptions {
         user,
         root: root.as_os_str().as_bytes().to_vec(),
         host_key: Some(sshd.fingerprint.clone()),
         identities: vec![sshd.path("user_key")],
-        ..SftpOptions::new(url, "127.0.0.1", sshd.port, Arc::new(Nobody))
+        ..SftpOptions::new(url, "127.0.0.1", port, Arc::new(Nobody))
     };
     SftpSource::open(options).unwrap()
+}
+
+/// Takes `entries` as a pass does, announced together, and makes sure that each is what it is when it
+/// is asked for alone. How many files came whole, and their content.
+fn taken(
+    source: &dyn Source,
+    entries: &BTreeMap<RelativePath, Entry>,
+) -> BTreeMap<RelativePath, Vec<u8>> {
+    let mut taker = source.taker(&Cutter { sizes: [1, 2, 3], gear: Box::new([0; 256]) }).unwrap();
+    let bare = |entry: &Entry| match &entry.kind {
+        Kind::Symlink { .. } => Kind::Symlink { target: Box::default() },
+        kind => kind.clone(),
+    };
+    let wish = |entry: &Entry| match &entry.kind {
+        Kind::File => Wish::File { path: entry.path.clone(), size: entry.evidence.size },
+        _ => Wish::Rest(entry.path.clone(), bare(entry)),
+    };
+    taker.announce(&entries.values().map(wish).collect::<Vec<_>>()).unwrap();
+    let mut whole = BTreeMap::new();
+    for entry in entries.values() {
+        if entry.kind != Kind::File {
+            let mut taken = Entry { kind: bare(entry), ..entry.clone() };
+            taken.attributes.xattrs.clear();
+            taker.complete(&mut taken).unwrap();
+            assert_eq!(taken, *entry);
+            continue;
+        }
+        taker.begin(&entry.path).unwrap();
+        match taker.piece().unwrap() {
+            Piece::Alone => {}
+            Piece::Whole(bytes) => {
+                let Piece::End(taken) = taker.piece().unwrap() else { panic!("it goes on") };
+                assert_eq!(taken.size, bytes.len() as u64);
+                assert_eq!(taken.stat.attributes, entry.attributes);
+                let mut evidence = taken.stat.evidence;
+                evidence.racy = entry.evidence.racy;
+                assert_eq!(evidence, entry.evidence);
+                whole.insert(entry.path.clone(), bytes);
+            }
+            piece => panic!("{piece:?}"),
+        }
+    }
+    whole
+}
+
+/// All small files come whole, and hold what is here.
+fn assert_taken(source: &dyn Source, root: &Path, entries: &BTreeMap<RelativePath, Entry>) {
+    let taken = taken(source, entries);
+    let small = entries.values().filter(|e| e.kind == Kind::File && e.evidence.size <= 4 << 20);
+    assert_eq!(taken.len(), small.count());
+    for (path, bytes) in taken {
+        let here = root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
+        assert!(fs::read(here).unwrap() == bytes, "{path}");
+    }
+}
+
+/// A proxy before `port` that counts how often the client speaks after the server did.
+fn counting(port: u16) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    // Ends with the process.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, spoke) = (client.unwrap(), Arc::new(AtomicBool::new(false)));
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let relay = |mut from: TcpStream, mut to: TcpStream, note: Box<dyn Fn() + Send>| {
+                thread::spawn(move || {
+                    let mut buffer = [0; 64 << 10];
+                    while let Ok(read @ 1..) = from.read(&mut buffer) {
+                        note();
+                        if to.write_all(&buffer[..read]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                })
+            };
+            let (asked, answered, turns) = (spoke.clone(), spoke, counted.clone());
+            let note = move || {
+                turns.fetch_add(usize::from(asked.swap(false, Ordering::SeqCst)), Ordering::SeqCst);
+            };
+            relay(client.try_clone().unwrap(), server.try_clone().unwrap(), Box::new(note));
+            let note = move || answered.store(true, Ordering::SeqCst);
+            relay(server, client, Box::new(note));
+        }
+    });
+    (own, turns)
+}
+
+/// Files of `len` bytes, `per` to a directory.
+fn many(root: &Path, count: usize, per: usize, len: usize) {
+    for number in 0..count {
+        let folder = root.join(format!("{:03}", number / per));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{number:04}")), vec![number as u8; len]).unwrap();
+    }
+}
+
+/// A round trip is dear: neither a directory nor a small file costs one of its own.
+#[test]
+fn round_trips_are_few() {
+    let root = tempdir().unwrap();
+    many(root.path(), 300, 5, 1000);
+    for (with, shell) in [("", true), ("ForceCommand internal-sftp", false)] {
+        let Some(sshd) = Sshd::start(with) else { return };
+        let (port, turns) = counting(sshd.port);
+        let there = over_port(&sshd, port, root.path());
+        let options = WalkOptions { threads: 1, ..WalkOptions::default() };
+        let before = turns.swap(0, Ordering::SeqCst);
+        assert!(before > 0);
+        let found = there.walk(&options).unwrap().map(|event| match event {
+            WalkEvent::Entry(entry) => (entry.path.clone(), entry),
+            event => panic!("{event:?}"),
+        });
+        let found: BTreeMap<_, _> = found.collect();
+        let walked = turns.swap(0, Ordering::SeqCst);
+        assert_eq!(found.len(), 361);
+        assert!(walked < 60, "{walked} for 61 directories");
+        let mut files = found;
+        files.retain(|_, entry| entry.kind == Kind::File);
+        assert_taken(&there, root.path(), &files);
+        let read = turns.load(Ordering::SeqCst);
+        assert!(read < 100, "{read} for 300 files");
+        assert_eq!(there.losses().len() < 8, shell);
+    }
+}
+
+/// What a connection was about when it broke comes all the same.
+#[test]
+fn files_come_however_often_the_connection_breaks() {
+    let root = tempdir().unwrap();
+    many(root.path(), 300, 100, 4000);
+    for with in ["", "ForceCommand internal-sftp"] {
+        let Some(sshd) = Sshd::start(with) else { return };
+        let entries = entries(&over_ssh(&sshd, root.path()));
+        let (port, cuts) = cutting(sshd.port, 6, 150_000);
+        let there = over_port(&sshd, port, root.path());
+        let taken = taken(&there, &entries);
+        assert!(cuts.load(Ordering::SeqCst) > 1, "nothing was cut");
+        for entry in entries.values().filter(|entry| entry.kind == Kind::File) {
+            let here = root.path().join(std::ffi::OsStr::from_bytes(entry.path.as_bytes()));
+            if let Some(bytes) = taken.get(&entry.path) {
+                assert!(fs::read(here).unwrap() == *bytes);
+            }
+        }
+    }
 }
 
 /// Over SSH with a shell, a tree is what it is on the spot, but for flags.
@@ -84,6 +249,7 @@ fn sftp_with_a_shell() {
     }
     assert_eq!(found, expected);
     assert!(contents(&here, &expected) == contents(&there, &found));
+    assert_taken(&there, root.path(), &found);
 }
 
 /// Without one, it is what SFTP says.
@@ -96,7 +262,7 @@ fn sftp_alone() {
     assert_eq!(there.losses().len(), 8);
     let expected = entries(&here);
     let walk = there.walk(&WalkOptions::default()).unwrap();
-    let mut devices = 0;
+    let (mut devices, mut found) = (0, BTreeMap::new());
     for event in walk {
         let mut entry = match event {
             WalkEvent::Entry(entry) => entry,
@@ -110,6 +276,7 @@ fn sftp_alone() {
         if entry.kind != Kind::File {
             there.complete(&mut entry).unwrap();
         }
+        found.insert(entry.path.clone(), entry.clone());
         let same = &expected[&entry.path];
         assert_eq!((&entry.kind, entry.attributes.mode), (&same.kind, same.attributes.mode));
         assert_eq!(entry.attributes.uid, same.attributes.uid);
@@ -119,4 +286,5 @@ fn sftp_alone() {
         |e: &&Entry| matches!(e.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. });
     assert_eq!(devices, expected.values().filter(is_device).count());
     assert!(contents(&here, &expected) == contents(&there, &expected));
+    assert_taken(&there, root.path(), &found);
 }

@@ -10,7 +10,8 @@ mod sshd;
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use drover_source::{
-    ReadError, SftpOptions, SftpSource, Source, SourceError, SshSecrets, WalkEvent, WalkOptions,
+    Cutter, Piece, ReadError, SftpOptions, SftpSource, Source, SourceError, SshSecrets, WalkEvent,
+    WalkOptions, Wish,
 };
 use drover_types::{Entry, Kind, RelativePath};
 use sshd::Sshd;
@@ -142,7 +143,7 @@ fn what_never_becomes_a_session_is_an_error() {
 
 #[test]
 fn names_that_lead_elsewhere_are_no_names() {
-    for lie in ["dot-dot", "slash", "empty-name", "nul", "long-name"] {
+    for lie in ["dot-dot", "slash", "empty-name", "nul", "long-name", "huge-name"] {
         let liar = liar!(lie);
         let seen = liar.walk();
         assert_eq!(seen.names, ["", "file"], "{lie}: {seen:?}");
@@ -157,13 +158,13 @@ fn names_that_lead_elsewhere_are_no_names() {
 /// Lies that no listing comes of.
 const NEVER_LISTED: [&str; 8] = [
     "hangs",
-    "huge-name",
     "noise-later",
     "wrong-number",
     "wrong-sort",
     "huge-packet",
     "many-in-one",
     "cut-short",
+    "empty-answers",
 ];
 
 #[test]
@@ -202,15 +203,15 @@ fn a_tree_without_bottom_is_bounded() {
 
 #[test]
 fn files_that_are_not_what_they_seem() {
-    // The protocol promises whole reads of files; a server that breaks it is not read wrongly.
-    assert!(liar!("short-reads").read("file").is_err());
+    // The protocol promises whole reads of files; a server that breaks it is asked for the rest.
+    assert_eq!(liar!("short-reads").read("file").unwrap(), 300_000);
     assert_eq!(liar!("ends-early").read("file").unwrap(), 10);
     assert!(liar!("vanishes").read("file").is_err());
     assert!(liar!("hangs-reading").read("file").is_err());
     // No more is asked for than there was at first.
     let grown = liar!("grows").read("file").unwrap();
     assert!(grown < 301_000, "{grown}");
-    let _ = liar!("long-reads").read("file");
+    assert!(liar!("long-reads").read("file").is_err());
 
     let liar = liar!("link");
     let source = liar.source.as_ref().unwrap();
@@ -219,4 +220,23 @@ fn files_that_are_not_what_they_seem() {
         _ => None,
     });
     assert!(source.complete(&mut link.unwrap()).is_err());
+}
+
+/// What is not plain is left to be read alone, which sorts out what it is.
+#[test]
+fn a_batch_takes_only_what_is_plain() {
+    let take = |lie: &str| {
+        let liar = Liar::new(lie)?;
+        let cutter = Cutter { sizes: [1, 2, 3], gear: Box::new([0; 256]) };
+        let mut taker = liar.source.as_ref().unwrap().taker(&cutter).unwrap();
+        let path = RelativePath::new(*b"file").unwrap();
+        taker.announce(&[Wish::File { path: path.clone(), size: 300_000 }]).unwrap();
+        taker.begin(&path).unwrap();
+        Some(taker.piece().unwrap())
+    };
+    let Some(honest) = take("not") else { return };
+    assert_eq!(honest, Piece::Whole(vec![7; 300_000]));
+    for lie in ["short-reads", "ends-early", "vanishes", "grows", "long-reads", "hangs-reading"] {
+        assert_eq!(take(lie), Some(Piece::Alone), "{lie}");
+    }
 }

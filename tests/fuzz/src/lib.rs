@@ -28,6 +28,7 @@ pub mod plan;
 pub mod proof;
 pub mod report;
 pub mod server;
+pub mod sftp;
 mod shared;
 pub mod snapshot;
 pub mod tape;
@@ -53,5 +54,5 @@ macro_rules! targets {
 
 targets! {
     pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect certificate
-    proof cutover helper
+    proof cutover helper sftp
 }

@@ -85,7 +85,7 @@ thread_local! {
 /// One worker's buffers.
 pub(crate) struct Buffers<'s> {
     window: Vec<u8>,
-    /// Where the source cuts and hashes by itself: what takes files from it.
+    /// Where the source wants to know ahead: what takes files from it.
     pub(crate) taking: Option<Taking<'s>>,
     /// How many bytes of the step under way [`Counter::BytesDone`] has grown by.
     pub(crate) told: u64,
@@ -129,7 +129,7 @@ impl ReadContext<'_> {
         Err(exception(torn(&entry.path)))
     }
 
-    /// Takes the file `entry` names from a source that cuts and hashes it where it lies.
+    /// Takes the file `entry` names from a source over a network, or reads it where that says so.
     pub(crate) fn take(
         &self,
         mut entry: Entry,
@@ -137,7 +137,7 @@ impl ReadContext<'_> {
     ) -> Result<Entry, ReadFailure> {
         let Buffers { window, taking, told } = buffers;
         let Some(taking) = taking else { return self.read(entry, buffers) };
-        let (taken, content) = taking.file(&entry, |taker| {
+        let taken = taking.file(&entry, |taker| {
             let (mut extents, mut whole) = (Vec::new(), None);
             loop {
                 if self.cancel.is_set() {
@@ -155,11 +155,13 @@ impl ReadContext<'_> {
                         extents.extend(chunks.into_iter().map(Extent::Chunk));
                     }
                     Piece::Again => extents.clear(),
-                    Piece::End(taken) => return Ok((taken, (extents, whole))),
+                    Piece::Alone => return Ok(None),
+                    Piece::End(taken) => return Ok(Some((taken, (extents, whole)))),
                 }
                 self.reached(&entry, extents_len(&extents), told);
             }
         })?;
+        let Some((taken, content)) = taken else { return self.read(entry, buffers) };
         let content = match content {
             (_, Some(whole)) => whole,
             (extents, None) => {

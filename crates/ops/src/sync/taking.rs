@@ -1,4 +1,4 @@
-//! Taking files from a source that cuts and hashes them where they lie.
+//! Taking files from a source over a network.
 //!
 //! What a batch needs is announced at its beginning and taken in its order. Where the way to the
 //! source breaks, what was not taken yet is announced to a new taker.
@@ -25,7 +25,7 @@ pub(crate) struct Taking<'s> {
 }
 
 impl<'s> Taking<'s> {
-    /// `None` where the source is one that is read.
+    /// `None` where the source is one that is read file by file.
     pub(crate) fn new(
         source: &'s dyn Source,
         keys: &DomainKeys,
@@ -41,7 +41,9 @@ impl<'s> Taking<'s> {
     /// Says what `steps` will need.
     pub(crate) fn announce(&mut self, steps: &[Step]) {
         let wish = |step: &Step| match step {
-            Step::Read { entry, .. } => Some(Wish::File(entry.path.clone())),
+            Step::Read { entry, .. } => {
+                Some(Wish::File { path: entry.path.clone(), size: entry.evidence.size })
+            }
             Step::Complete { entry, .. } => {
                 Some(Wish::Rest(entry.path.clone(), entry.kind.clone()))
             }
@@ -80,7 +82,7 @@ impl<'s> Taking<'s> {
         mut take: impl FnMut(&mut dyn Taker) -> Result<T, Broken<E>>,
     ) -> Result<T, E> {
         debug_assert!(self.ahead.front().is_some_and(|wish| match wish {
-            Wish::File(path) => entry.kind == Kind::File && *path == entry.path,
+            Wish::File { path, .. } => entry.kind == Kind::File && *path == entry.path,
             Wish::Rest(path, _) => *path == entry.path,
         }));
         let mut tries = 0;

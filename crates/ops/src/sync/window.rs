@@ -118,17 +118,10 @@ pub(crate) fn settled(
     let mut attributes = before.attributes.clone();
     file.complete(&mut attributes)?;
     let after = file.stat()?;
-    let unchanged = before.attributes.mtime == after.attributes.mtime
-        && before.evidence.ctime == after.evidence.ctime
-        && before.evidence.size == after.evidence.size
-        && before.evidence.inode == after.evidence.inode;
-    if !unchanged || size != after.evidence.size {
+    if size != after.evidence.size {
         return Ok(None);
     }
-    let mut evidence = after.evidence;
-    // A change within the tick of the first look left no trace in the second.
-    evidence.racy |= before.evidence.racy;
-    Ok(Some(Stat { kind: after.kind, attributes, evidence }))
+    Ok(before.rested(after).map(|stat| Stat { attributes, ..stat }))
 }
 
 /// A file that never rested.

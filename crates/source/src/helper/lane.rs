@@ -212,7 +212,7 @@ impl LaneTaker {
 impl Taker for LaneTaker {
     fn announce(&mut self, wishes: &[Wish]) -> Result<(), TakeError> {
         self.wishes.extend(wishes.iter().cloned().map(|wish| match wish {
-            Wish::File(path) => Question::Take(path),
+            Wish::File { path, .. } => Question::Take(path),
             Wish::Rest(path, kind) => Question::Complete(path, kind),
         }));
         self.pump().map_err(broken)

@@ -65,12 +65,17 @@ proptest! {
 
     #[test]
     fn any_tree_comes_out_in_order_through_any_bound(
-        tree in items(), workers in 1_u32..5, limit in 0_usize..12, seed in any::<u32>(),
+        tree in items(), workers in 1_u32..5, limit in 0_usize..12, most in 1_usize..5,
+        seed in any::<u32>(),
     ) {
         let mut expected = Vec::new();
         in_order(&tree, &mut expected);
-        let found: Vec<u32> = start(tree, workers, limit, seed).collect();
-        prop_assert_eq!(found, expected);
+        let some = (0..workers).map(|n| {
+            let mut run = worker(seed ^ n);
+            move |works: Vec<_>| works.into_iter().map(&mut run).collect()
+        });
+        let walk = Ordered::start_with(outcome(tree), some, limit, most).unwrap();
+        prop_assert_eq!(walk.collect::<Vec<u32>>(), expected);
     }
 }
 

@@ -3,12 +3,13 @@
 use std::{fs, path::Path};
 
 use data_encoding::BASE64;
-use ssh2::{KeyboardInteractivePrompt, Prompt, Session, Sftp};
+use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
 use super::{
     Agent, SftpOptions,
     algorithms::{self, LEGACY_HOST_KEYS},
+    client::Sftp,
     error::SshError,
     known_hosts::{self, Known, KnownKeys},
     shell::Shell,
@@ -41,8 +42,8 @@ impl Connection {
     /// A session with a channel for SFTP.
     pub(super) fn open(options: &SftpOptions) -> Result<Self, SshError> {
         let (session, wire, algorithms) = session(options)?;
-        let sftp =
-            session.sftp().map_err(|source| SshError::NoSftp { host: options.place(), source })?;
+        let sftp = Sftp::open(&session, options.answer)
+            .map_err(|source| SshError::NoSftp { host: options.place(), source })?;
         let shell = if options.shell { Shell::open(&session) } else { None };
         Ok(Self { sftp, shell, _session: session, wire, algorithms })
     }

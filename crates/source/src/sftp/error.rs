@@ -85,8 +85,8 @@ pub enum SshError {
     NoSftp {
         /// Host and port.
         host: String,
-        /// What the library said.
-        source: ssh2::Error,
+        /// What came instead.
+        source: io::Error,
     },
     /// The server's answer to a question about the root.
     #[error("{host}: {source}")]

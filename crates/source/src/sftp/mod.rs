@@ -10,19 +10,21 @@
 //! directory while it is read: the account's rights are what bounds a pass there.
 
 mod algorithms;
+mod batch;
+mod client;
 mod connect;
 mod error;
+mod file;
 mod known_hosts;
+pub mod packet;
 mod pool;
 mod shell;
 mod walk;
 mod wire;
 
 use std::{
-    ffi::{OsStr, OsString},
-    io::{self, Read, Seek, SeekFrom},
-    ops::Range,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    ffi::OsString,
+    io,
     path::PathBuf,
     sync::{
         Arc,
@@ -32,22 +34,26 @@ use std::{
 };
 
 use drover_types::{
-    Attributes, Entry, Evidence, Kind, RelativePath, Timestamp, clock, limits, path::escape,
+    Attributes, Entry, Evidence, Kind, RelativePath, Timestamp, limits, path::escape,
 };
 use rustix::io::Errno;
-use ssh2::{ErrorCode, FileStat, Sftp};
 
 pub use algorithms::legacy_in as legacy_algorithms_in;
+use batch::Batches;
+use client::{Failure, Sftp};
 pub use connect::SshSecrets;
 pub(crate) use connect::session;
 pub use error::SshError;
+use file::SftpFile;
+use packet::{FILE, FileAttributes, Request};
 pub(crate) use pool::patiently;
 use pool::{Lease, Pool};
 use shell::{Shell, Tells};
 pub(crate) use wire::Wire;
 
 use crate::{
-    Loss, ReadError, Source, SourceDescription, SourceError, SourceFile, Stat, Walk, WalkOptions,
+    Cutter, Loss, ReadError, Source, SourceDescription, SourceError, SourceFile, Stat, Taker, Walk,
+    WalkOptions,
 };
 
 /// How often an operation is begun again on a new connection.
@@ -210,11 +216,18 @@ impl SftpSource {
         let losses = pool.tells().map(losses).unwrap_or_default();
         let tree = Tree { pool, root, by_sftp: AtomicU64::new(0) };
         let answered = |source| failed(SshError::Server { host: host.clone(), source });
-        let real =
-            tree.ask(|sftp| sftp.realpath(&tree.at(&RelativePath::root()))).map_err(answered)?;
-        let tree = Tree { root: real.into_os_string().into_vec(), ..tree };
+        let real = tree
+            .ask(|sftp| {
+                let ticket = sftp.ask(Request::RealPath(&tree.at(&RelativePath::root())));
+                sftp.name(ticket)
+            })
+            .map_err(answered)?;
+        if real.len() > limits::SYMLINK {
+            return Err(answered(io::Error::other("the path of the root is too long")));
+        }
+        let tree = Tree { root: real, ..tree };
         let shown = || PathBuf::from(url.clone());
-        match tree.ask(|sftp| sftp.stat(&tree.at(&RelativePath::root()))) {
+        match tree.root() {
             Ok(stat) if kind_of(&stat) == Some(Kind::Directory) => {}
             Ok(_) => return Err(SourceError::NotADirectory(shown())),
             Err(error) => return Err(SourceError::new(shown(), error)),
@@ -225,7 +238,7 @@ impl SftpSource {
 
 impl Tree {
     /// The path on the server.
-    fn at(&self, path: &RelativePath) -> PathBuf {
+    fn at(&self, path: &RelativePath) -> Vec<u8> {
         let mut bytes = self.root.clone();
         if !path.is_root() {
             if bytes.last() != Some(&b'/') {
@@ -233,7 +246,16 @@ impl Tree {
             }
             bytes.extend_from_slice(path.as_bytes());
         }
-        PathBuf::from(OsStr::from_bytes(&bytes))
+        bytes
+    }
+
+    /// What the root is.
+    fn root(&self) -> io::Result<FileAttributes> {
+        let at = self.at(&RelativePath::root());
+        self.ask(|sftp| {
+            let ticket = sftp.ask(Request::Stat(&at));
+            sftp.attributes(ticket)
+        })
     }
 
     /// Asks the shell, on a new connection where one broke. `None` where there is no shell.
@@ -265,82 +287,72 @@ impl Tree {
     }
 
     /// Asks the server, on a new connection where one broke.
-    fn ask<T>(&self, question: impl FnMut(&Sftp) -> Result<T, ssh2::Error>) -> io::Result<T> {
+    fn ask<T>(&self, question: impl FnMut(&mut Sftp) -> Result<T, Failure>) -> io::Result<T> {
         self.ask_keeping(question).map(|(answer, _)| answer)
     }
 
     /// The same, with the connection that the answer came on.
     fn ask_keeping<T>(
         &self,
-        mut question: impl FnMut(&Sftp) -> Result<T, ssh2::Error>,
+        mut question: impl FnMut(&mut Sftp) -> Result<T, Failure>,
     ) -> io::Result<(T, Lease)> {
         let mut tries = 0;
         loop {
             let mut lease = self.pool.take().map_err(io::Error::other)?;
             tries += 1;
-            match question(&lease) {
+            match question(lease.sftp()) {
                 Ok(answer) => return Ok((answer, lease)),
-                Err(error) if is_of_the_connection(&error) => {
+                Err(Failure::Broken(error)) => {
                     lease.give_up();
                     if tries == TRIES {
                         return Err(broken(&error));
                     }
                 }
-                Err(error) => return Err(answered(&error)),
+                Err(failure) => return Err(answered(failure)),
             }
         }
     }
 }
 
-/// Whether the error says nothing about what was asked for, but that the connection is of no use.
-fn is_of_the_connection(error: &ssh2::Error) -> bool {
-    match error.code() {
-        ErrorCode::Session(_) => true,
-        // No connection, connection lost.
-        ErrorCode::SFTP(code) => matches!(code, 6 | 7),
-    }
-}
-
-fn broken(error: &ssh2::Error) -> io::Error {
-    io::Error::other(format!("the connection broke {TRIES} times, at last: {}", error.message()))
+fn broken(error: &io::Error) -> io::Error {
+    io::Error::other(format!("the connection broke {TRIES} times, at last: {error}"))
 }
 
 /// What a server's status means.
-fn answered(error: &ssh2::Error) -> io::Error {
-    match error.code() {
+fn answered(failure: Failure) -> io::Error {
+    match failure {
         // No such file, no such path.
-        ErrorCode::SFTP(2 | 10) => Errno::NOENT.into(),
-        ErrorCode::SFTP(3) => Errno::ACCESS.into(),
-        _ => io::Error::other(format!("the server answers: {}", error.message())),
+        Failure::Status { code: 2 | 10, .. } => Errno::NOENT.into(),
+        Failure::Status { code: 3, .. } => Errno::ACCESS.into(),
+        failure => io::Error::other(format!("the server answers: {failure}")),
     }
 }
 
 /// What sort of thing it is; `None` where the server does not say, and for devices, whose numbers
 /// it does not say.
-fn kind_of(stat: &FileStat) -> Option<Kind> {
-    use ssh2::FileType;
-    Some(match stat.file_type() {
-        FileType::Directory => Kind::Directory,
-        FileType::RegularFile => Kind::File,
-        FileType::Symlink => Kind::Symlink { target: Box::default() },
-        FileType::NamedPipe => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::CharDevice | FileType::BlockDevice | FileType::Other(_) => return None,
+fn kind_of(stat: &FileAttributes) -> Option<Kind> {
+    Some(match stat.sort() {
+        0o040_000 => Kind::Directory,
+        FILE => Kind::File,
+        0o120_000 => Kind::Symlink { target: Box::default() },
+        0o010_000 => Kind::Fifo,
+        0o140_000 => Kind::Socket,
+        _ => return None,
     })
 }
 
 /// In the project's types. `scanned` was taken before the server was asked.
-fn convert(stat: &FileStat, scanned: Timestamp) -> Option<Stat> {
+fn convert(stat: &FileAttributes, scanned: Timestamp) -> Option<Stat> {
     let kind = kind_of(stat)?;
-    let seconds = i64::try_from(stat.mtime.unwrap_or(0)).unwrap_or(i64::MAX);
-    let mtime = Timestamp { seconds, nanos: 0 };
+    let mtime = Timestamp { seconds: stat.mtime.unwrap_or(0).into(), nanos: 0 };
     let size = stat.size.unwrap_or(0);
+    let (uid, gid) = stat.owners.unwrap_or((0, 0));
     Some(Stat {
         kind,
         attributes: Attributes {
-            mode: stat.perm.unwrap_or(0) & 0o7777,
-            uid: stat.uid.unwrap_or(0),
-            gid: stat.gid.unwrap_or(0),
+            mode: stat.mode.unwrap_or(0) & 0o7777,
+            uid,
+            gid,
             mtime,
             ..Attributes::default()
         },
@@ -384,28 +396,45 @@ impl Source for SftpSource {
     }
 
     fn open(&self, path: &RelativePath) -> Result<Box<dyn SourceFile>, ReadError> {
-        let opened = Opened::new(&self.tree, path)?;
-        Ok(Box::new(SftpFile { tree: Arc::clone(&self.tree), path: path.clone(), opened }))
+        Ok(Box::new(SftpFile::open(&self.tree, path)?))
     }
 
     fn complete(&self, entry: &mut Entry) -> Result<(), ReadError> {
+        self.tree.complete(entry)
+    }
+
+    /// Nothing is cut or hashed there; but batches of files come in a few round trips.
+    fn taker(&self, _: &Cutter) -> Option<Box<dyn Taker>> {
+        Some(Box::new(Batches::new(&self.tree)))
+    }
+}
+
+impl Tree {
+    /// [`Source::complete`].
+    fn complete(&self, entry: &mut Entry) -> Result<(), ReadError> {
         let failed = |error| ReadError::new(&entry.path, error);
-        let at = self.tree.at(&entry.path);
-        if self.tree.pool.tells().is_some_and(|tells| tells.xattrs) {
-            let bytes = at.as_os_str().as_bytes();
-            match self.tree.ask_shell(|shell| shell.xattrs(bytes)).map_err(failed)? {
+        let at = self.at(&entry.path);
+        if self.pool.tells().is_some_and(|tells| tells.xattrs) {
+            match self.ask_shell(|shell| shell.xattrs(&at)).map_err(failed)? {
                 Some(Some(xattrs)) => entry.attributes.xattrs = xattrs,
                 // Whether it is still there says SFTP better.
                 Some(None) => {
-                    self.tree.ask(|sftp| sftp.lstat(&at)).map_err(failed)?;
+                    self.ask(|sftp| {
+                        let ticket = sftp.ask(Request::Lstat(&at));
+                        sftp.attributes(ticket)
+                    })
+                    .map_err(failed)?;
                     return Err(unreadable(&entry.path));
                 }
                 None => return Err(unreadable(&entry.path)),
             }
         }
         let Kind::Symlink { target } = &mut entry.kind else { return Ok(()) };
-        let found = self.tree.ask(|sftp| sftp.readlink(&at)).map_err(failed)?;
-        let found = found.into_os_string().into_vec();
+        let found = self.ask(|sftp| {
+            let ticket = sftp.ask(Request::ReadLink(&at));
+            sftp.name(ticket)
+        });
+        let found = found.map_err(failed)?;
         if found.len() > limits::SYMLINK {
             return Err(ReadError::other(&entry.path, "the link's target is too long"));
         }
@@ -418,170 +447,14 @@ fn unreadable(path: &RelativePath) -> ReadError {
     ReadError::other(path, "its extended attributes cannot be read")
 }
 
-/// An open regular file.
-struct SftpFile {
-    tree: Arc<Tree>,
-    path: RelativePath,
-    opened: Opened,
-}
-
-/// A file as one connection has it open.
-struct Opened {
-    file: ssh2::File,
-    lease: Lease,
-    /// What it is, as the server said last.
-    stat: FileStat,
-    /// When that was asked.
-    scanned: Timestamp,
-    /// The stat that [`Opened::new`] took is not told to anyone yet.
-    fresh: bool,
-    /// Where the next byte is read.
-    position: u64,
-}
-
-impl Opened {
-    fn new(tree: &Tree, path: &RelativePath) -> Result<Self, ReadError> {
-        let scanned = clock::now();
-        let at = tree.at(path);
-        let ((file, stat), lease) = tree
-            .ask_keeping(|sftp| {
-                let mut file = sftp.open(&at)?;
-                let stat = file.stat()?;
-                Ok((file, stat))
-            })
-            .map_err(|error| ReadError::new(path, error))?;
-        if kind_of(&stat) != Some(Kind::File) {
-            return Err(ReadError::changed(path, "it is no regular file any more"));
-        }
-        Ok(Self { file, lease, stat, scanned, fresh: true, position: 0 })
-    }
-}
-
-impl SftpFile {
-    /// Does something with the file; where the connection breaks, once more on a new one, if the
-    /// file is still the same.
-    fn with<T>(
-        &mut self,
-        mut action: impl FnMut(&mut Opened) -> Result<T, ssh2::Error>,
-    ) -> Result<T, ReadError> {
-        let mut last = None;
-        for _ in 0..TRIES {
-            match action(&mut self.opened) {
-                Err(error) if is_of_the_connection(&error) => last = Some(error),
-                answer => {
-                    return answer.map_err(|e| ReadError::new(&self.path, answered(&e)));
-                }
-            }
-            self.reopen()?;
-        }
-        let last = last.unwrap_or_else(ssh2::Error::unknown);
-        Err(ReadError::new(&self.path, broken(&last)))
-    }
-
-    /// Asks the shell about its path; `None` where there is no shell.
-    fn with_shell<T>(
-        &mut self,
-        mut question: impl FnMut(&mut Shell, &[u8]) -> io::Result<T>,
-    ) -> Result<Option<T>, ReadError> {
-        if self.tree.pool.tells().is_none() {
-            return Ok(None);
-        }
-        let at = self.tree.at(&self.path);
-        let mut last = None;
-        for _ in 0..TRIES {
-            let Some(shell) = self.opened.lease.shell() else { break };
-            match question(shell, at.as_os_str().as_bytes()) {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(error) => last = Some(error),
-            }
-            self.reopen()?;
-        }
-        let error = last.unwrap_or_else(|| io::Error::other("the account's shell is gone"));
-        Err(ReadError::new(&self.path, error))
-    }
-
-    /// Opens it anew, and makes sure that it is the same file as before.
-    fn reopen(&mut self) -> Result<(), ReadError> {
-        self.opened.lease.give_up();
-        let before = self.opened.stat.clone();
-        let again = Opened::new(&self.tree, &self.path)?;
-        if (again.stat.size, again.stat.mtime) != (before.size, before.mtime) {
-            return Err(ReadError::changed(
-                &self.path,
-                "it changed while the connection to the server was lost",
-            ));
-        }
-        self.opened = again;
-        Ok(())
-    }
-}
-
-impl SourceFile for SftpFile {
-    /// By the file that is open and, where there is a shell, by what its name leads to, which has
-    /// to be the same file: the shell says more, and the open file is the one that is read.
-    fn stat(&mut self) -> Result<Stat, ReadError> {
-        for _ in 0..TRIES {
-            if !std::mem::take(&mut self.opened.fresh) {
-                let scanned = clock::now();
-                let stat = self.with(|opened| opened.file.stat())?;
-                (self.opened.stat, self.opened.scanned) = (stat, scanned);
-            }
-            let stat = convert(&self.opened.stat, self.opened.scanned)
-                .filter(|stat| stat.kind == Kind::File)
-                .ok_or_else(|| ReadError::changed(&self.path, "it is no regular file any more"))?;
-            let told = match self.with_shell(Shell::stat)? {
-                None => return Ok(stat),
-                Some(told) => told,
-            };
-            if let Some(told) = told.filter(|told| told.kind == Some(Kind::File)) {
-                let strong = told.into_stat(Kind::File, self.opened.scanned);
-                if says_the_same(&strong, &self.opened.stat) {
-                    return Ok(strong);
-                }
-            }
-        }
-        Err(ReadError::changed(&self.path, "its name leads to another file, or it never rests"))
-    }
-
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let read = self.with(|opened| {
-            let failed = |error: io::Error| {
-                error.downcast::<ssh2::Error>().unwrap_or_else(|_| ssh2::Error::unknown())
-            };
-            if opened.position != offset {
-                opened.file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-                opened.position = offset;
-            }
-            opened.file.read(buffer).map_err(failed)
-        })?;
-        self.opened.position += read as u64;
-        Ok(read)
-    }
-
-    /// All that is left, as long as the file was when it was last asked about: one that grows for
-    /// ever is read to no further.
-    fn next_data(&mut self, offset: u64) -> Result<Option<Range<u64>>, ReadError> {
-        let size = self.opened.stat.size.unwrap_or(0);
-        Ok((offset < size).then_some(offset..size))
-    }
-
-    fn complete(&mut self, attributes: &mut Attributes) -> Result<(), ReadError> {
-        if self.tree.pool.tells().is_some_and(|tells| tells.xattrs) {
-            let found = self.with_shell(Shell::xattrs)?.flatten();
-            attributes.xattrs = found.ok_or_else(|| unreadable(&self.path))?;
-        }
-        Ok(())
-    }
-}
-
 /// Whether both say of one file what SFTP can say.
-fn says_the_same(strong: &Stat, weak: &FileStat) -> bool {
-    let seconds = |seconds: i64| seconds.rem_euclid(1 << 32);
-    let mtime = i64::try_from(weak.mtime.unwrap_or(0)).unwrap_or(i64::MAX);
-    weak.size == Some(strong.evidence.size)
-        && seconds(strong.attributes.mtime.seconds) == seconds(mtime)
-        && weak.perm.unwrap_or(0) & 0o7777 == strong.attributes.mode
-        && (weak.uid, weak.gid) == (Some(strong.attributes.uid), Some(strong.attributes.gid))
+fn says_the_same(strong: &Stat, weak: &FileAttributes) -> bool {
+    let (attributes, evidence) = (&strong.attributes, &strong.evidence);
+    let mtime = attributes.mtime.seconds.rem_euclid(1 << 32);
+    weak.size == Some(evidence.size)
+        && mtime == weak.mtime.unwrap_or(0).into()
+        && weak.mode.unwrap_or(0) & 0o7777 == attributes.mode
+        && weak.owners == Some((attributes.uid, attributes.gid))
 }
 
 /// A name that a server gave, if it is one.
@@ -593,5 +466,5 @@ fn checked_name(name: &[u8], room: usize) -> Result<(), String> {
         _ if name.len() > room => "its path would be too long",
         _ => return Ok(()),
     };
-    Err(format!("{}: {why}", escape(name)))
+    Err(format!("{}: {why}", escape(&name[..name.len().min(limits::COMPONENT)])))
 }

@@ -1,11 +1,10 @@
 //! Connections to one server, each used by one thread at a time.
 //!
-//! libssh2 does one thing at a time on a session, so that what is to run side by side takes
+//! A session has one cipher, which one core does at a time, so that what is to run side by side takes
 //! sessions of its own.
 
 use std::{
     io,
-    ops::Deref,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -13,6 +12,7 @@ use std::{
 
 use super::{
     SftpOptions,
+    client::Sftp,
     connect::Connection,
     error::SshError,
     shell::{Shell, Tells},
@@ -94,6 +94,22 @@ fn pause(wait: Duration) {
 }
 
 impl Lease {
+    /// What speaks SFTP on the connection.
+    pub(super) fn sftp(&mut self) -> &mut Sftp {
+        &mut self.0.get().sftp
+    }
+
+    /// The same, unless the connection was given up.
+    pub(super) fn left(&mut self) -> Option<&mut Sftp> {
+        self.0.left().map(|connection| &mut connection.sftp)
+    }
+
+    /// What speaks SFTP, and the shell.
+    pub(super) fn both(&mut self) -> (&mut Sftp, Option<&mut Shell>) {
+        let connection = self.0.get();
+        (&mut connection.sftp, connection.shell.as_mut())
+    }
+
     /// The connection's shell, where it has one.
     pub(super) fn shell(&mut self) -> Option<&mut Shell> {
         self.0.get().shell.as_mut()
@@ -103,13 +119,5 @@ impl Lease {
     /// none goes back. Those that idle are made anew.
     pub(super) fn give_up(&mut self) {
         self.0.give_up_all().iter().for_each(Connection::cut);
-    }
-}
-
-impl Deref for Lease {
-    type Target = ssh2::Sftp;
-
-    fn deref(&self) -> &ssh2::Sftp {
-        &self.0.peek().sftp
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Where the account has a shell, and GNU find is there, a channel beside the SFTP one runs
 //! `/bin/sh`, which is given commands that only read: `find -printf` for one directory or one entry,
-//! and `getfattr`. A question is one round trip, as a listing by SFTP is.
+//! and `getfattr`. A question is one round trip, as a listing by SFTP is; where several are asked
+//! before the first answer is taken, all of them are one.
 //!
 //! Answers are fields that end with NUL, a byte that is in no name. After those of a question come
 //! an empty one, which no entry begins with, and the command's status. Nothing that a tree holds can
@@ -28,9 +29,9 @@ const LONGEST: usize = 4 * limits::XATTRS;
 /// The longest field of what `find` prints: a name, a number, an owner's name.
 const LONGEST_OF_FIND: usize = 4096;
 
-/// What `find` prints of an entry: name, sort, permissions, owners by number and by name, size,
-/// mtime, ctime, device, inode, links, blocks of 512 bytes.
-const FORMAT: &str = r"%f\0%y\0%m\0%U\0%G\0%u\0%g\0%s\0%T@\0%C@\0%D\0%i\0%n\0%b\0";
+/// What `find` prints of an entry after its name or path: sort, permissions, owners by number and by
+/// name, size, mtime, ctime, device, inode, links, blocks of 512 bytes.
+const FORMAT: &str = r"\0%y\0%m\0%U\0%G\0%u\0%g\0%s\0%T@\0%C@\0%D\0%i\0%n\0%b\0";
 /// How many fields follow the name.
 const FIELDS: usize = 13;
 
@@ -95,10 +96,12 @@ impl Shell {
 
     fn probe(&mut self) -> io::Result<Option<()>> {
         self.say(b"LC_ALL=C; export LC_ALL; umask 077; printf 'ready\\0'")?;
+        self.ask(b"find / -maxdepth 0 -printf '%T@ %C@ %D %i %n %b'")?;
+        self.ask(b"getfattr -h -d -m - -e hex --absolute-names /")?;
         if self.field(LONGEST_OF_FIND)? != b"ready" {
             return Ok(None);
         }
-        let (status, found) = self.output(b"find / -maxdepth 0 -printf '%T@ %C@ %D %i %n %b'")?;
+        let (status, found) = self.output()?;
         let found = String::from_utf8_lossy(&found).into_owned();
         let parts: Vec<_> = found.split(' ').collect();
         let whole = |text: &&str| text.parse::<u64>().is_ok();
@@ -111,22 +114,24 @@ impl Shell {
             return Ok(None);
         }
         self.tells.fine_times = parts[0].contains('.');
-        let (status, _) = self.output(b"getfattr -h -d -m - -e hex --absolute-names /")?;
-        self.tells.xattrs = status == 0;
+        self.tells.xattrs = self.output()?.0 == 0;
         Ok(Some(()))
     }
 
-    /// Tells the entries of the directory at `path` one by one, as the server has them; ends early
-    /// where `take` says so, after which the shell is of no use any more. Whether all were told.
-    pub(super) fn list(
-        &mut self,
-        path: &[u8],
-        mut take: impl FnMut(Told) -> ControlFlow<()>,
-    ) -> io::Result<bool> {
+    /// Asks for the entries of the directory at `path`: [`Self::listed`].
+    pub(super) fn ask_list(&mut self, path: &[u8]) -> io::Result<()> {
         let mut command = b"find ".to_vec();
         quote(&mut command, path);
         command.extend_from_slice(b"/. -mindepth 1 -maxdepth 1");
-        self.find(command)?;
+        self.find(command, "%f")
+    }
+
+    /// Tells the entries of the directory that was asked for one by one, as the server has them; ends
+    /// early where `take` says so, after which the shell is of no use any more. Whether all were told.
+    pub(super) fn listed(
+        &mut self,
+        mut take: impl FnMut(Told) -> ControlFlow<()>,
+    ) -> io::Result<bool> {
         let mut last = None;
         loop {
             let told = match self.entry(last.as_ref())? {
@@ -142,24 +147,43 @@ impl Shell {
 
     /// What is at `path`; a link is not followed. `None` where nothing can be seen.
     pub(super) fn stat(&mut self, path: &[u8]) -> io::Result<Option<Told>> {
-        let mut command = b"find ".to_vec();
-        quote(&mut command, path);
-        command.extend_from_slice(b" -maxdepth 0");
-        self.find(command)?;
-        let mut found = None;
-        loop {
-            match self.entry(None)? {
-                Ok(told) => found = Some(told),
-                Err(_) => return Ok(found),
-            }
+        self.ask_stats(&[path])?;
+        Ok(self.stats(&[path])?.pop().flatten())
+    }
+
+    /// Asks what is at each of `paths`: [`Self::stats`].
+    pub(super) fn ask_stats(&mut self, paths: &[&[u8]]) -> io::Result<()> {
+        let mut command = b"find".to_vec();
+        for path in paths {
+            command.push(b' ');
+            quote(&mut command, path);
         }
+        command.extend_from_slice(b" -maxdepth 0");
+        self.find(command, "%p")
+    }
+
+    /// What is at each of the paths that were asked for; `None` where nothing can be seen.
+    pub(super) fn stats(&mut self, paths: &[&[u8]]) -> io::Result<Vec<Option<Told>>> {
+        let mut found = Vec::with_capacity(paths.len());
+        let mut last = None;
+        // It tells them in order, and leaves out what it does not see.
+        while let Ok(told) = self.entry(last.as_ref())? {
+            let left = paths.get(found.len()..).unwrap_or_default();
+            let missing = left.iter().position(|path| **path == *told.name).ok_or_else(nonsense)?;
+            found.resize(found.len() + missing, None);
+            last = Some(told.clone());
+            found.push(Some(told));
+        }
+        found.resize(paths.len(), None);
+        Ok(found)
     }
 
     /// Major and minor number of the device at `path`.
     pub(super) fn device(&mut self, path: &[u8]) -> io::Result<Option<(u32, u32)>> {
         let mut command = b"stat -c '%t %T' ".to_vec();
         quote(&mut command, path);
-        let (status, answer) = self.output(&command)?;
+        self.ask(&command)?;
+        let (status, answer) = self.output()?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let number = |text: &str| u32::from_str_radix(text, 16).ok();
         let numbers = answer.trim_end().split_once(' ').filter(|_| status == 0);
@@ -169,18 +193,34 @@ impl Shell {
     /// The extended attributes of what is at `path`, a link itself; sorted by name. `None` where
     /// they cannot be read.
     pub(super) fn xattrs(&mut self, path: &[u8]) -> io::Result<Option<Vec<Xattr>>> {
-        let mut command = b"getfattr -h -d -m - -e hex --absolute-names ".to_vec();
-        quote(&mut command, path);
-        let (status, text) = self.output(&command)?;
-        Ok(xattrs(&text).filter(|_| status == 0))
+        self.ask_all_xattrs(&[path])?;
+        Ok(self.all_xattrs(&[path])?.and_then(|mut all| all.pop()))
+    }
+
+    /// Asks for the extended attributes of each of `paths`: [`Self::all_xattrs`].
+    pub(super) fn ask_all_xattrs(&mut self, paths: &[&[u8]]) -> io::Result<()> {
+        let mut command = b"getfattr -h -d -m - -e hex --absolute-names".to_vec();
+        for path in paths {
+            command.push(b' ');
+            quote(&mut command, path);
+        }
+        self.ask(&command)
+    }
+
+    /// The extended attributes of each of the paths that were asked for. `None` where those of one
+    /// cannot be read.
+    pub(super) fn all_xattrs(&mut self, paths: &[&[u8]]) -> io::Result<Option<Vec<Vec<Xattr>>>> {
+        let (status, text) = self.output()?;
+        Ok(xattrs(&text, paths).filter(|_| status == 0))
     }
 
     /// Asks `find`, and has the end of its answer marked.
-    fn find(&mut self, mut command: Vec<u8>) -> io::Result<()> {
+    fn find(&mut self, mut command: Vec<u8>, name: &str) -> io::Result<()> {
         command.extend_from_slice(b" -printf '");
+        command.extend_from_slice(name.as_bytes());
         command.extend_from_slice(FORMAT.as_bytes());
-        command.extend_from_slice(b"' </dev/null 2>/dev/null; printf '\\0%d\\0' $?");
-        self.say(&command)
+        command.push(b'\'');
+        self.ask(&command)
     }
 
     /// The next entry, or the status with which the command ended.
@@ -197,20 +237,24 @@ impl Shell {
         told(name, &fields, last).map(Ok).ok_or_else(nonsense)
     }
 
-    /// The status of a command that prints no NUL, and what it prints.
-    fn output(&mut self, command: &[u8]) -> io::Result<(u32, Vec<u8>)> {
+    /// Has a command run whose answer ends with its status.
+    fn ask(&mut self, command: &[u8]) -> io::Result<()> {
         let mut line = command.to_vec();
         line.extend_from_slice(b" </dev/null 2>/dev/null; printf '\\0%d\\0' $?");
-        self.say(&line)?;
+        self.say(&line)
+    }
+
+    /// The status of a command that prints no NUL, and what it printed.
+    fn output(&mut self) -> io::Result<(u32, Vec<u8>)> {
         let output = self.field(LONGEST)?;
         let status = self.field(LONGEST_OF_FIND)?;
         Ok((number(&status).ok_or_else(nonsense)?, output))
     }
 
     fn say(&mut self, command: &[u8]) -> io::Result<()> {
+        // Not flushed: libssh2 sends at once, and its flush throws away answers that were not read yet.
         self.channel.write_all(command)?;
-        self.channel.write_all(b"\n")?;
-        self.channel.flush()
+        self.channel.write_all(b"\n")
     }
 
     /// The bytes up to the next NUL, at most `most`.
@@ -360,13 +404,17 @@ fn told(name: Vec<u8>, fields: &[Vec<u8>], last: Option<&Told>) -> Option<Told> 
     })
 }
 
-/// Of what `getfattr -e hex` prints: after a line with the file's name, `name=0x…` each, bytes that
-/// are not plain in the name as `\` and three octal digits.
-fn xattrs(text: &[u8]) -> Option<Vec<Xattr>> {
-    let mut xattrs = Vec::new();
+/// Of what `getfattr -e hex` prints of `paths`, in their order: of each that has some a line with its
+/// path, and `name=0x…` each. Bytes that are not plain in a path or name are `\` and three octal digits.
+fn xattrs(text: &[u8], paths: &[&[u8]]) -> Option<Vec<Vec<Xattr>>> {
+    let mut all: Vec<Vec<Xattr>> = Vec::new();
     let mut total = 0;
-    for line in text.split(|&b| b == b'\n') {
-        if line.is_empty() || line.starts_with(b"# file: ") {
+    for line in text.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+        if let Some(path) = line.strip_prefix(b"# file: ") {
+            let path = unescape(path)?;
+            let without = paths.get(all.len()..)?.iter().position(|asked| **asked == *path)?;
+            all.resize(all.len() + without + 1, Vec::new());
+            total = 0;
             continue;
         }
         let at = line.iter().position(|&b| b == b'=')?;
@@ -377,11 +425,15 @@ fn xattrs(text: &[u8]) -> Option<Vec<Xattr>> {
         if name.is_empty() || name.contains(&0) || total > limits::XATTRS {
             return None;
         }
-        xattrs.push(Xattr { name: name.into_boxed_slice(), value: value.into_boxed_slice() });
+        let xattr = Xattr { name: name.into_boxed_slice(), value: value.into_boxed_slice() };
+        all.last_mut()?.push(xattr);
     }
-    xattrs.sort_unstable();
-    xattrs.dedup_by(|a, b| a.name == b.name);
-    Some(xattrs)
+    for xattrs in &mut all {
+        xattrs.sort_unstable();
+        xattrs.dedup_by(|a, b| a.name == b.name);
+    }
+    all.resize(paths.len(), Vec::new());
+    Some(all)
 }
 
 fn unescape(text: &[u8]) -> Option<Vec<u8>> {
@@ -421,13 +473,29 @@ mod tests {
     fn attributes() {
         let text = b"# file: /tmp/x\nsystem.posix_acl_access=0x0200\nuser.empty=0x\n\
                      user.we\\075ird\\012n\\134x=0x00ff\n\n";
-        let found = xattrs(text).unwrap();
+        let found = xattrs(text, &[b"/tmp/x"]).unwrap().remove(0);
         let names: Vec<_> = found.iter().map(|x| &*x.name).collect();
         assert_eq!(names, [&b"system.posix_acl_access"[..], b"user.empty", b"user.we=ird\nn\\x"]);
         assert_eq!(&*found[2].value, b"\0\xff");
         for bad in [&b"user.a"[..], b"user.a=0x0", b"user.a=\"x\"", b"=0x00", b"a\\9=0x00"] {
-            assert_eq!(xattrs(bad), None, "{bad:?}");
+            let bad = [b"# file: /tmp/x\n", bad].concat();
+            assert_eq!(xattrs(&bad, &[b"/tmp/x"]), None, "{bad:?}");
         }
+        // Of a file that nobody asked about, and of none.
+        assert_eq!(xattrs(text, &[b"/tmp/y"]), None);
+        assert_eq!(xattrs(b"user.a=0x00\n", &[b"/tmp/x"]), None);
+    }
+
+    #[test]
+    fn attributes_of_several() {
+        let paths: [&[u8]; 4] = [b"/a", b"/b\n", b"/c\\", b"/d"];
+        let text = b"# file: /b\\012\nuser.a=0x01\n\n# file: /c\\134\nuser.a=0x02\nuser.b=0x\n\n";
+        let found = xattrs(text, &paths).unwrap();
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 2, 0]);
+        assert_eq!(&*found[2][0].value, b"\x02");
+        assert_eq!(xattrs(b"", &paths).unwrap().len(), 4);
+        let turned: [&[u8]; 2] = [b"/c\\", b"/b\n"];
+        assert_eq!(xattrs(text, &turned), None);
     }
 
     #[test]
@@ -440,7 +508,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_server_answers_is_no_panic(text: Vec<u8>, fields: Vec<Vec<u8>>) {
-            let _ = xattrs(&text);
+            let _ = xattrs(&text, &[b"/a"]);
             let _ = timestamp(&text);
             let _ = told(text, &fields, None);
         }

@@ -1,21 +1,27 @@
 //! The parallel walk of a tree over SFTP.
 //!
-//! A listing brings the attributes of each name with it, many to an answer, so that no entry costs
-//! a question of its own. The unit of work is a directory to list, or a run of the sorted names of
-//! a large one to hand out. Order and bounds are the business of [`Ordered`].
+//! A listing brings the attributes of each name with it, many to an answer, and a thread asks for
+//! several listings at once, so that neither an entry nor a directory costs a round trip of its own.
+//! The unit of work is a directory to list, or a run of the sorted names of a large one to hand out.
+//! Order and bounds are the business of [`Ordered`].
 
 use std::{
+    collections::VecDeque,
     io,
     ops::{ControlFlow, Range},
-    os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
 
-use drover_types::{ExceptionKind, Kind, RelativePath, Timestamp, clock, limits};
-use ssh2::{ErrorCode, FileStat, FileType, Sftp};
+use drover_types::{ExceptionKind, Kind, RelativePath, Timestamp, clock};
 
-use super::{Tree, checked_name, convert, shell::Told};
+use super::{
+    Tree, checked_name,
+    client::{Failure, Sftp, Ticket, nonsense},
+    convert,
+    packet::{FileAttributes, Name, Request},
+    shell::{Shell, Told},
+};
 use crate::{
     Enter, ReadError, Scope, SourceError, Walk, WalkEvent, WalkOptions,
     ordered::{Ordered, emit, problem},
@@ -23,8 +29,14 @@ use crate::{
 
 type Outcome = crate::ordered::Outcome<Work, WalkEvent>;
 
-/// `LIBSSH2_ERROR_FILE`: what ends a listing.
-const NO_MORE: i32 = -16;
+/// The longest path that a server is asked about, in bytes: none has longer ones.
+const PATH: usize = 64 << 10;
+/// How many directories a thread lists at a time.
+const DIRECTORIES: usize = 16;
+/// More names of several directories are not held at a time: what is left is listed one by one.
+const NAMES: usize = 50_000;
+/// How many answers of a listing are asked for at first, and later, at a time.
+const ANSWERS: [usize; 2] = [3, 16];
 
 enum Work {
     List(RelativePath),
@@ -34,7 +46,7 @@ enum Work {
 /// An entry as the server tells it.
 enum Seen {
     /// By SFTP.
-    Sftp(FileStat),
+    Sftp(FileAttributes),
     /// By its shell, with its sort, where that could be told.
     Shell(Box<Told>, Option<Kind>),
 }
@@ -53,14 +65,12 @@ pub(super) fn start(tree: &Arc<Tree>, options: &WalkOptions) -> Result<Walk, Sou
     let shown = || PathBuf::from(tree.pool.options.url.clone());
     let root = RelativePath::root();
     let scanned = clock::now();
-    let stat = tree
-        .ask(|sftp| sftp.stat(&tree.at(&root)))
-        .map_err(|error| SourceError::new(shown(), error))?;
+    let stat = tree.root().map_err(|error| SourceError::new(shown(), error))?;
     let stat = convert(&stat, scanned)
         .filter(|stat| stat.kind == Kind::Directory)
         .ok_or_else(|| SourceError::NotADirectory(shown()))?;
     let told = tree
-        .ask_shell(|shell| shell.stat(tree.at(&root).as_os_str().as_bytes()))
+        .ask_shell(|shell| shell.stat(&tree.at(&root)))
         .map_err(|error| SourceError::new(shown(), error))?;
     let told = told.flatten().filter(|told| told.kind == Some(Kind::Directory));
     let stat = told.map_or(stat, |told| told.into_stat(Kind::Directory, scanned));
@@ -69,37 +79,139 @@ pub(super) fn start(tree: &Arc<Tree>, options: &WalkOptions) -> Result<Walk, Sou
     first.work(Work::List(root));
     let workers = (0..options.threads.max(1)).map(|_| {
         let (tree, enter) = (Arc::clone(tree), options.enter.clone());
-        move |work| run(&tree, enter.as_ref(), work)
+        move |works| run(&tree, enter.as_ref(), works)
     });
-    let walk = Ordered::start(first, workers, options.buffer);
+    let walk = Ordered::start_with(first, workers, options.buffer, DIRECTORIES);
     Ok(Walk::new(walk.map_err(|source| SourceError::Io { path: shown(), source })?))
 }
 
-fn run(tree: &Tree, enter: Option<&Enter>, work: Work) -> Outcome {
-    let mut outcome = Outcome::new();
-    match work {
-        Work::List(directory) => list(tree, enter, directory, &mut outcome),
-        Work::Tell { listing, range } => tell(&listing, range, enter, &mut outcome),
-    }
-    outcome
+fn run(tree: &Tree, enter: Option<&Enter>, works: Vec<Work>) -> Vec<Outcome> {
+    let directories: Vec<_> = works
+        .iter()
+        .filter_map(|work| match work {
+            Work::List(path) => Some(Directory::new(tree, path)),
+            Work::Tell { .. } => None,
+        })
+        .collect();
+    let scanned = clock::now();
+    let several = match directories.len() {
+        0 | 1 => directories.iter().map(|_| None).collect(),
+        _ => several(tree, &directories),
+    };
+    let mut listings = directories.into_iter().zip(several);
+    let run = |work: &Work| {
+        let mut outcome = Outcome::new();
+        match work {
+            Work::Tell { listing, range } => tell(listing, range.clone(), enter, &mut outcome),
+            Work::List(_) => {
+                let Some((directory, listed)) = listings.next() else { return outcome };
+                let (listed, scanned) = match listed {
+                    Some(listed) => (Ok(listed), scanned),
+                    None => {
+                        let scanned = clock::now();
+                        (one(tree, &directory), scanned)
+                    }
+                };
+                list(directory.path.clone(), listed, scanned, enter, &mut outcome);
+            }
+        }
+        outcome
+    };
+    works.iter().map(run).collect()
 }
 
-fn list(tree: &Tree, enter: Option<&Enter>, directory: RelativePath, outcome: &mut Outcome) {
-    let taken = directory.as_bytes().len() + usize::from(!directory.is_root());
-    let room = limits::PATH.saturating_sub(taken);
-    let limits = Limits { names: tree.pool.options.names, room };
-    let scanned = clock::now();
-    let at = tree.at(&directory);
-    // A listing that broke off is begun again: what it had is forgotten.
-    let listed = match by_shell(tree, &at, limits) {
-        Ok(Some(listed)) => Ok(listed),
-        // SFTP says why, or tells what it can.
-        Ok(None) | Err(_) => tree.ask(|sftp| read(sftp, &at, limits)).inspect(|listed| {
-            if !listed.names.is_empty() {
-                tree.by_sftp.fetch_add(1, Ordering::Relaxed);
-            }
-        }),
+/// A directory to list.
+struct Directory<'w> {
+    path: &'w RelativePath,
+    /// On the server.
+    at: Vec<u8>,
+    limits: Limits,
+}
+
+impl<'w> Directory<'w> {
+    fn new(tree: &Tree, path: &'w RelativePath) -> Self {
+        let taken = path.as_bytes().len() + usize::from(!path.is_root());
+        let room = PATH.saturating_sub(taken);
+        let limits = Limits { names: tree.pool.options.names, room };
+        Self { path, at: tree.at(path), limits }
+    }
+}
+
+/// Lists several directories in a few round trips; `None` of one that is to be listed alone, which
+/// tries again where a connection breaks, and says what is wrong.
+fn several(tree: &Tree, directories: &[Directory<'_>]) -> Vec<Option<Listed>> {
+    let none = || directories.iter().map(|_| None).collect();
+    let Ok(mut lease) = tree.pool.take() else { return none() };
+    let listed = match (tree.pool.tells(), lease.both()) {
+        (Some(_), (_, Some(shell))) => several_by_shell(shell, directories).ok(),
+        (Some(_), (_, None)) => return none(),
+        (None, (sftp, _)) => read(sftp, directories, NAMES)
+            .ok()
+            .map(|listed| listed.into_iter().map(|listed| listed.ok().flatten()).collect()),
     };
+    listed.unwrap_or_else(|| {
+        lease.give_up();
+        none()
+    })
+}
+
+fn several_by_shell(
+    shell: &mut Shell,
+    directories: &[Directory<'_>],
+) -> io::Result<Vec<Option<Listed>>> {
+    for directory in directories {
+        shell.ask_list(&directory.at)?;
+    }
+    let (mut all, mut total) = (Vec::new(), 0);
+    for Directory { limits, .. } in directories {
+        let (mut listed, mut plain) = (Listed::default(), true);
+        let whole = shell.listed(|told| {
+            total += 1;
+            // The numbers of devices are asked for apart.
+            plain &= total <= NAMES && !told.is_device();
+            let kind = told.kind.clone();
+            if plain {
+                let name = told.name.clone();
+                return listed.add(name, Seen::Shell(Box::new(told), kind), *limits);
+            }
+            match total > limits.names {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        if total > limits.names {
+            return Err(io::Error::other("the shell lists too many names"));
+        }
+        all.push((whole && plain).then(|| listed.sorted()));
+    }
+    Ok(all)
+}
+
+/// Lists a directory.
+fn one(tree: &Tree, directory: &Directory<'_>) -> io::Result<Listed> {
+    // A listing that broke off is begun again: what it had is forgotten.
+    if let Ok(Some(listed)) = by_shell(tree, directory) {
+        return Ok(listed);
+    }
+    // SFTP says why, or tells what it can.
+    let listed = tree.ask(|sftp| {
+        let mut all = read(sftp, std::slice::from_ref(directory), usize::MAX)?;
+        all.pop().ok_or_else(nonsense)?
+    })?;
+    let listed = listed.unwrap_or_default();
+    if !listed.names.is_empty() {
+        tree.by_sftp.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(listed)
+}
+
+fn list(
+    directory: RelativePath,
+    listed: io::Result<Listed>,
+    scanned: Timestamp,
+    enter: Option<&Enter>,
+    outcome: &mut Outcome,
+) {
     let listed = match listed {
         Ok(listed) => listed,
         Err(error) => {
@@ -162,18 +274,19 @@ impl Listed {
 const LISTINGS: usize = 3;
 
 /// The listing by the shell. `None` where there is none, and where it did not tell all.
-fn by_shell(tree: &Tree, at: &Path, limits: Limits) -> io::Result<Option<Listed>> {
-    let path = at.as_os_str().as_bytes();
+fn by_shell(tree: &Tree, directory: &Directory<'_>) -> io::Result<Option<Listed>> {
+    let Directory { at, limits, .. } = directory;
     let listed = tree.ask_shell(|shell| {
         for _ in 0..LISTINGS {
             let mut listed = Listed::default();
             let mut devices = Vec::new();
-            let all = shell.list(path, |told| {
+            shell.ask_list(at)?;
+            let all = shell.listed(|told| {
                 if told.is_device() {
                     devices.push(listed.names.len());
                 }
                 let kind = told.kind.clone();
-                listed.add(told.name.clone(), Seen::Shell(Box::new(told), kind), limits)
+                listed.add(told.name.clone(), Seen::Shell(Box::new(told), kind), *limits)
             })?;
             if listed.names.len() == limits.names {
                 return Err(io::Error::other("the shell lists too many names"));
@@ -185,7 +298,7 @@ fn by_shell(tree: &Tree, at: &Path, limits: Limits) -> io::Result<Option<Listed>
                 let Some((name, Seen::Shell(told, kind))) = listed.names.get_mut(index) else {
                     continue;
                 };
-                let path = [path, b"/", name].concat();
+                let path = [at, &b"/"[..], name].concat();
                 *kind = shell.device(&path)?.map(|numbers| told.device(numbers));
             }
             return Ok(Some(listed.sorted()));
@@ -195,30 +308,80 @@ fn by_shell(tree: &Tree, at: &Path, limits: Limits) -> io::Result<Option<Listed>
     Ok(listed.flatten())
 }
 
-/// The listing by SFTP.
-fn read(sftp: &Sftp, at: &Path, limits: Limits) -> Result<Listed, ssh2::Error> {
-    let mut directory = sftp.opendir(at)?;
-    let mut listed = Listed::default();
-    loop {
-        let (name, stat) = match directory.readdir() {
-            Ok(next) => next,
-            // libssh2 says of an empty name that it is the end. After the end there is nothing.
-            Err(error) if error.code() == ErrorCode::Session(NO_MORE) => {
-                let Ok(next) = directory.readdir() else { break };
-                listed.refused.get_or_insert_with(|| "the server lists an empty name".to_owned());
-                next
+/// Listings by SFTP: of each directory what the server says of it, or nothing once all of them hold
+/// more than `most` names.
+fn read(
+    sftp: &mut Sftp,
+    directories: &[Directory<'_>],
+    most: usize,
+) -> Result<Vec<Result<Option<Listed>, Failure>>, Failure> {
+    let asked: Vec<_> =
+        directories.iter().map(|directory| sftp.ask(Request::OpenDir(&directory.at))).collect();
+    let mut opened = Vec::new();
+    for ticket in asked {
+        let handle = whole(sftp.handle(ticket))?;
+        opened.push(handle.map(|handle| {
+            let ask = |_| sftp.ask(Request::ReadDir(&handle));
+            let answers: VecDeque<_> = (0..ANSWERS[0]).map(ask).collect();
+            (handle, answers)
+        }));
+    }
+    let (mut all, mut room) = (Vec::new(), most);
+    for (Directory { limits, .. }, opened) in directories.iter().zip(opened) {
+        let (handle, mut answers) = match opened {
+            Ok(opened) => opened,
+            Err(failure) => {
+                all.push(Err(failure));
+                continue;
             }
-            Err(error) => return Err(error),
         };
-        let name = name.into_os_string().into_vec();
-        if name == b"." || name == b".." {
-            continue;
+        let names_here = limits.names.min(room);
+        let limited = Limits { names: names_here, ..*limits };
+        let listed = whole(names(sftp, &handle, &mut answers, limited))?;
+        answers.into_iter().for_each(|ticket| sftp.forget(ticket));
+        sftp.close(&handle);
+        all.push(listed.map(|listed| {
+            room -= listed.names.len();
+            let cut_short = names_here < limits.names && listed.names.len() == names_here;
+            (!cut_short).then(|| listed.sorted())
+        }));
+    }
+    Ok(all)
+}
+
+/// The names of an open directory; of some of it `answers` are under way.
+fn names(
+    sftp: &mut Sftp,
+    handle: &[u8],
+    answers: &mut VecDeque<Ticket>,
+    limits: Limits,
+) -> Result<Listed, Failure> {
+    let (mut listed, mut came) = (Listed::default(), 0);
+    while let Some(ticket) = answers.pop_front() {
+        let Some(names) = sftp.names(ticket)? else { break };
+        came += 1;
+        // The longer it is, the more is asked for ahead.
+        while answers.len() < (1 + came).min(ANSWERS[1]) {
+            answers.push_back(sftp.ask(Request::ReadDir(handle)));
         }
-        if listed.add(name.into_boxed_slice(), Seen::Sftp(stat), limits).is_break() {
-            break;
+        for Name { name, attributes } in names {
+            if name == b"." || name == b".." {
+                continue;
+            }
+            if listed.add(name.into_boxed_slice(), Seen::Sftp(attributes), limits).is_break() {
+                return Ok(listed);
+            }
         }
     }
-    Ok(listed.sorted())
+    Ok(listed)
+}
+
+/// An answer about an entry; the error is one of the connection.
+fn whole<T>(answer: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
+    match answer {
+        Err(failure @ Failure::Broken(_)) => Err(failure),
+        answer => Ok(answer),
+    }
 }
 
 fn tell(listing: &Listing, range: Range<usize>, enter: Option<&Enter>, outcome: &mut Outcome) {
@@ -252,9 +415,9 @@ fn tell(listing: &Listing, range: Range<usize>, enter: Option<&Enter>, outcome: 
 }
 
 /// Why there is no entry, and how much is unknown then.
-fn untold(raw: &FileStat, path: &RelativePath) -> (Scope, ReadError) {
-    match raw.file_type() {
-        FileType::CharDevice | FileType::BlockDevice => {
+fn untold(raw: &FileAttributes, path: &RelativePath) -> (Scope, ReadError) {
+    match raw.sort() {
+        0o020_000 | 0o060_000 => {
             let error = ReadError::other(path, "SFTP does not tell the numbers of a device");
             (Scope::Entry, ReadError { kind: ExceptionKind::Unsupported, ..error })
         }

@@ -1,0 +1,393 @@
+//! Batches of files, each fetched in a few round trips.
+//!
+//! ```text
+//! ── open …, read link … ── find (all) ─►     what the shell tells before
+//! ── fstat, read …, fstat of each file ─►     in this order, by the protocol: as one at a time
+//! ── getfattr (all), find (all) ───────►      what it tells after; handles are closed beside it
+//! ```
+//!
+//! What holds for a file that is read alone holds here: it is what it was before it was read, what its
+//! name leads to is what is open, and attributes are asked for in between. Whatever is not as plain as
+//! that is left to be read alone, which tries again and says why: a file that changed, or is larger than
+//! the walk saw it, that cannot be opened, or whose connection broke twice.
+
+use std::{collections::VecDeque, io, sync::Arc};
+
+use drover_types::{Entry, Kind, RelativePath, Timestamp, Xattr, clock, limits};
+
+use super::{
+    Tree,
+    client::{AHEAD, BLOCK, Failure, Sftp, Ticket},
+    convert,
+    packet::{FileAttributes, Request},
+    pool::Lease,
+    says_the_same,
+    shell::Told,
+};
+use crate::{
+    Stat,
+    taker::{Piece, TakeError, Taken, Taker, Wish},
+};
+
+/// At most so many files are open at a time; servers allow a hundred and more.
+const FILES: usize = 64;
+/// Bytes of paths in one question.
+const PATHS: usize = 64 << 10;
+/// How often a batch is begun.
+const TRIES: usize = 2;
+
+/// Fetches what was announced, a part of it at a time.
+pub(super) struct Batches {
+    tree: Arc<Tree>,
+    /// Announced and not fetched yet.
+    wishes: VecDeque<Wish>,
+    /// Fetched and not taken yet; nothing where it is to be read alone.
+    fetched: VecDeque<(RelativePath, Option<Fetched>)>,
+    /// What is left to give of the file that was begun.
+    pieces: VecDeque<Piece>,
+}
+
+/// What came of an entry.
+enum Fetched {
+    File { bytes: Vec<u8>, stat: Box<Stat> },
+    Rest { target: Option<Vec<u8>>, xattrs: Option<Vec<Xattr>> },
+}
+
+impl Batches {
+    pub(super) fn new(tree: &Arc<Tree>) -> Self {
+        let (wishes, fetched, pieces) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { tree: Arc::clone(tree), wishes, fetched, pieces }
+    }
+
+    fn next(&mut self, path: &RelativePath) -> Result<Option<Fetched>, TakeError> {
+        if self.fetched.is_empty() {
+            self.fetch();
+        }
+        match self.fetched.pop_front() {
+            Some((fetched, what)) if fetched == *path => Ok(what),
+            _ => Err(TakeError::Broken("it was not announced in this order".into())),
+        }
+    }
+
+    fn fetch(&mut self) {
+        let (mut items, mut bytes, mut text): (Vec<Item>, _, _) = (Vec::new(), 0, 0);
+        while let Some(wish) = self.wishes.front() {
+            let (path, size) = match wish {
+                Wish::File { path, size } => (path, *size),
+                Wish::Rest(path, _) => (path, 0),
+            };
+            let alone = size > AHEAD as u64;
+            let more = if alone { 0 } else { size as usize };
+            let at = self.tree.at(path);
+            let full = items.len() == FILES || bytes + more > AHEAD || text + at.len() > PATHS;
+            if full && !items.is_empty() {
+                break;
+            }
+            (bytes, text) = (bytes + more, text + at.len());
+            let what = match wish {
+                Wish::File { .. } if alone => What::Alone,
+                Wish::File { .. } => What::File(more),
+                Wish::Rest(_, Kind::Symlink { .. }) => What::Link,
+                Wish::Rest(..) => What::Other,
+            };
+            items.push(Item { path: path.clone(), at, what });
+            self.wishes.pop_front();
+        }
+        let mut found = None;
+        for _ in 0..TRIES {
+            let Ok(mut lease) = self.tree.pool.take() else { break };
+            match fetch(&mut lease, &items, self.tree.pool.tells().is_some()) {
+                Ok(answer) => {
+                    found = Some(answer);
+                    break;
+                }
+                Err(_) => lease.give_up(),
+            }
+        }
+        let found = found.unwrap_or_else(|| items.iter().map(|_| None).collect());
+        self.fetched.extend(items.into_iter().map(|item| item.path).zip(found));
+    }
+}
+
+impl Taker for Batches {
+    fn announce(&mut self, wishes: &[Wish]) -> Result<(), TakeError> {
+        self.wishes.extend(wishes.iter().cloned());
+        Ok(())
+    }
+
+    fn begin(&mut self, path: &RelativePath) -> Result<(), TakeError> {
+        self.pieces = match self.next(path)? {
+            Some(Fetched::File { bytes, stat }) => {
+                let taken = Taken { size: bytes.len() as u64, hash: None, stat: *stat };
+                [Piece::Whole(bytes), Piece::End(Box::new(taken))].into()
+            }
+            _ => [Piece::Alone].into(),
+        };
+        Ok(())
+    }
+
+    fn piece(&mut self) -> Result<Piece, TakeError> {
+        self.pieces.pop_front().ok_or_else(|| TakeError::Broken("no file was begun".into()))
+    }
+
+    fn want(&mut self, _: &[bool]) -> Result<(), TakeError> {
+        Err(TakeError::Broken("nothing is cut over SFTP".into()))
+    }
+
+    fn chunk(&mut self, _: u32, _: &mut Vec<u8>) -> Result<(), TakeError> {
+        Err(TakeError::Broken("nothing is cut over SFTP".into()))
+    }
+
+    fn complete(&mut self, entry: &mut Entry) -> Result<(), TakeError> {
+        let Some(Fetched::Rest { target, xattrs }) = self.next(&entry.path)? else {
+            return Ok(self.tree.complete(entry)?);
+        };
+        if let (Kind::Symlink { target }, Some(found)) = (&mut entry.kind, target) {
+            *target = found.into_boxed_slice();
+        }
+        if let Some(xattrs) = xattrs {
+            entry.attributes.xattrs = xattrs;
+        }
+        Ok(())
+    }
+}
+
+/// Something to fetch.
+struct Item {
+    path: RelativePath,
+    /// On the server.
+    at: Vec<u8>,
+    what: What,
+}
+
+enum What {
+    /// A file of this many bytes, as the walk saw it.
+    File(usize),
+    /// A larger one.
+    Alone,
+    Link,
+    Other,
+}
+
+/// What a file was before and after it was read, and what was read.
+struct Read {
+    before: FileAttributes,
+    bytes: Vec<u8>,
+    after: FileAttributes,
+}
+
+/// What the shell tells of each item.
+#[derive(Default)]
+struct Shown {
+    before: Vec<Option<Told>>,
+    after: Vec<Option<Told>>,
+    /// `None` where they cannot all be read.
+    xattrs: Option<Vec<Vec<Xattr>>>,
+}
+
+/// What came of the items. An error is one of the connection.
+fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Option<Fetched>>> {
+    let (sftp, shell) = lease.both();
+    let mut shell = match (shell, by_shell) {
+        (None, true) => return Ok(items.iter().map(|_| None).collect()),
+        (shell, _) => shell,
+    };
+    let asks_xattrs = shell.as_ref().is_some_and(|shell| shell.tells.xattrs);
+    let is_file = |item: &Item| matches!(item.what, What::File(_));
+    let files: Vec<&[u8]> =
+        items.iter().filter(|item| is_file(item)).map(|item| &*item.at).collect();
+    let mut shown = Shown::default();
+
+    let begun = clock::now();
+    let first: Vec<_> = items
+        .iter()
+        .map(|item| match item.what {
+            What::File(_) => Some(sftp.ask(Request::Open(&item.at))),
+            What::Link => Some(sftp.ask(Request::ReadLink(&item.at))),
+            What::Alone | What::Other => None,
+        })
+        .collect();
+    sftp.flush()?;
+    if let Some(shell) = &mut shell
+        && !files.is_empty()
+    {
+        shell.ask_stats(&files)?;
+        shown.before = shell.stats(&files)?;
+    }
+    let (mut handles, mut targets) = (Vec::new(), Vec::new());
+    for (item, ticket) in items.iter().zip(first) {
+        let (mut handle, mut target) = (None, None);
+        match (ticket, &item.what) {
+            (Some(ticket), What::Link) => target = plain(sftp.name(ticket))?,
+            (Some(ticket), _) => handle = plain(sftp.handle(ticket))?,
+            (None, _) => {}
+        }
+        handles.push(handle);
+        targets.push(target);
+    }
+
+    let read = clock::now();
+    let asked: Vec<_> = items
+        .iter()
+        .zip(&handles)
+        .map(|(item, handle)| match (&item.what, handle) {
+            (What::File(size), Some(handle)) => Some(Asked::new(sftp, handle, *size)),
+            _ => None,
+        })
+        .collect();
+    let mut reads = Vec::new();
+    for asked in asked {
+        reads.push(match asked {
+            Some(asked) => asked.take(sftp)?,
+            None => None,
+        });
+    }
+
+    handles.iter().flatten().for_each(|handle| sftp.close(handle));
+    sftp.flush()?;
+    let ended = clock::now();
+    let all: Vec<&[u8]> = items
+        .iter()
+        .zip(&reads)
+        .filter(|(item, read)| match item.what {
+            What::File(_) => read.is_some(),
+            What::Alone => false,
+            What::Link | What::Other => true,
+        })
+        .map(|(item, _)| &*item.at)
+        .collect();
+    if let Some(shell) = &mut shell {
+        // Asked at once: the shell does one after the other.
+        if asks_xattrs && !all.is_empty() {
+            shell.ask_all_xattrs(&all)?;
+        }
+        if !files.is_empty() {
+            shell.ask_stats(&files)?;
+        }
+        if asks_xattrs && !all.is_empty() {
+            shown.xattrs = shell.all_xattrs(&all)?;
+        }
+        if !files.is_empty() {
+            shown.after = shell.stats(&files)?;
+        }
+    }
+
+    let (mut before, mut after) = (shown.before.into_iter(), shown.after.into_iter());
+    let mut xattrs = shown.xattrs.map(Vec::into_iter);
+    let mut found = Vec::new();
+    for ((item, read_of), target) in items.iter().zip(reads).zip(targets) {
+        let told = if is_file(item) { (before.next(), after.next()) } else { (None, None) };
+        let has_xattrs = match item.what {
+            What::File(_) => read_of.is_some(),
+            What::Alone => false,
+            What::Link | What::Other => true,
+        };
+        let attributes = match &mut xattrs {
+            Some(xattrs) if has_xattrs => xattrs.next(),
+            _ => None,
+        };
+        if asks_xattrs && attributes.is_none() {
+            found.push(None);
+            continue;
+        }
+        found.push(match (&item.what, read_of) {
+            (What::File(_), Some(read_of)) => {
+                let stat = match told {
+                    (Some(before), Some(after)) if shell.is_some() => {
+                        strong(before, after, &read_of, begun, ended)
+                    }
+                    _ if shell.is_some() => None,
+                    _ => weak(&read_of, read),
+                };
+                stat.map(|mut stat| {
+                    stat.attributes.xattrs = attributes.unwrap_or_default();
+                    Fetched::File { bytes: read_of.bytes, stat: Box::new(stat) }
+                })
+            }
+            (What::Link, _) => target
+                .filter(|target| target.len() <= limits::SYMLINK)
+                .map(|target| Fetched::Rest { target: Some(target), xattrs: attributes }),
+            (What::Other, _) => Some(Fetched::Rest { target: None, xattrs: attributes }),
+            (What::File(_) | What::Alone, _) => None,
+        });
+    }
+    Ok(found)
+}
+
+/// The answer, where there is one to what was asked.
+fn plain<T>(answer: Result<T, Failure>) -> io::Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Failure::Status { .. }) => Ok(None),
+        Err(Failure::Broken(error)) => Err(error),
+    }
+}
+
+/// What was asked of an open file.
+struct Asked {
+    before: Ticket,
+    blocks: Vec<(Ticket, usize)>,
+    after: Ticket,
+}
+
+impl Asked {
+    fn new(sftp: &mut Sftp, handle: &[u8], size: usize) -> Self {
+        let before = sftp.ask(Request::Fstat(handle));
+        let blocks = (0..size).step_by(BLOCK).map(|start| {
+            let len = BLOCK.min(size - start);
+            let read = Request::Read { handle, offset: start as u64, len: len as u32 };
+            (sftp.ask(read), len)
+        });
+        let blocks = blocks.collect();
+        Self { before, blocks, after: sftp.ask(Request::Fstat(handle)) }
+    }
+
+    /// Waits for all; `None` where that is not the file as the walk saw it, or shorter.
+    fn take(self, sftp: &mut Sftp) -> io::Result<Option<Read>> {
+        let before = plain(sftp.attributes(self.before))?;
+        let (mut bytes, mut whole) = (Vec::new(), true);
+        let mut ended = false;
+        for (ticket, len) in self.blocks {
+            match plain(sftp.data(ticket, len))? {
+                Some(Some(data)) => {
+                    // Bytes after the end are none of this file.
+                    whole &= !ended;
+                    ended = data.len() < len;
+                    bytes.extend_from_slice(&data);
+                }
+                Some(None) => ended = true,
+                None => whole = false,
+            }
+        }
+        let after = plain(sftp.attributes(self.after))?;
+        Ok(match (before, after) {
+            (Some(before), Some(after)) if whole && before.size == Some(bytes.len() as u64) => {
+                Some(Read { before, bytes, after })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// What the file is by the shell, if it was the same all the while, and is the one that was read.
+fn strong(
+    before: Option<Told>,
+    after: Option<Told>,
+    read: &Read,
+    begun: Timestamp,
+    ended: Timestamp,
+) -> Option<Stat> {
+    let file = |told: Option<Told>, scanned, weak| {
+        let told = told.filter(|told| told.kind == Some(Kind::File))?;
+        let stat = told.into_stat(Kind::File, scanned);
+        says_the_same(&stat, weak).then_some(stat)
+    };
+    let after = file(after, ended, &read.after)?;
+    file(before, begun, &read.before)?.rested(after)
+}
+
+/// The same by SFTP alone.
+fn weak(read: &Read, scanned: Timestamp) -> Option<Stat> {
+    let file = |weak| convert(weak, scanned).filter(|stat| stat.kind == Kind::File);
+    file(&read.before)?.rested(file(&read.after)?)
+}
