@@ -168,7 +168,7 @@ mod tests {
             room in 1..5usize,
             parts in prop::collection::vec((any::<prop::sample::Index>(), 0..2 * LEAST), 1..5),
         ) {
-            let body: Vec<u8> = (0..len).map(|at| (at / 3 ^ at >> 9) as u8).collect();
+            let body: Vec<u8> = (0..len).map(|at| ((at / 3) ^ (at >> 9)) as u8).collect();
             // Not in memory, where nothing is past the cache.
             let file = tempfile::NamedTempFile::new_in(".").unwrap();
             let buffers = Arc::new(Buffers::default());

@@ -306,7 +306,7 @@ async fn a_large_object_is_put_as_a_small_one_is() {
         let url = StoreUrl::from(directory.path());
         let store = Store::connect(&url, &StoreOptions::default()).await.unwrap();
         for len in [1 << 20, (5 << 20) + 123, (9 << 20) - 1] {
-            let body: Bytes = (0..len).map(|at: u32| (at * 7 >> 9) as u8).collect();
+            let body: Bytes = (0..len).map(|at: u32| ((at * 7) >> 9) as u8).collect();
             let (name, other) = (format!("packs/aa/{len}"), Bytes::from(vec![1; len as usize]));
             // What a writer that was killed left.
             let staged = directory.path().join(format!("{name}#1"));
