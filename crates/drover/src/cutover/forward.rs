@@ -319,11 +319,12 @@ impl Cutover<'_> {
     fn switch(&mut self) -> Result<(), Error> {
         self.each(|cutover| match cutover.stands() {
             State::CutOver => Ok(()),
-            _ => cutover.take(State::Switching, "").map_err(|error| {
-                Error::Cutover(format!(
+            _ => cutover.take(State::Switching, "").map_err(|error| match is_moved(&error) {
+                true => error,
+                false => Error::Cutover(format!(
                     "{error}. The source rests, nothing was switched, and nothing thaws it by itself: \
                      run the same command again, or thaw it with --rollback"
-                ))
+                )),
             }),
         })?;
         let commands = &self.plan.cutover;
