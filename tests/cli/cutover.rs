@@ -2,7 +2,9 @@
 //! on, and the way back.
 
 use std::{
+    ffi::OsStr,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -198,7 +200,92 @@ fn the_source_thaws_when_nobody_comes_back() {
     assert_eq!(answer.json()["error"]["kind"], "given-up");
     assert_eq!(clinic.state(), "converging");
     assert_eq!(clinic.serves(), "source");
-    assert_eq!(clinic.ran(), ["freeze", "before", "thaw"]);
+    assert_eq!(clinic.ran(), ["freeze", "before", "thaw", "thaw"], "who knows what came of it");
+}
+
+/// Has another machine run drover, once, in a command of this cutover.
+fn meanwhile(clinic: &Clinic, name: &str, arguments: &[&str]) {
+    let mut command = clinic.lab.command(arguments);
+    command.env("DROVER_STATE_DIR", clinic.lab.path("another state"));
+    let quoted = |word: &OsStr| format!("'{}'", word.to_str().unwrap());
+    let variable = |(name, value): (&OsStr, Option<&OsStr>)| {
+        format!("{}={}", name.to_str().unwrap(), quoted(value.unwrap()))
+    };
+    let mut words: Vec<_> = command.get_envs().map(variable).collect();
+    words.push(quoted(command.get_program()));
+    words.extend(command.get_args().map(quoted));
+    let file = clinic.programs(name);
+    let text = format!("#!/bin/sh\nrm \"$0\"\nexec env -i {} > \"$0.out\"\n", words.join(" "));
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_rollback_before_the_switch_is_noted_before_the_thaw() {
+    let clinic = Clinic::new().prepared();
+    let steps = Path::new(&clinic.lab.repository).join("cutover");
+    let also = clinic.programs("also-after");
+    for fails in ["kill-thaw", "fail-thaw"] {
+        // Where the step of the switch would come there is something: all is verified and disarmed,
+        // and goes no further.
+        let switch = steps.join(format!("{:020}", fs::read_dir(&steps).unwrap().count() + 4));
+        fs::write(&also, format!("#!/bin/sh\necho no > '{}'\n", switch.display())).unwrap();
+        fs::set_permissions(&also, fs::Permissions::from_mode(0o755)).unwrap();
+        clinic.cutover(&[]).refused(1, "cutover", "nothing was switched");
+        for left in [&switch, &also] {
+            fs::remove_file(left).unwrap();
+        }
+        assert_eq!(clinic.state(), "verifying");
+        assert!(clinic.is_frozen());
+        clinic.tell(fails);
+        if fails == "kill-thaw" {
+            clinic.cutover(&["--rollback"]).expect(-1);
+            assert!(!clinic.is_frozen());
+        } else {
+            let message = "nothing thaws it by itself: run the same command again";
+            clinic.cutover(&["--rollback"]).refused(1, "cutover", message);
+            assert!(clinic.is_frozen());
+            fs::remove_file(clinic.programs(fails)).unwrap();
+        }
+        assert_eq!(clinic.state(), "freezing", "{fails}");
+        clinic.cutover(&[]).expect(1);
+        assert_eq!((clinic.state().as_str(), clinic.serves().as_str()), ("converging", "source"));
+        assert!(!clinic.is_frozen(), "{fails}");
+    }
+}
+
+#[test]
+fn steps_of_another_source_do_not_end_a_cutover() {
+    let clinic = Clinic::new().prepared();
+    let others = clinic.lab.path("others");
+    fs::create_dir(&others).unwrap();
+    fs::write(others.join("readme"), "other things").unwrap();
+    let plan = clinic.lab.path("others.toml");
+    let text = format!(
+        "[repository]\nurl = \"{}\"\n[[source]]\nname = \"others\"\nurl = \"{}\"\n\
+         [target]\nurl = \"{}\"\n[cutover]\nfreeze = \"60 seconds\"\n",
+        clinic.lab.repository,
+        others.display(),
+        clinic.lab.path("others' target").display(),
+    );
+    fs::write(&plan, text).unwrap();
+    let plan = plan.to_str().unwrap();
+    let rehearse = ["--operator", "ben", "--json", "cutover", plan, "--rehearse"];
+    meanwhile(&clinic, "also-before", &rehearse);
+    assert_eq!(clinic.cutover(&[]).expect(0).json()["state"], "cut over");
+    let shown = clinic.lab.run(&["cutover", plan, "--show", "--json"]).expect(0).json();
+    assert_eq!(shown["state"], "rehearsed");
+}
+
+#[test]
+fn who_was_overtaken_thaws_nothing() {
+    let clinic = Clinic::new().prepared();
+    let again = ["--operator", "ben", "--json", "cutover", clinic.plan.as_str()];
+    meanwhile(&clinic, "also-before", &again);
+    let overtaken = clinic.cutover(&[]).expect(1).json();
+    assert_eq!(overtaken["error"]["kind"], "cutover-moved", "{overtaken}");
+    assert_eq!((clinic.state().as_str(), clinic.serves().as_str()), ("cut over", "target"));
+    assert!(clinic.is_frozen(), "both sides are open");
 }
 
 #[test]

@@ -120,6 +120,31 @@ fn a_signature_of_azure_that_ends_too_soon() {
 }
 
 #[test]
+fn a_bucket_is_open_though_what_it_blocks_is_not_told() {
+    let Some(service) = s3_service() else { return };
+    let url = proxy::proxy(&service.endpoint, |request| {
+        match request.head[0].contains("publicAccessBlock") {
+            true => proxy::Fate::Refuse(501, "NotImplemented"),
+            false => proxy::Fate::Pass,
+        }
+    });
+    let bucket = format!("gates-{}", fresh());
+    assert_eq!(service.send("PUT", &bucket, "", b"").0, 200);
+    let lab = service.lab_through(&url).move_to(&format!("s3://{bucket}/server"));
+    let clinic = clinic(lab, &[], "");
+    let bucket_gate = || gate(&clinic.cutover(&["--show"]).expect(0).json(), "bucket").clone();
+    let shown = bucket_gate();
+    assert_eq!(shown["outcome"], "passed", "{shown}");
+    assert!(shown["value"].as_str().unwrap().contains("not told"), "{shown}");
+    let (code, _) =
+        service.send("PUT", &format!("{bucket}?acl"), "x-amz-acl: public-read\r\n", b"");
+    assert_eq!(code, 200);
+    let shown = bucket_gate();
+    assert_eq!(shown["outcome"], "refused", "{shown}");
+    assert!(shown["value"].as_str().unwrap().contains("open by its list of rights"), "{shown}");
+}
+
+#[test]
 fn a_bucket_that_changed_or_is_open() {
     const XML: &str = "Content-Type: application/xml\r\n";
     let Some(service) = s3_service() else { return };

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    clinic::{Client, Clinic, journal, more_lines},
+    clinic::{Client, Clinic, journal, more_lines, refused},
     compare::assert_same,
     lab::{Answer, is_long},
     trace::run_up_to,
@@ -54,6 +54,40 @@ fn the_way_back_loses_nothing_of_either_side() {
     clinic.cutover(&[]).expect(0);
     assert_eq!(clinic.serves(), "target");
     assert_same(&clinic.source, &clinic.target, &["scratch.tmp"]);
+}
+
+#[test]
+fn a_way_back_that_leads_elsewhere_is_refused() {
+    let clinic = Clinic::new().prepared();
+    clinic.cutover(&[]).expect(0);
+    fs::write(clinic.target.join("new"), "from the cloud").unwrap();
+    let plan = fs::read_to_string(&clinic.plan).unwrap();
+    let lead_to = |place: &Path| {
+        fs::write(&clinic.plan, format!("{plan}write_back = \"{}\"\n", place.display())).unwrap();
+    };
+    let elsewhere = clinic.lab.path("elsewhere");
+    lead_to(&elsewhere);
+    let ran = clinic.ran();
+    clinic.cutover(&["--rollback"]).refused(1, "cutover", "elsewhere, which is no directory");
+    assert_eq!((clinic.state().as_str(), clinic.ran()), ("cut over", ran));
+    assert!(!elsewhere.exists());
+    let shown = clinic.cutover(&["--show"]).expect(0).json();
+    assert!(refused(&shown).contains(&"way back"), "{shown}");
+    // One that is there, such as where nothing is mounted.
+    fs::create_dir(&elsewhere).unwrap();
+    clinic.cutover(&["--rollback"]).refused(1, "write-back", "is not the source");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    lead_to(&clinic.target);
+    clinic.cutover(&["--rollback"]).refused(1, "cutover", "leads to the target");
+    assert_eq!(clinic.state(), "rolling back");
+    assert!(clinic.is_frozen());
+    assert!(!clinic.source.join("new").exists());
+
+    let link = clinic.lab.path("link");
+    std::os::unix::fs::symlink(&clinic.source, &link).unwrap();
+    lead_to(&link);
+    assert_eq!(clinic.cutover(&["--rollback"]).expect(0).json()["state"], "reverted");
+    assert_eq!(fs::read_to_string(clinic.source.join("new")).unwrap(), "from the cloud");
 }
 
 /// A clinic that is cut over and worked in, on either side, and can be set back to that.

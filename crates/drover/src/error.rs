@@ -456,6 +456,13 @@ fn ops(error: &drover_ops::Error) -> Advice {
             "Find out who works on this cutover too; drover cutover PLAN --show has all steps.",
             FAILED,
         ),
+        Error::NotTheSource { .. } => (
+            "write-back",
+            "Name the source by write_back in the plan, as it can be written from this machine: of a \
+             plan with several sources, the directory that holds each by its name. If the source does \
+             not rest, run the same command again.",
+            FAILED,
+        ),
         Error::History(_) => (
             "history",
             "The repository may have been set back or swapped: find out before trusting it.",

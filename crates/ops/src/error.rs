@@ -6,7 +6,7 @@ use drover_repo::{
 };
 use drover_source::SourceError;
 use drover_store::StoreError;
-use drover_types::{codec::DecodeError, limits};
+use drover_types::{RelativePath, codec::DecodeError, limits};
 
 /// What can go wrong in a verb. Exceptions and problems are results, not errors.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,16 @@ pub enum Error {
     /// Another machine took the next step of a cutover.
     #[error("another machine took the next step of a cutover meanwhile")]
     CutoverMoved,
+    /// The way back leads to a directory that is not the source.
+    #[error("{write_back} is not the source: {path}: {why}")]
+    NotTheSource {
+        /// The directory.
+        write_back: String,
+        /// What the source has.
+        path: RelativePath,
+        /// What is there.
+        why: String,
+    },
     /// Chunks that open, and do not make up the file that the manifest names.
     #[error("what its chunks hold is not what its hash says")]
     Content,

@@ -211,6 +211,14 @@ impl<'s> S3<'s> {
             found.push(match answer {
                 Ok(text) if id == SettingId::PublicAccess => self.public_access(&text).await,
                 Ok(text) => s3_setting(id, &text),
+                // What is not told may be open all the same.
+                Err(refusal) if id == SettingId::PublicAccess => {
+                    let asked = self.public_access("").await;
+                    match asked.is_open {
+                        true => asked,
+                        false => Setting::unknown(id, refusal.why),
+                    }
+                }
                 Err(refusal) => Setting::unknown(id, refusal.why),
             });
         }

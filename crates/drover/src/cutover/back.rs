@@ -1,17 +1,17 @@
 //! The way back: clients are led to the source again, with what the target took.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
 use drover_ops::{
     SyncOptions,
-    cutover::{Back, State, bring_back},
+    cutover::{Back, State, bring_back, check_write_back},
 };
 use drover_plan::Method;
 use drover_report::{Text, format};
 use drover_types::{RelativePath, SnapshotId};
 
 use super::Cutover;
-use crate::{error::Error, owners};
+use crate::{error::Error, output::shown, owners};
 
 /// The fact that the source has what the target took, and may work again.
 const THAWING: &str = "thawing";
@@ -19,7 +19,11 @@ const THAWING: &str = "thawing";
 const KEPT: &str = "kept";
 /// The fact that lists conflicts, one on each line.
 const CONFLICTS: &str = "conflicts";
-/// So many bytes of it at most.
+/// The fact that says how many of them it does not list.
+const UNLISTED: &str = "conflicts not listed";
+/// The fact that names what the target was when it was brought.
+const BROUGHT: &str = "brought";
+/// So many bytes of conflicts at most.
 const TOLD: usize = 32 << 10;
 /// What is put after a source's name where its target is taken: no name of a plan has it.
 const SINCE_SWITCH: &str = ".since-switch";
@@ -54,6 +58,15 @@ impl Cutover<'_> {
             state => state == State::Reverted,
         });
         if !thawing {
+            // Before clients are kept from the target.
+            self.each(|cutover| match (cutover.target(), cutover.write_back()) {
+                (Some(_), Some(there)) if !there.is_dir() => Err(Error::Cutover(format!(
+                    "the way back leads to {}, which is no directory: mount it, or name the source by \
+                     write_back in the plan",
+                    shown(&there)
+                ))),
+                _ => Ok(()),
+            })?;
             self.each(|cutover| {
                 // Of several, one may not have come to its switch.
                 if cutover.stands().is_frozen() {
@@ -70,6 +83,12 @@ impl Cutover<'_> {
         self.report.conflicts.clear();
         if thawing {
             self.report.conflicts = self.parts.iter().flat_map(|part| noted(&part.facts)).collect();
+            self.each(|cutover| {
+                if let Some(warning) = unlisted(cutover.facts()) {
+                    cutover.context.progress.warn(&format!("{}: {warning}", cutover.name()));
+                }
+                Ok(())
+            })?;
         } else {
             self.each(Self::bring_back)?;
             self.once("switch back", |cutover| {
@@ -108,6 +127,20 @@ impl Cutover<'_> {
         let known = self.facts().get(KEPT).and_then(|id| SnapshotId::from_hex(id));
         let first = known.unwrap_or(kept);
         if known.is_none() {
+            let origin = &self.part().planned.origin;
+            let is_origin = origin.directory().is_some_and(|origin| same(origin, &write_back));
+            // What a command prints was never in a directory.
+            if !is_origin && !origin.is_command() {
+                self.step("write_back is the source", |cutover| {
+                    if same(&target, &write_back) {
+                        let message = "write_back leads to the target, and not to the source";
+                        return Err(Error::Cutover(message.to_owned()));
+                    }
+                    cutover.refresh()?;
+                    check_write_back(&mut cutover.reader, kept, &write_back)?;
+                    Ok(shown(&write_back))
+                })?;
+            }
             self.part_mut().facts.insert(KEPT.to_owned(), kept.to_string());
             self.take(State::RollingBack, "what the source had is kept")?;
         }
@@ -138,7 +171,9 @@ impl Cutover<'_> {
                 false => path.to_string(),
             };
             let conflicts: Vec<_> = brought.conflicts.iter().map(told).collect();
-            note(&mut cutover.part_mut().facts, &conflicts);
+            let facts = &mut cutover.part_mut().facts;
+            note(facts, &conflicts);
+            facts.insert(BROUGHT.to_owned(), brought.snapshot.to_string());
             cutover.report.conflicts.extend(conflicts.into_iter().map(Text::from));
             if let Some(problem) = brought.problems.first() {
                 let n = format::counted(brought.problems.len() as u64, "problem", "problems");
@@ -157,20 +192,67 @@ impl Cutover<'_> {
     }
 }
 
+/// Whether both paths lead to one directory.
+fn same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    id(one).is_some_and(|found| id(other) == Some(found))
+}
+
 /// Has whoever goes on know of the conflicts, as far as a step may say.
 fn note(facts: &mut BTreeMap<String, String>, conflicts: &[String]) {
     let mut told = String::new();
+    let mut listed = 0;
     for path in conflicts {
         if told.len() + path.len() >= TOLD {
             break;
         }
         told.push_str(path);
         told.push('\n');
+        listed += 1;
     }
     facts.insert(CONFLICTS.to_owned(), told);
+    facts.insert(UNLISTED.to_owned(), (conflicts.len() - listed).to_string());
+}
+
+/// What is to be said of conflicts that no step lists.
+fn unlisted(facts: &BTreeMap<String, String>) -> Option<String> {
+    let left = facts.get(UNLISTED)?.parse().ok().filter(|left| *left > 0)?;
+    let (kept, brought) = (facts.get(KEPT)?, facts.get(BROUGHT)?);
+    let left = format::counted(left, "more conflict is", "more conflicts are");
+    Some(format!(
+        "{left} not listed: what the source had is snapshot {kept}, what the target had {brought}; \
+         drover diff shows where they differ"
+    ))
 }
 
 fn noted(facts: &BTreeMap<String, String>) -> Vec<Text> {
     let told = facts.get(CONFLICTS).map(String::as_str).unwrap_or_default();
     told.lines().map(Text::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conflicts_that_a_step_does_not_list_are_told_of() {
+        let mut facts = BTreeMap::new();
+        let conflicts: Vec<_> = (0..5000).map(|n| format!("a directory/file {n:04}")).collect();
+        note(&mut facts, &conflicts);
+        facts.insert(KEPT.to_owned(), "aa".to_owned());
+        facts.insert(BROUGHT.to_owned(), "bb".to_owned());
+        let left = 5000 - noted(&facts).len();
+        assert!(left > 0);
+        let told = unlisted(&facts).unwrap();
+        assert!(
+            told.starts_with(&format!(
+                "{} more conflicts are not listed",
+                format::count(left as u64)
+            )),
+            "{told}"
+        );
+        assert!(told.contains("aa") && told.contains("bb"), "{told}");
+        note(&mut facts, &conflicts[..100]);
+        assert_eq!((noted(&facts).len(), unlisted(&facts)), (100, None));
+    }
 }

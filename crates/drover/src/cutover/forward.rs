@@ -25,6 +25,11 @@ impl Cutover<'_> {
         if let Some(state) = self.standings().iter().find(|s| !s.may_become(State::Rehearsed)) {
             return Err(Error::Cutover(format!("what is {state} is not rehearsed")));
         }
+        // What an earlier cutover left, such as its deadline, is not this one's.
+        self.each(|cutover| {
+            cutover.part_mut().facts.clear();
+            Ok(())
+        })?;
         self.each(|cutover| {
             cutover.step("arm and disarm a timer", |cutover| {
                 let host = cutover.part().planned.hooks_host(cutover.context)?;
@@ -314,11 +319,12 @@ impl Cutover<'_> {
     fn switch(&mut self) -> Result<(), Error> {
         self.each(|cutover| match cutover.stands() {
             State::CutOver => Ok(()),
-            _ => cutover.take(State::Switching, "").map_err(|error| {
-                Error::Cutover(format!(
+            _ => cutover.take(State::Switching, "").map_err(|error| match is_moved(&error) {
+                true => error,
+                false => Error::Cutover(format!(
                     "{error}. The source rests, nothing was switched, and nothing thaws it by itself: \
                      run the same command again, or thaw it with --rollback"
-                ))
+                )),
             }),
         })?;
         let commands = &self.plan.cutover;
@@ -368,24 +374,79 @@ impl Cutover<'_> {
     pub(super) fn give_up(&mut self, why: &Error) -> Result<(), Error> {
         let difference = matches!(why, Error::Difference(_));
         let interrupted = why.is_interruption();
+        if is_moved(why) {
+            // Whoever was faster has it in hand; who thaws below takes it out of theirs.
+            return Err(Error::Ops(drover_ops::Error::CutoverMoved));
+        }
+        if let Err(error) = self.note_thaw(why) {
+            if is_moved(&error) {
+                return Err(error);
+            }
+            return Err(Error::Cutover(format!(
+                "{why}; and that the source is thawed could not be noted: {error}. It was not \
+                 thawed, since the next run could have taken it for resting: run the same command again"
+            )));
+        }
         let mut rest = Vec::new();
         self.each(|cutover| {
             if let Err(error) = cutover.give_up_one(why) {
-                rest.push(format!("{}: {error}", cutover.name()));
+                let told = match cutover.fate() {
+                    Ok(Fate::Armed) => "its timer tries at its time",
+                    Ok(_) => "nothing thaws it by itself: run the same command again",
+                    Err(_) => "whether its timer thaws it is not known: run the same command again",
+                };
+                rest.push(format!("{}: {error}; {told}", cutover.name()));
             }
             Ok(())
         })?;
         if !rest.is_empty() {
             let rest = rest.join("; ");
-            let message = format!(
-                "{why}; and the source could not be thawed: {rest}. The timer on it tries at its time"
-            );
+            let message = format!("{why}; and the source could not be thawed: {rest}");
             return Err(Error::Cutover(message));
         }
         match interrupted {
             true => Err(Error::Ops(drover_ops::Error::Interrupted)),
             false => Err(Error::GivenUp { why: why.to_string(), thawed: true, difference }),
         }
+    }
+
+    /// Before any of them is thawed it is noted that they are: the next run would switch what is
+    /// verified and disarmed as resting, and another run that is at work now may be about to. Where
+    /// the store cannot take it, timers that wait still tell either that nothing is to be switched.
+    fn note_thaw(&mut self, why: &Error) -> Result<(), Error> {
+        if why.is_of_store() && self.timers_tell() {
+            return Ok(());
+        }
+        let noted = self.each(|cutover| match cutover.stands().is_frozen() {
+            true => cutover.take(State::Freezing, "it is thawed"),
+            false => Ok(()),
+        });
+        match noted {
+            Err(error) if !is_moved(&error) && self.timers_tell() => {
+                self.context.progress.warn(&error.to_string());
+                Ok(())
+            }
+            noted => noted,
+        }
+    }
+
+    /// Whether no timer of what rests is disarmed, or may be.
+    fn timers_tell(&mut self) -> bool {
+        let tells = |cutover: &Self| {
+            matches!(cutover.fate(), Ok(Fate::Armed | Fate::Fired | Fate::Withdrawn))
+        };
+        let asked = self.each(|cutover| match cutover.stands().is_frozen() && !tells(cutover) {
+            true => Err(Error::Cutover(String::new())),
+            false => Ok(()),
+        });
+        asked.is_ok()
+    }
+
+    /// What became of its timer.
+    fn fate(&self) -> Result<Fate, Error> {
+        let id = self.timer_id()?;
+        let host = self.part().planned.hooks_host(self.context)?;
+        Timer::new(&*host, &id).fate()
     }
 
     fn give_up_one(&mut self, why: &Error) -> Result<(), Error> {
@@ -419,18 +480,17 @@ impl Cutover<'_> {
             if !cutover.stands().is_frozen() {
                 return Ok(());
             }
-            let id = cutover.timer_id()?;
-            let host = cutover.part().planned.hooks_host(cutover.context)?;
-            let fate = Timer::new(&*host, &id).fate()?;
+            let fate = cutover.fate()?;
             cutover.say(&format!("the timer is {fate:?}").to_lowercase());
-            cutover.part_mut().works = matches!(fate, Fate::Fired | Fate::Withdrawn);
+            // What a timer ran may have failed: what it thawed is thawed once more.
+            cutover.part_mut().works = fate == Fate::Withdrawn;
             fates.push(fate);
             Ok(())
         })?;
         let states = self.standings();
         let give_up =
             |cutover: &mut Self, why: &str| cutover.give_up(&Error::Cutover(why.to_owned()));
-        if self.parts.iter().any(|part| part.works) {
+        if fates.iter().any(|fate| matches!(fate, Fate::Fired | Fate::Withdrawn)) {
             return give_up(self, "an earlier run did not end in time");
         }
         if fates.len() < states.len() {
@@ -454,6 +514,11 @@ impl Cutover<'_> {
     fn broken(&self, host: &dyn drover_source::host::Host, why: &str) -> Error {
         Error::Timer { host: host.place().to_owned(), why: why.to_owned() }
     }
+}
+
+/// Whether another run is at work with the same source.
+fn is_moved(error: &Error) -> bool {
+    matches!(error, Error::Ops(drover_ops::Error::CutoverMoved))
 }
 
 /// A name for a timer that nobody guesses.

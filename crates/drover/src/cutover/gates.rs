@@ -332,8 +332,10 @@ fn way_back(looked: &Looked<'_>, cutover: &Cutover) -> CutoverGate {
     if cutover.freeze_target.is_none() {
         missing.push("freeze_target");
     }
-    if looked.write_back.is_none() {
-        missing.push("write_back");
+    match &looked.write_back {
+        None => missing.push("write_back"),
+        Some(there) if !there.is_dir() => missing.push("write_back as a directory that is there"),
+        Some(_) => {}
     }
     if !here {
         missing.push("a directory that this machine lands");

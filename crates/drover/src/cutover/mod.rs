@@ -28,7 +28,7 @@ use drover_crypt::sign::SigningKey;
 use drover_ops::{
     ReaderSession, SyncOptions, WriterSession,
     audit::of_snapshot,
-    cutover::{Chain, Pass, State, exceptions, passes, step},
+    cutover::{Chain, Pass, State, Taken, exceptions, passes, step},
     inspect,
 };
 use drover_plan::{Landing, Location, Plan};
@@ -75,6 +75,8 @@ struct Part<'c> {
 
 /// The fact that names the sources that go together, one on each line.
 const TOGETHER: &str = "together";
+/// So often a step is taken anew where steps of other sources were faster.
+const STEPS: usize = 16;
 
 /// A source's cutover, or that of several, on this machine.
 pub struct Cutover<'c> {
@@ -262,25 +264,55 @@ impl<'c> Cutover<'c> {
         steps.next_back().map_or(State::Converging, |last| last.to.state)
     }
 
-    /// Takes the next step.
+    /// Takes the next step, after those of other sources where they were faster.
     fn take(&mut self, state: State, note: &str) -> Result<(), Error> {
         let from = self.stands();
         if !from.may_become(state) {
             return Err(Error::Cutover(format!("what is {from} cannot become {state}")));
         }
-        if let Some(problem) = self.chain.problems.first() {
-            let (object, message) = (&problem.object, &problem.message);
-            return Err(Error::Cutover(format!(
-                "the chain of steps is not whole: {object}: {message}"
-            )));
-        }
         let mut to = step(state, self.name(), &self.context.operator());
         to.note = note.to_owned();
         to.facts = self.facts().clone();
-        self.chain.take(&self.writer, to)?;
+        let mut tries = 0;
+        loop {
+            if let Some(problem) = self.chain.problems.first() {
+                let (object, message) = (&problem.object, &problem.message);
+                return Err(Error::Cutover(format!(
+                    "the chain of steps is not whole: {object}: {message}"
+                )));
+            }
+            match self.chain.take(&self.writer, to.clone()) {
+                Err(drover_ops::Error::CutoverMoved) if tries < STEPS => self.follow()?,
+                Err(error) => return Err(error.into()),
+                Ok(_) => break,
+            }
+            tries += 1;
+        }
         self.say(state.as_str());
         self.show_state(self.all_state());
         Ok(())
+    }
+
+    /// Takes the steps that others took meanwhile, as long as they are of other sources.
+    fn follow(&mut self) -> Result<(), Error> {
+        self.refresh()?;
+        let mut chain = Chain::load(&self.reader)?;
+        if !chain.problems.is_empty() {
+            // Of what is written between two looks, the log may have more than the list has.
+            self.refresh()?;
+            chain = Chain::load(&self.reader)?;
+        }
+        let known = self.chain.steps.len();
+        let same = chain.steps.get(..known).is_some_and(|steps| {
+            steps.iter().map(|step| step.hash).eq(self.chain.steps.iter().map(|step| step.hash))
+        });
+        let ours =
+            |taken: &Taken| self.parts.iter().any(|p| p.source.name.as_str() == taken.to.source);
+        if same && !chain.steps[known..].iter().any(ours) {
+            self.chain = chain;
+            return Ok(());
+        }
+        Err(drover_ops::Error::CutoverMoved.into())
     }
 
     /// Runs one of the source's commands, where the plan says. What undoes is not interrupted.
@@ -450,8 +482,7 @@ impl<'c> Cutover<'c> {
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        let seconds = self.facts().get("deadline")?.parse().ok()?;
-        Some(Timestamp { seconds, nanos: 0 })
+        deadline(self.facts())
     }
 
     /// Refuses where a gate does.
@@ -515,6 +546,11 @@ impl<'c> Cutover<'c> {
             _ => Ok(()),
         })
     }
+}
+
+fn deadline(facts: &BTreeMap<String, String>) -> Option<Timestamp> {
+    let seconds = facts.get("deadline")?.parse().ok()?;
+    Some(Timestamp { seconds, nanos: 0 })
 }
 
 /// The last line that something printed.

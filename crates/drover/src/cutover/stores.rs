@@ -66,6 +66,9 @@ impl Looked {
                 (Some(before), Err(why)) => {
                     faults.push(format!("{which}, {name} changed: {before}; now not told: {why}"));
                 }
+                (None, Ok((_, now))) if then.is_some() => {
+                    faults.push(format!("{which}, {name}: {now}; not noted at the rehearsal"));
+                }
                 _ => {}
             }
         }
@@ -148,4 +151,30 @@ pub fn credentials(
                   export-credentials --format env; what cannot tell it passes with valid_for = \
                   \"0 seconds\". In place of a writer that was revoked, let another machine go on.";
     gate("credentials", threshold, told.join("; "), passed, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_rehearsal_noted_is_not_as_at_the_rehearsal() {
+        let found = Ok((false, "off".to_owned()));
+        let setting = Setting { id: SettingId::Versioning, found, is_open: false };
+        let untold =
+            Setting { id: SettingId::Lock, found: Err("denied".to_owned()), is_open: false };
+        let store =
+            Looked { which: "repository", settings: vec![setting, untold], validities: Vec::new() };
+        let noted: BTreeMap<_, _> = store.facts().collect();
+        assert_eq!(noted.len(), 1);
+        assert!(store.faults(Bucket::NotOpen, Some(&noted)).is_empty());
+        assert!(
+            store.faults(Bucket::NotOpen, None).is_empty(),
+            "the gate of the rehearsal refuses"
+        );
+        assert_eq!(
+            store.faults(Bucket::NotOpen, Some(&BTreeMap::new())),
+            ["repository, versioning: off; not noted at the rehearsal"]
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use drover_ops::cutover::State;
 use drover_report::{CutoverAccepted, CutoverEvent, CutoverSource, CutoverStep, Text, format};
-use drover_types::Exception;
+use drover_types::{Exception, Timestamp};
 
 use super::Cutover;
 use crate::error::Error;
@@ -25,9 +25,15 @@ impl Cutover<'_> {
 
     pub(super) fn show_state(&self, state: State) {
         if let Some(live) = &self.live {
-            let deadline = self.deadline().filter(|_| state.is_frozen());
+            let deadline = self.end_of_rest().filter(|_| state.is_frozen());
             live.state(state.as_str(), deadline.map(|deadline| deadline.seconds));
         }
+    }
+
+    /// When timers thaw: of several, some may have been thawed already.
+    fn end_of_rest(&self) -> Option<Timestamp> {
+        let part = self.parts.iter().find(|part| self.stands_of(part).is_frozen())?;
+        super::deadline(&part.facts)
     }
 
     /// Does something, and tells how long it took and what came of it.
@@ -139,8 +145,7 @@ impl Cutover<'_> {
         };
         self.report.deadline = None;
         if state.is_frozen() {
-            let deadline = self.deadline();
-            self.report.deadline = deadline.map(format::time);
+            self.report.deadline = self.end_of_rest().map(format::time);
         }
         let passes = passes.iter().min().copied().unwrap_or(0);
         self.report.next = Text::from(self.next(state, passes));

@@ -5,6 +5,7 @@
 //! first has won, the timer to `fired` or the controller to `disarmed`, or to
 //! `withdrawn` once it has thawed the source itself. So nothing thaws after the
 //! controller knows that it disarmed, and the controller never takes for resting what was thawed.
+//! What was armed or disarmed before the machine was started anew is dead: services are at work again.
 
 use std::time::Duration;
 
@@ -18,19 +19,28 @@ const FOLDER: &str = "/var/tmp/drover-thaw-";
 /// How long the machine may take to answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// Before each of the others. A number of a process is another's after a start of the machine; where
+/// no start has a name, the number alone tells.
+const ALIVE: &str = r#"
+folder=$1
+start() { cat /proc/sys/kernel/random/boot_id 2>/dev/null; }
+same_start() { [ "$(cat "$folder/start" 2>/dev/null)" = "$(start)" ]; }
+alive() { same_start && kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; }
+"#;
+
 /// Arms it; arguments: folder, seconds, id, the waiting script. Prints what runs it.
 const ARM: &str = r#"
 set -eu
 umask 077
-folder=$1 seconds=$2 id=$3
-if [ -d "$folder" ] && [ -O "$folder" ] && [ -e "$folder/armed" ] &&
-    kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; then
+seconds=$2 id=$3
+if [ -d "$folder" ] && [ -O "$folder" ] && [ -e "$folder/armed" ] && alive; then
     echo kept; exit 0
 fi
 if [ -d "$folder" ] && [ -O "$folder" ]; then rm -rf "$folder"; fi
 mkdir "$folder"
 echo $(( $(date +%s) + seconds )) > "$folder/deadline"
 printf '%s' "$4" > "$folder/thaw"
+start > "$folder/start" || :
 : > "$folder/armed"
 runs() {
     i=0
@@ -74,26 +84,38 @@ mv armed fired 2>/dev/null || exit 0
 
 /// Says what became of it; argument: folder.
 const STATUS: &str = r#"
-folder=$1
 [ -d "$folder" ] || { echo gone; exit 0; }
 if [ -e "$folder/fired" ]; then echo fired
 elif [ -e "$folder/withdrawn" ]; then echo withdrawn
-elif [ -e "$folder/disarmed" ]; then echo disarmed
-elif [ -e "$folder/armed" ] && kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; then echo armed
+elif [ -e "$folder/disarmed" ] && same_start; then echo disarmed
+elif [ -e "$folder/armed" ] && alive; then echo armed
 else echo dead; fi
 "#;
 
-/// Keeps it from firing; arguments: folder, and what it is from then on.
+/// Keeps it from firing, where it waits still; argument: folder.
 const DISARM: &str = r#"
-folder=$1
-mv "$folder/armed" "$folder/$2" 2>/dev/null
-if [ -e "$folder/$2" ]; then echo "$2"
+if [ -e "$folder/armed" ] && ! alive; then echo dead; exit 0; fi
+mv "$folder/armed" "$folder/disarmed" 2>/dev/null
+if [ -e "$folder/disarmed" ]; then
+    if same_start; then echo disarmed; else echo dead; fi
+elif [ -e "$folder/withdrawn" ]; then echo withdrawn
+elif [ -e "$folder/fired" ]; then echo fired
+else echo gone; fi
+"#;
+
+/// Notes that the source was thawed; argument: folder.
+const WITHDRAW: &str = r#"
+mv "$folder/armed" "$folder/withdrawn" 2>/dev/null ||
+    mv "$folder/disarmed" "$folder/withdrawn" 2>/dev/null
+if [ -e "$folder/withdrawn" ]; then echo withdrawn
 elif [ -e "$folder/fired" ]; then echo fired
 else echo gone; fi
 "#;
 
 /// Takes its files away; argument: folder.
-const CLEAR: &str = r#"[ -d "$1" ] && [ -O "$1" ] && rm -rf "$1"; true"#;
+const CLEAR: &str = r#"
+[ -d "$1" ] && [ -O "$1" ] && rm -rf "$1"; true
+"#;
 
 /// What became of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +128,7 @@ pub enum Fate {
     Disarmed,
     /// It will do nothing any more: the source was thawed.
     Withdrawn,
-    /// Its process is not there, and it did not fire.
+    /// Its process is not there, and it did not fire; or the machine was started anew since.
     Dead,
     /// Nothing is known of it: the machine lost it, or it was never armed.
     Gone,
@@ -152,15 +174,15 @@ impl<'t> Timer<'t> {
         self.parse(&said)
     }
 
-    /// Keeps it from thawing, unless it did so.
+    /// Keeps it from thawing, unless it did so or would not have.
     pub fn disarm(&self) -> Result<Fate, Error> {
-        let said = self.ask(DISARM, &[&self.folder(), "disarmed"])?;
+        let said = self.ask(DISARM, &[&self.folder()])?;
         self.parse(&said)
     }
 
     /// Keeps it from thawing what was thawed already.
     pub fn withdraw(&self) -> Result<Fate, Error> {
-        let said = self.ask(DISARM, &[&self.folder(), "withdrawn"])?;
+        let said = self.ask(WITHDRAW, &[&self.folder()])?;
         self.parse(&said)
     }
 
@@ -182,7 +204,8 @@ impl<'t> Timer<'t> {
     }
 
     fn ask(&self, script: &str, arguments: &[&str]) -> Result<String, Error> {
-        let mut words = vec!["/bin/sh", "-c", script, "drover"];
+        let script = format!("{ALIVE}{script}");
+        let mut words = vec!["/bin/sh", "-c", &script, "drover"];
         words.extend_from_slice(arguments);
         let command = HostCommand { words: &words, timeout: ANSWER, most: 1 << 10 };
         let output = self.host.run(&command).map_err(|error| self.failed(&error.to_string()))?;
@@ -269,6 +292,41 @@ mod tests {
         let kill = rustix::process::Signal::KILL;
         rustix::process::kill_process(process.unwrap(), kill).unwrap();
         until(|| timer.fate().unwrap() == Fate::Dead);
+        assert_eq!(timer.disarm().unwrap(), Fate::Dead, "what it kept frozen may be at work");
+        assert_eq!(timer.withdraw().unwrap(), Fate::Withdrawn);
+        assert_eq!(timer.disarm().unwrap(), Fate::Withdrawn);
+        timer.clear().unwrap();
+    }
+
+    #[test]
+    fn what_was_disarmed_and_thawed_is_withdrawn() {
+        let (folder, host, id) = (tempfile::tempdir().unwrap(), LocalHost::new(), id());
+        let timer = Timer::new(&host, &id);
+        timer.arm(3600, &thaw(folder.path()), "files").unwrap();
+        assert_eq!(timer.disarm().unwrap(), Fate::Disarmed);
+        assert_eq!(timer.withdraw().unwrap(), Fate::Withdrawn);
+        assert_eq!(timer.fate().unwrap(), Fate::Withdrawn);
+        timer.clear().unwrap();
+    }
+
+    #[test]
+    fn nothing_rests_over_a_start_of_the_machine() {
+        let (folder, host, id) = (tempfile::tempdir().unwrap(), LocalHost::new(), id());
+        let timer = Timer::new(&host, &id);
+        let restart = || fs::write(format!("{FOLDER}{id}/start"), "an earlier start").unwrap();
+        // Its number is that of another process now.
+        timer.arm(3600, &thaw(folder.path()), "files").unwrap();
+        let process = fs::read_to_string(format!("{FOLDER}{id}/pid")).unwrap();
+        restart();
+        assert_eq!(timer.fate().unwrap(), Fate::Dead);
+        assert_eq!(timer.disarm().unwrap(), Fate::Dead);
+        timer.clear().unwrap();
+        until(|| !Path::new("/proc").join(process.trim()).exists());
+        timer.arm(3600, &thaw(folder.path()), "files").unwrap();
+        assert_eq!(timer.disarm().unwrap(), Fate::Disarmed);
+        restart();
+        assert_eq!(timer.fate().unwrap(), Fate::Dead);
+        assert_eq!(timer.disarm().unwrap(), Fate::Dead);
         timer.clear().unwrap();
     }
 }

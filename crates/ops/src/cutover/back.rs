@@ -13,7 +13,7 @@ use drover_source::{
     WalkEvent, WalkOptions,
     target::{MARKER, Target, TargetOptions, is_marker, is_temporary},
 };
-use drover_types::{Entry, Kind, Observer, RelativePath, SnapshotId};
+use drover_types::{Entry, Kind, Observer, RelativePath, SnapshotId, path::escape};
 
 use crate::{
     Cancel, Compared, Error, Finding, OwnerMap, ReaderSession, RestoreOptions, SyncOptions,
@@ -82,6 +82,8 @@ pub fn bring_back(
         ours.extend(since.filter(|path| other.contains(*path)).cloned());
     }
     let conflicts = theirs.all.intersection(&ours).cloned().collect();
+    // What is not there is not made: it would not be the source.
+    LocalSource::open(back.write_back)?;
     let there = Target::open(back.write_back, TargetOptions::default())?;
     let (mut removed, mut left) = (0, BTreeSet::new());
     // Children before their directories, and before these get their times.
@@ -121,6 +123,53 @@ pub fn bring_back(
     });
     problems.extend(exceptions);
     Ok(Brought { snapshot: taken.snapshot, written: done.written, removed, conflicts, problems })
+}
+
+/// Refuses a directory that is not the source as `kept` has it, by names, sorts and sizes: what is
+/// brought elsewhere is lost to the source.
+pub fn check_write_back(
+    session: &mut ReaderSession,
+    kept: SnapshotId,
+    write_back: &Path,
+) -> Result<(), Error> {
+    let index = session.load_index()?;
+    let session: &ReaderSession = session;
+    let reader = session.chunks(&index);
+    for entry in session.tree(&reader, session.snapshot(kept)?, RelativePath::root())? {
+        let entry = entry?;
+        if entry.stale {
+            continue;
+        }
+        let there = write_back.join(OsStr::from_bytes(entry.path.as_bytes())).symlink_metadata();
+        let why = match &there {
+            Err(error) => error.to_string(),
+            Ok(there) if sort(&entry.kind) != sort_of(there.file_type()) => {
+                format!("it is no {}", entry.kind.as_str())
+            }
+            Ok(there) => match &entry.content {
+                Some(content) if content.size != there.len() => {
+                    format!("it has {} bytes, and not {}", there.len(), content.size)
+                }
+                _ => continue,
+            },
+        };
+        return Err(Error::NotTheSource {
+            write_back: escape(write_back.as_os_str().as_bytes()),
+            path: entry.path,
+            why,
+        });
+    }
+    Ok(())
+}
+
+/// Directory, file, link, or something else.
+fn sort(kind: &Kind) -> (bool, bool, bool) {
+    let is_link = matches!(kind, Kind::Symlink { .. });
+    (*kind == Kind::Directory, *kind == Kind::File, is_link)
+}
+
+fn sort_of(found: fs::FileType) -> (bool, bool, bool) {
+    (found.is_dir(), found.is_file(), found.is_symlink())
 }
 
 /// Whether a directory has something in it that the target never had.

@@ -10,7 +10,7 @@ mod chain;
 mod passes;
 mod rest;
 
-pub use back::{Back, Brought, bring_back};
+pub use back::{Back, Brought, bring_back, check_write_back};
 pub use chain::{ACCEPTED, Chain, Taken, step};
 pub use drover_repo::cutover::{Move, State};
 pub use passes::{Pass, exceptions, passes, seconds};
