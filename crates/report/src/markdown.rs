@@ -70,7 +70,9 @@ fn escaped(text: &str) -> String {
             '.' | ')' => {
                 after_digits(&text[..at]) && matches!(rest.as_bytes().get(1), None | Some(b' '))
             }
-            '#' | '+' | '-' | '=' => begins,
+            // At the end of a title it would be no part of it.
+            '#' => begins || text[..at].ends_with([' ', '\t']),
+            '+' | '-' | '=' => begins,
             _ => false,
         };
         if active {
@@ -158,6 +160,8 @@ mod tests {
             "a|b \\| c\\",
             "`code` *b* _i_ ~~s~~ $x$ &amp; &#60;",
             "# title",
+            "title #",
+            "title ## # of #",
             "1. list",
             "1) list",
             "- list",

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "suite/nobody.rs"]
+mod nobody;
 #[allow(dead_code, reason = "shared with the tests of the binary")]
 #[path = "../../../tests/cli/sshd.rs"]
 mod sshd;
@@ -24,14 +26,13 @@ use std::{
 };
 
 use drover_source::{
-    Cutter, LocalSource, Piece, SftpOptions, SftpSource, Source, SshSecrets, WalkEvent,
-    WalkOptions, Wish,
+    Cutter, LocalSource, Piece, SftpOptions, SftpSource, Source, WalkEvent, WalkOptions, Wish,
 };
 use drover_types::{Entry, ExceptionKind, Kind, RelativePath};
+use nobody::Nobody;
 use sshd::{Sshd, cutting};
 use suite::{build, check, contents, entries};
 use tempfile::tempdir;
-use zeroize::Zeroizing;
 
 #[test]
 fn local() {
@@ -46,20 +47,6 @@ fn local_in_memory() {
     let Ok(root) = tempfile::tempdir_in("/dev/shm") else { return };
     build(root.path());
     check(&LocalSource::open(root.path()).unwrap(), root.path());
-}
-
-struct Nobody;
-
-impl SshSecrets for Nobody {
-    fn password(&self, _: &str, _: &str) -> Result<Option<Zeroizing<String>>, String> {
-        Ok(None)
-    }
-    fn passphrase(&self, _: &Path) -> Result<Option<Zeroizing<String>>, String> {
-        Ok(None)
-    }
-    fn trust(&self, _: &str, _: &str, _: &str) -> bool {
-        false
-    }
 }
 
 fn over_ssh(sshd: &Sshd, root: &Path) -> SftpSource {

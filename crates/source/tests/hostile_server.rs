@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "suite/nobody.rs"]
+mod nobody;
 #[allow(dead_code, reason = "shared with the tests of the binary")]
 #[path = "../../../tests/cli/sshd.rs"]
 mod sshd;
@@ -10,26 +12,12 @@ mod sshd;
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use drover_source::{
-    Cutter, Piece, ReadError, SftpOptions, SftpSource, Source, SourceError, SshSecrets, WalkEvent,
-    WalkOptions, Wish,
+    Cutter, Piece, ReadError, SftpOptions, SftpSource, Source, SourceError, WalkEvent, WalkOptions,
+    Wish,
 };
 use drover_types::{Entry, Kind, RelativePath};
+use nobody::Nobody;
 use sshd::Sshd;
-use zeroize::Zeroizing;
-
-struct Nobody;
-
-impl SshSecrets for Nobody {
-    fn password(&self, _: &str, _: &str) -> Result<Option<Zeroizing<String>>, String> {
-        Ok(None)
-    }
-    fn passphrase(&self, _: &Path) -> Result<Option<Zeroizing<String>>, String> {
-        Ok(None)
-    }
-    fn trust(&self, _: &str, _: &str, _: &str) -> bool {
-        false
-    }
-}
 
 fn options(sshd: &Sshd, answer: Duration) -> SftpOptions {
     let url = sshd.url(Path::new("/tree"));

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "suite/nobody.rs"]
+mod nobody;
 #[allow(dead_code, reason = "shared with the tests of the binary")]
 #[path = "../../../tests/cli/sshd.rs"]
 mod sshd;
@@ -15,25 +17,11 @@ use std::{
 };
 
 use drover_source::{
-    HelperProgram, SftpOptions, SshLaunch, SshSecrets,
+    HelperProgram, SftpOptions, SshLaunch,
     helper::{GREETING, Launch},
 };
+use nobody::Nobody;
 use sshd::Sshd;
-use zeroize::Zeroizing;
-
-struct Nobody;
-
-impl SshSecrets for Nobody {
-    fn password(&self, _: &str, _: &str) -> Result<Option<Zeroizing<String>>, String> {
-        Ok(None)
-    }
-    fn passphrase(&self, _: &Path) -> Result<Option<Zeroizing<String>>, String> {
-        Ok(None)
-    }
-    fn trust(&self, _: &str, _: &str, _: &str) -> bool {
-        false
-    }
-}
 
 fn installed(script: &str) -> HelperProgram {
     HelperProgram::Installed(["sh", "-c", script].map(str::to_owned).to_vec())
