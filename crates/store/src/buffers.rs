@@ -14,10 +14,8 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::direct::{self, ALIGNMENT};
+use crate::direct::{self, ALIGNMENT, LEAST};
 
-/// Shorter bodies are left to the allocator.
-const LEAST: usize = 1 << 20;
 /// How many buffers wait to be used again, at most.
 const KEPT: usize = 3;
 
@@ -71,8 +69,13 @@ impl Buffer {
         if self.room.len() < len + ALIGNMENT {
             self.room.resize(len + ALIGNMENT, 0);
         }
-        let start = self.room.as_ptr().align_offset(ALIGNMENT);
+        let start = self.start();
         &mut self.room[start..start + len]
+    }
+
+    /// Where the aligned room begins.
+    fn start(&self) -> usize {
+        self.room.as_ptr().align_offset(ALIGNMENT)
     }
 
     /// Becomes `len` bytes of `file` from `start` on, or as many as there are.
@@ -94,8 +97,8 @@ impl Buffer {
                 Err(error) => return Err(error),
             }
         }
-        let first = self.room.as_ptr().align_offset(ALIGNMENT);
-        self.part = first + before.min(filled)..first + filled.min(before + len);
+        let start = self.start();
+        self.part = start + before.min(filled)..start + filled.min(before + len);
         Ok(())
     }
 

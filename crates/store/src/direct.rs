@@ -13,6 +13,9 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 /// asks for.
 pub(crate) const ALIGNMENT: usize = 4096;
 
+/// Shorter bodies are not worth it: `object_store` and the allocator have them.
+pub(crate) const LEAST: usize = 1 << 20;
+
 /// Has a file's transfers go past the page cache, or not. Whether they do now.
 pub(crate) fn set(file: &File, is_direct: bool) -> bool {
     let Ok(mut flags) = fcntl_getfl(file) else { return false };

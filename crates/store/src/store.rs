@@ -12,7 +12,6 @@ pub use put::PutOutcome;
 
 use std::{
     num::NonZeroU64,
-    os::unix::fs::DirBuilderExt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -91,22 +90,8 @@ impl Store {
         if let Some(path) = url.local_path() {
             let (object, path) = (url.to_string(), path.to_owned());
             blocking(&object.clone(), move || {
-                let fail =
-                    |error: std::io::Error| io_error(&object, error.kind(), Some(Box::new(error)));
-                let missing =
-                    path.ancestors().take_while(|a| !a.as_os_str().is_empty() && !a.exists());
-                let parents: Vec<_> =
-                    missing.filter_map(|a| a.parent()).map(ToOwned::to_owned).collect();
-                std::fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(&path)
-                    .map_err(fail)?;
-                for parent in parents {
-                    let parent = if parent.as_os_str().is_empty() { ".".into() } else { parent };
-                    std::fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(fail)?;
-                }
-                Ok(())
+                local::make_directories(&path, 0o700)
+                    .map_err(|error| io_error(&object, error.kind(), Some(Box::new(error))))
             })
             .await?;
         }

@@ -4,15 +4,13 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use object_store::PutMode;
 
 use crate::direct;
-
-/// Shorter objects go through `object_store` and the page cache.
-pub(super) const LEAST: usize = 1 << 20;
 
 /// Bytes of one transfer.
 pub(super) const TRANSFER: usize = 4 << 20;
@@ -45,21 +43,23 @@ fn stage(path: &Path) -> io::Result<(File, PathBuf)> {
             Ok(file) => return Ok((file, staged)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_directory(path.parent().ok_or(error)?)?;
+                make_directories(path.parent().ok_or(error)?, 0o777)?;
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Makes a directory and those above it that are missing, all of them durable.
-fn make_directory(path: &Path) -> io::Result<()> {
-    let missing = path.ancestors().take_while(|ancestor| !ancestor.exists());
-    let missing: Vec<_> = missing.map(Path::to_owned).collect();
-    fs::create_dir_all(path)?;
-    missing.iter().try_for_each(|made| sync_parent(made))
+/// Makes a directory and those above it that are missing, with this mode, and all of them durable.
+pub(super) fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    missing.into_iter().try_for_each(sync_parent)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    File::open(parent)?.sync_all()
 }

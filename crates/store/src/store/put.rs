@@ -10,6 +10,7 @@ use super::{Inner, Store, local};
 use crate::{
     CreateOnly, StoreError,
     classify::{PutFailure, put_failure, store_error},
+    direct,
 };
 
 /// Where packs are: the only objects that the storage class of the options applies to.
@@ -120,7 +121,7 @@ impl Store {
             traffic.meter.add(|m| &m.sent, body.len() as u64);
         }
         let done = match self.0.url.local_path() {
-            Some(root) if body.len() >= local::LEAST => {
+            Some(root) if body.len() >= direct::LEAST => {
                 let (at, body) = (root.join(name), body.clone());
                 let mut room = self.0.buffers.take(local::TRANSFER);
                 let work = move || {
