@@ -91,7 +91,6 @@ pub(crate) struct Stages<'s> {
     pub reread: bool,
     pub observer: &'s dyn Observer,
     pub cancel: &'s Cancel,
-    pub clocks: &'s Clocks,
 }
 
 /// What the stages leave.
@@ -110,7 +109,8 @@ type Reply = Receiver<Vec<Done>>;
 
 /// Runs all stages to their end.
 pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Error> {
-    let Stages { source, objects, database, keys, dedup, observer, cancel, clocks, .. } = stages;
+    let Stages { source, objects, database, keys, dedup, observer, cancel, .. } = stages;
+    let clocks = &Clocks::default();
     threads::start_shared()?;
     let target = AtomicUsize::new(LARGEST_PACK);
     let senders = stages.workers.clamp(SENDING, MOST_SENDING);
@@ -244,7 +244,7 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
 
 /// Gives the steps out in batches: to the workers, and their replies, in order, to the collector.
 fn distribute(
-    steps: Steps<'_>,
+    mut steps: Steps<'_>,
     workers: &Sender<(Vec<Step>, Sender<Vec<Done>>)>,
     order: &Sender<Reply>,
     cancel: &Cancel,
@@ -259,7 +259,6 @@ fn distribute(
     };
     let mut batch = Vec::with_capacity(BATCH_STEPS);
     let mut bytes = 0u64;
-    let mut steps = steps.into_iter();
     while let Some(step) = clocks.steps.time(|| steps.next()) {
         if cancel.is_set() {
             return Err(Error::Stopped);

@@ -44,7 +44,6 @@ use crate::{
 };
 use dedup::Dedup;
 use steps::{Checkpoints, Steps, Tape};
-use times::Clocks;
 pub use times::StageTime;
 
 /// zstd's level where none is asked for: most of what it can save for a third of the time of 3.
@@ -218,7 +217,6 @@ pub fn sync(
         reread: options.reread,
         observer: &reading,
         cancel,
-        clocks: &Clocks::default(),
     };
     let finished = std::thread::scope(|scope| {
         // Hung up at the end of the pass, which ends the count.
