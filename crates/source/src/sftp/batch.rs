@@ -160,6 +160,21 @@ struct Item {
     what: What,
 }
 
+impl Item {
+    fn is_file(&self) -> bool {
+        matches!(self.what, What::File(_))
+    }
+
+    /// Whether extended attributes are asked for: of a file only if it was `read`.
+    fn asks_xattrs(&self, read: Option<&Read>) -> bool {
+        match self.what {
+            What::File(_) => read.is_some(),
+            What::Alone => false,
+            What::Link | What::Other => true,
+        }
+    }
+}
+
 enum What {
     /// A file of this many bytes, as the walk saw it.
     File(usize),
@@ -193,9 +208,8 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
         (shell, _) => shell,
     };
     let asks_xattrs = shell.as_ref().is_some_and(|shell| shell.tells.xattrs);
-    let is_file = |item: &Item| matches!(item.what, What::File(_));
     let files: Vec<&[u8]> =
-        items.iter().filter(|item| is_file(item)).map(|item| &*item.at).collect();
+        items.iter().filter(|item| item.is_file()).map(|item| &*item.at).collect();
     let mut shown = Shown::default();
 
     let begun = clock::now();
@@ -249,11 +263,7 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
     let all: Vec<&[u8]> = items
         .iter()
         .zip(&reads)
-        .filter(|(item, read)| match item.what {
-            What::File(_) => read.is_some(),
-            What::Alone => false,
-            What::Link | What::Other => true,
-        })
+        .filter(|(item, read)| item.asks_xattrs(read.as_ref()))
         .map(|(item, _)| &*item.at)
         .collect();
     if let Some(shell) = &mut shell {
@@ -276,14 +286,9 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
     let mut xattrs = shown.xattrs.map(Vec::into_iter);
     let mut found = Vec::new();
     for ((item, read_of), target) in items.iter().zip(reads).zip(targets) {
-        let told = if is_file(item) { (before.next(), after.next()) } else { (None, None) };
-        let has_xattrs = match item.what {
-            What::File(_) => read_of.is_some(),
-            What::Alone => false,
-            What::Link | What::Other => true,
-        };
+        let told = if item.is_file() { (before.next(), after.next()) } else { (None, None) };
         let attributes = match &mut xattrs {
-            Some(xattrs) if has_xattrs => xattrs.next(),
+            Some(xattrs) if item.asks_xattrs(read_of.as_ref()) => xattrs.next(),
             _ => None,
         };
         if asks_xattrs && attributes.is_none() {
