@@ -5,10 +5,13 @@
 //! looks random in it is stored as it is. What looks compressible goes to zstd whole, and is still
 //! stored as it is unless that saves something worth a reader's time.
 
-use std::fmt;
+use std::{
+    alloc::{Layout, handle_alloc_error},
+    fmt,
+};
 
 use drover_types::{Compression, limits};
-use zstd::{bulk, zstd_safe};
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, get_error_name};
 
 use crate::sample;
 
@@ -24,17 +27,25 @@ const LEVELS: (i32, i32) = (1, 19);
 /// How a zstd frame begins (RFC 8878, 3.1.1). Skippable frames begin otherwise.
 const FRAME_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
+/// A context as zstd gave it. Where it has no memory for one the process ends as it does wherever there
+/// is none, and does not panic.
+fn given<T>(context: Option<T>) -> T {
+    /// What one takes, about, in bytes.
+    const CONTEXT: Layout = Layout::new::<[u8; 128 << 10]>();
+    context.unwrap_or_else(|| handle_alloc_error(CONTEXT))
+}
+
 /// Compresses chunks. Holds zstd's working memory: one per thread, used again and again.
 pub struct Compressor {
-    context: bulk::Compressor<'static>,
+    context: CCtx<'static>,
 }
 
 impl Compressor {
     /// zstd's levels 1 (fast) to 19 (small); one outside is taken as the nearest of these.
     pub fn new(level: i32) -> Self {
-        let mut context = bulk::Compressor::default();
+        let mut context = given(CCtx::try_create());
         context
-            .set_compression_level(level.clamp(LEVELS.0, LEVELS.1))
+            .set_parameter(CParameter::CompressionLevel(level.clamp(LEVELS.0, LEVELS.1)))
             .expect("zstd takes these levels");
         Self { context }
     }
@@ -56,7 +67,7 @@ impl Compressor {
         buffer.reserve(most);
         // An error means that the result does not fit, or that zstd lacks memory: either way the
         // chunk can be stored as it is.
-        match self.context.compress_to_buffer(plain, buffer) {
+        match self.context.compress2(buffer, plain) {
             Ok(len) if len <= most => (Compression::Zstd, buffer),
             _ => (Compression::None, plain),
         }
@@ -98,15 +109,14 @@ pub enum DecompressError {
 }
 
 /// Restores what a [`Compressor`] made. Holds zstd's working memory: one per thread.
-#[derive(Default)]
 pub struct Decompressor {
-    context: bulk::Decompressor<'static>,
+    context: DCtx<'static>,
 }
 
 impl Decompressor {
     /// A new context.
     pub fn new() -> Self {
-        Self::default()
+        Self { context: given(DCtx::try_create()) }
     }
 
     /// Puts the `plain_len` bytes that `stored` stands for into `out`, whose old content is lost.
@@ -147,12 +157,18 @@ impl Decompressor {
         out.resize(plain_len, 0);
         let found = self
             .context
-            .decompress_to_buffer(stored, &mut out[..])
-            .map_err(|e| DecompressError::Zstd(e.to_string()))?;
+            .decompress(&mut out[..], stored)
+            .map_err(|code| DecompressError::Zstd(get_error_name(code).to_owned()))?;
         if found != plain_len {
             return Err(DecompressError::Length { expected: plain_len, found: found as u64 });
         }
         Ok(())
+    }
+}
+
+impl Default for Decompressor {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

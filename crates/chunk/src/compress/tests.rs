@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use zstd::bulk;
 
 use super::*;
 use crate::testing::pseudo_random;
