@@ -32,8 +32,7 @@ use std::{
 use drover_types::{RelativePath, RepositoryId, SnapshotId, SourceId, Timestamp, clock};
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat,
-        unlinkat,
+        AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat,
     },
     io::{Errno, pwrite, retry_on_intr},
 };
@@ -45,6 +44,10 @@ use super::{
 
 /// The name of the mark in a target's root.
 pub const MARKER: &[u8] = b".drover-restore";
+
+/// Its temporary name: one that no replacement has, and always the same, so that a mark takes away
+/// what a process left that was killed before its own had its name, whatever else is there.
+const MARK_TEMPORARY: &[u8] = b".drover-new-0-0";
 
 const FIRST_LINE: &str = "drover-restore 2";
 /// Of a mark that names no snapshot, as earlier versions left it.
@@ -261,22 +264,6 @@ fn this_boot() -> Option<String> {
 }
 
 impl Target {
-    /// Takes away what a run that was killed left in the root.
-    fn take_away_leftovers(&self) -> Result<(), Errno> {
-        let directory = self.0.beneath.root_fd();
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            if self.is_leftover(entry.file_name().to_bytes()) {
-                match unlinkat(directory, entry.file_name(), AtFlags::empty()) {
-                    // None of ours.
-                    Ok(()) | Err(Errno::ISDIR) => {}
-                    Err(errno) => return Err(errno),
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The mark of an earlier restore. `None` if there is none, or something that drover did not
     /// leave: of another form, or in another user's hands.
     pub fn read_marker(&self) -> Result<Option<Marker>, TargetError> {
@@ -321,35 +308,31 @@ impl Target {
     }
 
     /// Leaves a mark, durably, in place of an earlier one; one that says `settling` is completed
-    /// later. In a target that holds nothing else, what
-    /// a process left that was killed before its mark had its name is taken away.
+    /// later.
     pub fn write_marker(&self, marker: &Marker) -> Result<SettlingMark, TargetError> {
         let directory = self.0.beneath.root_fd();
-        let temporary = self.temporary();
-        let begins = matches!(marker.state, MarkerState::UnderWay(_));
-        let only_begun = begins && self.is_empty()?;
+        let take_away = || unlinkat(directory, MARK_TEMPORARY, AtFlags::empty());
         let write = || -> Result<SettlingMark, Errno> {
-            if only_begun {
-                self.take_away_leftovers()?;
+            match take_away() {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
             }
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
-            let fd = retry_on_intr(|| openat(directory, &temporary[..], flags, mode))?;
+            let fd = retry_on_intr(|| openat(directory, MARK_TEMPORARY, flags, mode))?;
             let text = marker.encode();
             if retry_on_intr(|| pwrite(&fd, text.as_bytes(), 0))? != text.len() {
                 return Err(Errno::NOSPC);
             }
             fsync(&fd)?;
-            renameat(directory, &temporary[..], directory, MARKER)?;
+            renameat(directory, MARK_TEMPORARY, directory, MARKER)?;
             fsync(directory)?;
             let last_lines = exceptions_line(0).len() + SETTLING.len() + 2;
             Ok(SettlingMark { fd, at: (text.len() - last_lines) as u64 })
         };
         write().map_err(|errno| {
-            if errno != Errno::EXIST {
-                let _ = unlinkat(directory, &temporary[..], AtFlags::empty());
-            }
+            let _ = take_away();
             failed_mark(errno)
         })
     }

@@ -709,16 +709,22 @@ fn begun() -> Marker {
 #[test]
 fn a_mark_that_was_only_begun_is_taken_away() {
     each(|target, root| {
-        fs::write(root.join(".drover-new-12-3"), "drover-res").unwrap();
-        assert!(target.is_empty().unwrap());
-        let begun = begun();
-        target.write_marker(&begun).unwrap();
-        assert_eq!(names(&root), [std::str::from_utf8(MARKER).unwrap()]);
-        // Beside anything else, it may be somebody's.
-        fs::write(root.join("other"), "").unwrap();
-        fs::write(root.join(".drover-new-12-3"), "").unwrap();
-        target.write_marker(&begun).unwrap();
-        assert!(root.join(".drover-new-12-3").exists());
+        let temporary = root.join(".drover-new-0-0");
+        for other in [None, Some("other")] {
+            if let Some(other) = other {
+                fs::write(root.join(other), "").unwrap();
+            }
+            fs::write(&temporary, "drover-res").unwrap();
+            assert_eq!(target.is_empty().unwrap(), other.is_none());
+            target.write_marker(&begun()).unwrap();
+            let mark = std::str::from_utf8(MARKER).unwrap();
+            let left: Vec<_> = std::iter::once(mark).chain(other).collect();
+            assert_eq!(names(&root), left);
+        }
+        // Somebody's directory of that name is left alone, and named.
+        fs::create_dir(&temporary).unwrap();
+        assert!(target.write_marker(&begun()).is_err());
+        assert!(temporary.exists());
     });
 }
 
