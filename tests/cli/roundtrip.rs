@@ -1,6 +1,11 @@
 //! There and back, on a local disk.
 
-use std::{ffi::OsStr, fs, path::Path, process::Command};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     compare::assert_same,
@@ -140,6 +145,86 @@ fn a_writer_that_cannot_read() {
     let target = lab.path("target");
     restored(&lab, "latest", &target, &[]);
     assert_same(Path::new(source), &target, NOTHING);
+}
+
+#[test]
+fn a_writer_that_is_revoked() {
+    let (lab, source) = Lab::with_source();
+    lab.sync(&source).expect(0);
+    let credential = |name: &str| {
+        let file = lab.path(name).display().to_string();
+        let made = lab.verb("key export-writer", &["--label", "server", "--out", &file]);
+        (made.expect(0).json()["subject"].as_str().unwrap().to_owned(), file)
+    };
+    let pass = |file: &str| {
+        let source = source.to_str().unwrap();
+        let all = ["sync", "--repo", &lab.repository, "--json", "--source", source];
+        let mut command = lab.command(&all);
+        command.args(["--credential", file]);
+        command.env_remove("DROVER_PASSWORD").env("DROVER_STATE_DIR", lab.path("server"));
+        crate::lab::Answer::new(command.output().unwrap())
+    };
+    let write = |text: &str| fs::write(source.join("readme"), text).unwrap();
+    let (writer, file) = credential("server.cred");
+    write("of the server");
+    let last = pass(&file).expect(0).json();
+    let last = last["snapshot"].as_str().unwrap();
+    write("of a thief");
+    pass(&file).expect(0);
+
+    let revoke = |arguments: &[&str]| lab.verb("key revoke", arguments);
+    revoke(&["ffff0000"]).refused(1, "no-such-key", "writer ffff0000");
+    revoke(&[&writer, "--after", "0123abcd"]).refused(1, "no-such-key", "snapshot of this writer");
+    let revoked = revoke(&[&writer[..8], "--after", last]).expect(0).json();
+    let mut shown = revoked["writers"].as_array().unwrap().iter();
+    let shown = shown.find(|shown| shown["id"] == writer.as_str()).unwrap();
+    assert_eq!(shown["revoked_after"], 1);
+    revoke(&[&writer]).refused(12, "not-allowed", "was revoked before");
+
+    // What counts is there, and the rest is no damage: the repository can be verified.
+    assert_eq!(
+        lab.run(&["cat", "--repo", &lab.repository, "latest:readme"]).stdout,
+        b"of the server"
+    );
+    let verified = lab.verb("verify", &["--read-data"]).expect(0).json();
+    assert!(verified["warnings"].to_string().contains("count for nothing: 1"), "{verified}");
+    pass(&file).refused(12, "writer-revoked", "after number 1");
+    assert!(lab.verb("log show", NOTHING).expect(0).json().to_string().contains("key revoke"));
+
+    // With another credential the machine goes on, by keys of its own.
+    fs::remove_file(find(&lab.path("server"), "credential")).unwrap();
+    write("of the server again");
+    let again = pass(&credential("new.cred").1).expect(0).json();
+    assert_eq!(number(&again, "/entries/unchanged"), 0, "{again}");
+    let target = lab.path("target");
+    restored(&lab, "latest", &target, &[]);
+    assert_same(&source, &target, NOTHING);
+
+    // Of a credential that never came to its machine nothing counts.
+    let (writer, file) = credential("lost.cred");
+    fs::remove_dir_all(lab.path("server")).unwrap();
+    write("of another thief");
+    pass(&file).expect(0);
+    revoke(&[&writer, "--after", "none"]).expect(0);
+    assert_eq!(
+        lab.run(&["cat", "--repo", &lab.repository, "latest:readme"]).stdout,
+        b"of the server again"
+    );
+}
+
+/// The file of this name below a directory.
+fn find(folder: &Path, name: &str) -> PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(entry.path()),
+                false if entry.file_name() == name => return entry.path(),
+                false => {}
+            }
+        }
+    }
+    panic!("no {name}")
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn documents(lab: &Lab) -> Vec<PathBuf> {
         &["diff", plan, "latest", "latest"],
         &["key", "list", "--repo", repository],
         &["key", "rotate", "--repo", repository],
+        &["key", "revoke", "--repo", repository, "none"],
         &["log", "show", "--repo", repository],
         &["log", "verify", "--repo", repository],
         &["cat", plan, "latest:none"],

@@ -435,13 +435,20 @@ fn ops(error: &drover_ops::Error) -> Advice {
             "Give the password once: the state then keeps a credential.",
             PASSWORD,
         ),
+        Error::Revoked { .. } => (
+            "writer-revoked",
+            "Find out why it was revoked (drover log show). To make this machine a new writer, remove \
+             the file \"credential\" of its state and give the owner's password, or a new credential: it \
+             sends everything again, since whoever has the old one can tell which content is stored.",
+            PASSWORD,
+        ),
         Error::NotAllowed(_) => {
             ("not-allowed", "Use a key with the right that it takes.", PASSWORD)
         }
         Error::NoSuchSnapshot(_) => {
             ("no-such-snapshot", "drover snapshots lists what there is.", FAILED)
         }
-        Error::NoSuchSlot(_) => ("no-such-key", "drover key list lists what there is.", FAILED),
+        Error::NoSuchKey(_) => ("no-such-key", "drover key list lists what there is.", FAILED),
         Error::NoSuchPath(_) => ("no-such-path", "drover ls lists what there is.", FAILED),
         Error::TargetBusy(_) => {
             ("target-busy", "Wait for it, or end it: one that follows lands by itself.", FAILED)

@@ -1,5 +1,7 @@
 //! What can go wrong in a verb.
 
+use std::path::PathBuf;
+
 use drover_pack::PackError;
 use drover_repo::{
     RepositoryError, index::IndexError, log::LogError, snapshot::SnapshotError, state::StateError,
@@ -74,15 +76,23 @@ pub enum Error {
     /// No credential to write with, and no password was given.
     #[error("this machine has no credential for the repository yet, and no password was given")]
     NoCredential,
+    /// What this machine writes does not count any more.
+    #[error("this machine's writer was revoked: no snapshot of it after number {last} counts")]
+    Revoked {
+        /// The number of its last snapshot that counts.
+        last: u64,
+        /// The file that holds its credential.
+        credential: PathBuf,
+    },
     /// The keys at hand do not allow it.
     #[error("{0}")]
     NotAllowed(&'static str),
     /// There is no such snapshot, or more than one.
     #[error("{0}")]
     NoSuchSnapshot(String),
-    /// There is no such key slot, or more than one.
+    /// There is no such key slot or writer, or more than one.
     #[error("the repository has no {0}")]
-    NoSuchSlot(String),
+    NoSuchKey(String),
     /// There is no such path in the snapshot.
     #[error("the snapshot has no {0}")]
     NoSuchPath(String),

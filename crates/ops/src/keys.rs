@@ -4,8 +4,8 @@ use drover_crypt::hierarchy::{
     Grant, HierarchyError, KdfParameters, Keyring, Object, Role, SlotInfo, UnlockSecret,
     WriterCredential,
 };
-use drover_repo::{Claim, Repository, objects::Objects};
-use drover_types::{Timestamp, WriterId, clock};
+use drover_repo::{CheckedSnapshot, Claim, History, Repository, objects::Objects};
+use drover_types::{Timestamp, WriterId, clock, path::escape};
 
 use crate::Error;
 
@@ -41,6 +41,19 @@ pub struct ListedWriter {
     pub issued: Timestamp,
     /// The epoch it may seal to, and does from its next pass on.
     pub epoch: u32,
+    /// The number of its last snapshot that counts, where it was revoked.
+    pub revoked_after: Option<u64>,
+}
+
+/// Up to where a writer's snapshots count.
+#[derive(Clone, Copy, Debug)]
+pub enum Last<'l> {
+    /// Those that are there.
+    Newest,
+    /// Up to the one whose id begins so.
+    Snapshot(&'l str),
+    /// Not one.
+    None,
 }
 
 fn not_owner(error: HierarchyError) -> Error {
@@ -93,10 +106,12 @@ impl KeySession {
     /// All writers whose grants open, each by its newest.
     pub fn writers(&self) -> Vec<ListedWriter> {
         let grants = self.keyring.grants(&self.keys);
+        let revoked = self.keyring.revoked(&self.keys);
         let listed = grants.into_iter().filter_map(|grant| {
             let (_, label) = self.keyring.open_grant_with_label(&grant).ok()?;
             let Grant { writer: id, issued, epoch, .. } = grant;
-            Some(ListedWriter { id, label, issued, epoch })
+            let revoked_after = revoked.get(&id).copied();
+            Some(ListedWriter { id, label, issued, epoch, revoked_after })
         });
         listed.collect()
     }
@@ -121,17 +136,7 @@ impl KeySession {
             return Err(not_owner(HierarchyError::NotOwner));
         }
         let slots = self.slots()?;
-        let mut fitting =
-            slots.iter().filter(|s| !wanted.is_empty() && s.info.hex().starts_with(wanted));
-        let slot = match (fitting.next(), fitting.next()) {
-            (Some(slot), None) => slot.info.clone(),
-            (None, _) => return Err(Error::NoSuchSlot(format!("key slot {wanted}"))),
-            _ => {
-                return Err(Error::NoSuchSlot(format!(
-                    "single key slot {wanted}: several begin so"
-                )));
-            }
-        };
+        let slot = named("key slot", wanted, &slots, |slot| slot.info.hex())?.info.clone();
         let owners = slots.iter().filter(|s| s.info.role == Role::Owner).count();
         if slot.role == Role::Owner && owners == 1 {
             return Err(Error::NotAllowed(
@@ -150,6 +155,32 @@ impl KeySession {
             self.keyring.issue_writer(label, None, clock::now()).map_err(not_owner)?;
         self.put(&[grant])?;
         Ok(credential)
+    }
+
+    /// Revokes the writer whose id begins with `wanted`: its snapshots count up to `last`, and no
+    /// further. Returns its id.
+    pub fn revoke(&self, wanted: &str, last: Last<'_>) -> Result<WriterId, Error> {
+        let writers = self.writers();
+        let writer = named("writer", wanted, &writers, |writer| writer.id.to_string())?;
+        if writer.revoked_after.is_some() {
+            return Err(Error::NotAllowed(
+                "this writer was revoked before, and a revocation is never changed",
+            ));
+        }
+        let history = History::load(self.repository.objects(), &self.keyring, &self.keys)?;
+        let snapshots: Vec<_> =
+            history.snapshots.iter().filter(|s| s.stored.open.writer == writer.id).collect();
+        let last = match last {
+            Last::None => 0,
+            Last::Newest => snapshots.last().map_or(0, |newest| newest.stored.open.sequence),
+            Last::Snapshot(wanted) => {
+                let id = |snapshot: &&CheckedSnapshot| snapshot.id().to_hex();
+                named("snapshot of this writer", wanted, &snapshots, id)?.stored.open.sequence
+            }
+        };
+        let revocation = self.keyring.revoke(writer.id, last).map_err(not_owner)?;
+        self.put(&[revocation])?;
+        Ok(writer.id)
     }
 
     /// Begins a new epoch for every slot, and for every writer that was not revoked: each takes it
@@ -184,5 +215,20 @@ impl KeySession {
         let (epoch, objects) = rotated.map_err(drover_repo::RepositoryError::from)?;
         self.put(&objects)?;
         Ok(epoch)
+    }
+}
+
+/// The one of `all` whose id begins with `wanted`.
+fn named<'a, T>(
+    what: &str,
+    wanted: &str,
+    all: &'a [T],
+    id: impl Fn(&T) -> String,
+) -> Result<&'a T, Error> {
+    let mut fitting = all.iter().filter(|one| !wanted.is_empty() && id(one).starts_with(wanted));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(Error::NoSuchKey(format!("{what} {}", escape(wanted.as_bytes())))),
+        _ => Err(Error::NoSuchKey(format!("single {what} {wanted}: several begin so"))),
     }
 }

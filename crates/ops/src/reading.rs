@@ -52,8 +52,7 @@ impl ReaderSession {
             state_root.map(|root| StateFolder::create(root, repository.id())).transpose()?;
         if let Some(folder) = &folder {
             folder.remember_location(&url)?;
-            let seen = folder.seen_heads()?;
-            problems.extend(Self::compare_heads(&history, &seen, "this machine saw it before"));
+            problems.extend(Self::rolled_back(&history, folder.seen_heads()?));
             if problems.is_empty() {
                 folder.remember_heads(&history.heads())?;
             }
@@ -80,7 +79,7 @@ impl ReaderSession {
         let before = self.history.heads();
         let seen = self.folder.as_ref().map(StateFolder::seen_heads).transpose()?;
         for seen in [before, seen.unwrap_or_default()] {
-            problems.extend(Self::compare_heads(&history, &seen, "this machine saw it before"));
+            problems.extend(Self::rolled_back(&history, seen));
         }
         problems.dedup();
         if problems.iter().all(|problem| problem.kind != ROLLED_BACK) {
@@ -91,6 +90,14 @@ impl ReaderSession {
         }
         self.problems = problems;
         Ok(())
+    }
+
+    /// What this machine saw before and is not there, but for what was revoked since.
+    fn rolled_back(history: &History, mut seen: Vec<(WriterId, u64, [u8; 32])>) -> Vec<Problem> {
+        seen.retain(|(writer, sequence, _)| {
+            !history.writers.get(writer).is_some_and(|w| w.is_revoked_before(*sequence))
+        });
+        Self::compare_heads(history, &seen, "this machine saw it before")
     }
 
     /// Heads that are expected and not in the history.

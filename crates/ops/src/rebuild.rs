@@ -49,7 +49,9 @@ impl<'r> Readable<'r> {
         let revoked = self.keyring.revoked(&self.keys);
         let grants = self.keyring.grants(&self.keys);
         let is_trusted = |domain: DomainId| {
-            grants.iter().all(|grant| grant.domain != domain || !revoked.contains(&grant.writer))
+            grants
+                .iter()
+                .all(|grant| grant.domain != domain || !revoked.contains_key(&grant.writer))
         };
         grants
             .iter()

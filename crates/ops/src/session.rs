@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Mutex};
 
-use drover_crypt::hierarchy::{Grant, UnlockSecret, WriterCredential, keys_folder};
+use drover_crypt::hierarchy::{Grant, Revocation, UnlockSecret, WriterCredential, keys_folder};
 use drover_repo::{
     Repository,
     log::StoredRecord,
@@ -11,7 +11,7 @@ use drover_repo::{
     snapshot::StoredSnapshot,
     state::{Database, Head, StateError, StateFolder},
 };
-use drover_store::{Capabilities, CreateOnly, StoreError, StoreKind};
+use drover_store::{Capabilities, CreateOnly, ObjectInfo, StoreError, StoreKind};
 use drover_types::{Observer, RepositoryId, WriterId, clock, limits};
 
 use crate::{Error, rebuild::Readable};
@@ -183,8 +183,10 @@ impl WriterSession {
             (known && stored.verify(&key).is_ok()).then_some(stored)
         };
         let (snapshots, log) = (names::SNAPSHOTS, names::LOG);
-        let newest = newest(&self.objects, &of(snapshots), number(snapshots), snapshot)
-            .and_then(|found| Ok((found, newest(&self.objects, &of(log), number(log), record)?)));
+        let list = |prefix| self.objects.list(&of(prefix));
+        let newest = list(snapshots)
+            .and_then(|listed| newest(&self.objects, listed, number(snapshots), snapshot))
+            .and_then(|found| Ok((found, newest(&self.objects, list(log)?, number(log), record)?)));
         let (snapshot, record) = match newest {
             Ok(newest) => newest,
             Err(StoreError::Denied { .. }) => {
@@ -305,8 +307,8 @@ fn know_store(objects: &Objects, url: &str, folder: &StateFolder) -> Result<(), 
     }
 }
 
-/// The credential with the newest grant that the store has for its writer. A machine that may not
-/// look goes on sealing to the epoch it knows.
+/// The credential with the newest grant that the store has for its writer, unless that was revoked. A
+/// machine that may not look goes on sealing to the epoch it knows.
 fn renewed(
     credential: WriterCredential,
     objects: &Objects,
@@ -319,7 +321,24 @@ fn renewed(
         let epoch = name.strip_prefix(&names)?.parse::<u32>().ok()?;
         (epoch > credential.epoch()).then_some(epoch)
     };
-    let found = newest(objects, &keys_folder(repository), later, |name, bytes| {
+    let listed = match objects.list(&keys_folder(repository)) {
+        Err(StoreError::Denied { .. }) => return Ok(credential),
+        listed => listed?,
+    };
+    let revoked = Revocation::name(repository, credential.writer_id());
+    if listed.iter().any(|object| object.name == revoked) {
+        let bytes = objects.get(&revoked, limits::SMALL_OBJECT)?;
+        // What the root did not sign ends nothing.
+        if let Ok(revocation) = Revocation::decode_verified(&bytes, credential.root_public())
+            && revocation.object_name() == revoked
+        {
+            return Err(Error::Revoked {
+                last: revocation.last_sequence,
+                credential: folder.credential_file(),
+            });
+        }
+    }
+    let found = newest(objects, listed, later, |name, bytes| {
         let renewed = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
             let refused = |e| format!("{name} is no grant of this machine's writer: {e}");
             credential.renewed(&bytes).map_err(refused)
@@ -336,16 +355,15 @@ fn renewed(
     }
 }
 
-/// What `check` makes of an object below `prefix`: of the one with the highest number of which it
+/// What `check` makes of an object that is listed: of the one with the highest number of which it
 /// makes something, since anyone who can write to the store can put others there. One that is too
 /// long to be read is handed over as that error.
 fn newest<N: Ord, T>(
     objects: &Objects,
-    prefix: &str,
+    listed: Vec<ObjectInfo>,
     number: impl Fn(&str) -> Option<N>,
     mut check: impl FnMut(&str, Result<Vec<u8>, StoreError>) -> Option<T>,
 ) -> Result<Option<T>, StoreError> {
-    let listed = objects.list(prefix)?;
     let mut numbered: Vec<_> =
         listed.into_iter().filter_map(|o| Some((number(&o.name)?, o.name))).collect();
     numbered.sort();

@@ -55,6 +55,15 @@ pub struct Writer {
     pub domain: DomainId,
     /// Its last number that counts, where it was revoked.
     pub revoked_after: Option<u64>,
+    /// How many snapshots that it signed are there and do not count, since they come after that.
+    pub after_revocation: u64,
+}
+
+impl Writer {
+    /// Whether its snapshot of this number does not count.
+    pub fn is_revoked_before(&self, sequence: u64) -> bool {
+        self.revoked_after.is_some_and(|last| sequence > last)
+    }
 }
 
 /// A snapshot whose signature was checked.
@@ -175,6 +184,7 @@ impl History {
                             public_key: grant.public_key,
                             domain: grant.domain,
                             revoked_after: None,
+                            after_revocation: 0,
                         },
                     );
                 }
@@ -232,7 +242,7 @@ impl History {
                 body => body?,
             };
             match self.check_snapshot(name, body.to_vec(), keyring) {
-                Ok(snapshot) => self.snapshots.push(snapshot),
+                Ok(snapshot) => self.snapshots.extend(snapshot),
                 Err(message) => self.problem("snapshot", name, message),
             }
         }
@@ -240,18 +250,19 @@ impl History {
         Ok(())
     }
 
+    /// A snapshot, where it counts; `None` where its writer was revoked before it.
     fn check_snapshot(
-        &self,
+        &mut self,
         name: &str,
         body: Vec<u8>,
         keyring: &Keyring,
-    ) -> Result<CheckedSnapshot, String> {
+    ) -> Result<Option<CheckedSnapshot>, String> {
         let stored = StoredSnapshot::decode(body).map_err(|e| e.to_string())?;
         let open = &stored.open;
         if name != names::snapshot(&open.writer, open.sequence, &stored.id) {
             return Err("its bytes are not those its name says".into());
         }
-        let writer = self.writers.get(&open.writer).ok_or("its writer has no grant")?;
+        let writer = self.writers.get_mut(&open.writer).ok_or("its writer has no grant")?;
         stored.verify(&writer.public_key).map_err(|e| e.to_string())?;
         if open.repository != keyring.repository() {
             return Err("it is of another repository".into());
@@ -259,8 +270,9 @@ impl History {
         if open.domain != writer.domain {
             return Err("it names chunks of a domain that is not its writer's".into());
         }
-        if writer.revoked_after.is_some_and(|last| open.sequence > last) {
-            return Err("its writer was revoked before it".into());
+        if writer.is_revoked_before(open.sequence) {
+            writer.after_revocation += 1;
+            return Ok(None);
         }
         let meta = keyring
             .reader_secret(PackClass::Meta, open.epoch)
@@ -269,7 +281,7 @@ impl History {
         if details.manifest.root != open.manifest_root {
             return Err("its open and its sealed part name different manifests".into());
         }
-        Ok(CheckedSnapshot { stored, details })
+        Ok(Some(CheckedSnapshot { stored, details }))
     }
 
     /// Walks each writer's chain, and reads the lists of packs.

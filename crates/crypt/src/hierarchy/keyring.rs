@@ -279,12 +279,14 @@ impl Keyring {
         Ok((WriterCredential::new(key, self.root_public, grant, domain)?, object))
     }
 
-    /// The writers that `keys` revoke.
-    pub fn revoked(&self, keys: &[Object]) -> BTreeSet<WriterId> {
-        keys.iter()
-            .filter_map(|object| Revocation::decode_verified(&object.bytes, &self.root_public).ok())
-            .map(|revocation| revocation.writer)
-            .collect()
+    /// The writers that `keys` revoke, each with the number of its last snapshot that counts.
+    pub fn revoked(&self, keys: &[Object]) -> BTreeMap<WriterId, u64> {
+        let read = |object: &Object| {
+            let revocation = Revocation::decode_verified(&object.bytes, &self.root_public).ok()?;
+            (object.name == revocation.object_name())
+                .then_some((revocation.writer, revocation.last_sequence))
+        };
+        keys.iter().filter_map(read).collect()
     }
 
     /// The newest grant of each writer in `keys`, of those that open.
@@ -322,7 +324,7 @@ impl Keyring {
         grant.open(meta.ok_or(HierarchyError::Sealed)?)
     }
 
-    /// Makes a revocation.
+    /// Makes a revocation: no snapshot of `writer` after this number counts.
     pub fn revoke(&self, writer: WriterId, last_sequence: u64) -> Result<Object, HierarchyError> {
         let revocation = Revocation { repository: self.repository, writer, last_sequence };
         Ok(revocation.object(self.root()?))
@@ -472,7 +474,7 @@ impl Keyring {
         objects.push(epoch.object(self.repository, root));
         // Grants come after the epoch: nobody seals to one that is not there.
         let revoked = self.revoked(keys);
-        for grant in self.grants(keys).iter().filter(|grant| !revoked.contains(&grant.writer)) {
+        for grant in self.grants(keys).iter().filter(|grant| !revoked.contains_key(&grant.writer)) {
             let renewed = self
                 .open_grant_with_label(grant)
                 .and_then(|(domain, label)| grant.renew(&domain, &epoch, &label, now, root))

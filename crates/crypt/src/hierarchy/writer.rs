@@ -240,7 +240,12 @@ impl Revocation {
 
     /// The name of its object.
     pub fn object_name(&self) -> String {
-        format!("{}/revoked-{}", keys_folder(self.repository), self.writer)
+        Self::name(self.repository, self.writer)
+    }
+
+    /// The name of a writer's.
+    pub fn name(repository: RepositoryId, writer: WriterId) -> String {
+        format!("{}/revoked-{writer}", keys_folder(repository))
     }
 
     /// Reads a revocation and checks that `root` signed it.

@@ -41,8 +41,6 @@ pub struct Looked<'l> {
     pub skew: Result<f64, String>,
     /// The repository, and the target where it is a bucket; `None` once the source rests.
     pub stores: Option<&'l [stores::Looked]>,
-    /// Whether what this machine writes counts no more.
-    pub writer_is_revoked: bool,
     pub now: Timestamp,
     pub keeps_order: bool,
     pub sole_operator: bool,
@@ -110,8 +108,7 @@ pub fn of_all(looked: &Looked<'_>) -> Vec<CutoverGate> {
     gates.extend(freeze(looked, cutover));
     if let Some(stores) = looked.stores {
         let rest = rest(cutover, looked.now).unwrap_or(0.0);
-        let revoked = looked.writer_is_revoked;
-        gates.push(stores::credentials(stores, cutover, rest, looked.now, revoked));
+        gates.push(stores::credentials(stores, cutover, rest, looked.now));
         let rehearsal = last_rehearsal(looked.chain, looked.source.name.as_str());
         let then = rehearsal.map(|step| &step.to.facts);
         gates.extend(stores::settings(stores, cutover, then));

@@ -394,9 +394,6 @@ impl<'c> Cutover<'c> {
         let stores = self.standings().iter().all(before);
         let stores = stores.then(|| self.stores()).transpose()?;
         self.settings = stores.iter().flatten().flat_map(stores::Looked::facts).collect();
-        let writer = self.writer.credential.writer_id();
-        let writer = self.reader.history.writers.get(&writer);
-        let writer_is_revoked = writer.is_some_and(|writer| writer.revoked_after.is_some());
         let wanted = |at: usize| gates::wanted(self.target_of(at).as_deref(), seen[at].0.last());
         let wanted: Vec<u64> = (0..self.parts.len()).map(wanted).collect();
         self.each(|cutover| {
@@ -416,7 +413,6 @@ impl<'c> Cutover<'c> {
                 landed_elsewhere,
                 skew: rest::skew(&cutover.part().planned.origin, cutover.context),
                 stores: stores.as_deref(),
-                writer_is_revoked,
                 now: clock::now(),
                 keeps_order: cutover.writer.keeps_order(),
                 sole_operator: cutover.choices.sole_operator,

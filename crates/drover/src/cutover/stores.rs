@@ -114,20 +114,11 @@ pub fn settings(
 }
 
 /// Certificates and credentials. `rest` is how long the source may rest, in seconds.
-pub fn credentials(
-    stores: &[Looked],
-    cutover: &Cutover,
-    rest: f64,
-    now: Timestamp,
-    writer_is_revoked: bool,
-) -> CutoverGate {
+pub fn credentials(stores: &[Looked], cutover: &Cutover, rest: f64, now: Timestamp) -> CutoverGate {
     let asked = cutover.valid_for.0.as_secs_f64();
     let span = asked.max(rest);
-    let mut passed = !writer_is_revoked;
+    let mut passed = true;
     let mut told = Vec::new();
-    if writer_is_revoked {
-        told.push("this machine's writer is revoked".to_owned());
-    }
     for validity in stores.iter().flat_map(|store| &store.validities) {
         let words = match &validity.until {
             Ok(end) => {
@@ -149,7 +140,7 @@ pub fn credentials(
     let threshold = format!("valid for {} and through the freeze", format::duration(span));
     let remedy = "Renew what ends. A session of AWS tells its end where it is exported by aws configure \
                   export-credentials --format env; what cannot tell it passes with valid_for = \
-                  \"0 seconds\". In place of a writer that was revoked, let another machine go on.";
+                  \"0 seconds\".";
     gate("credentials", threshold, told.join("; "), passed, remedy)
 }
 

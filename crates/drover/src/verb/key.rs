@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use drover_crypt::hierarchy::{KdfParameters, Role, UnlockSecret};
-use drover_ops::keys::{KeySession, ListedSlot, ListedWriter};
+use drover_ops::keys::{KeySession, Last, ListedSlot, ListedWriter};
 use drover_report::{KeyReport, SlotItem, Text, WriterItem, format};
 
 use crate::{
@@ -38,7 +38,12 @@ Examples:
     drover sync plan.toml --credential server1.cred
 
   Close the repository to a key, for what is written from now on:
-    drover key remove plan.toml 5f3a && drover key rotate plan.toml";
+    drover key remove plan.toml 5f3a && drover key rotate plan.toml
+
+  A server was stolen, with its credential: nothing counts that it writes from now on, or after
+  the snapshot that was its last for certain:
+    drover key revoke plan.toml 2c91
+    drover key revoke plan.toml 2c91 --after 8d21f07a";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -59,6 +64,8 @@ enum KeyAction {
     ExportWriter(ExportArgs),
     /// Begin a new generation of keys, which protects what is written from now on
     Rotate(WhereArgs),
+    /// End a machine's right to write
+    Revoke(RevokeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +116,20 @@ struct ExportArgs {
     out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[command(override_usage = "drover key revoke [OPTIONS] [PLAN] WRITER")]
+struct RevokeArgs {
+    /// A plan file, unless --repo is given; then the writer's id, or its beginning
+    #[arg(value_name = "PLAN, WRITER", num_args = 1..=2, required = true)]
+    positionals: Vec<OsString>,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// Its last snapshot that counts: an id, or its beginning; `none` where not one does [default: its
+    /// newest]
+    #[arg(long, value_name = "SNAPSHOT")]
+    after: Option<String>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum RoleArg {
     /// Everything, the keys included
@@ -134,6 +155,7 @@ impl KeyArgs {
                 let rotated = session.rotate().map(|epoch| epoch.to_string()).map_err(Error::from);
                 done(&place, &session, context, "rotate", rotated, None)
             }
+            KeyAction::Revoke(args) => args.run(context),
         }
     }
 }
@@ -169,11 +191,7 @@ impl AddArgs {
 
 impl RemoveArgs {
     fn run(mut self, context: &Context) -> Result<Answer, Error> {
-        let place = self.repository.place(&mut self.positionals)?;
-        let wanted = match self.positionals.as_slice() {
-            [wanted] => wanted.to_string_lossy().into_owned(),
-            _ => return Err(Error::Usage("which slot? drover key list names them".to_owned())),
-        };
+        let (place, wanted) = place_and_id(&self.repository, &mut self.positionals, "slot")?;
         let session = open(&place, context)?;
         let removed = session.remove(&wanted).map(|slot| slot.hex()).map_err(Error::from);
         done(&place, &session, context, "remove", removed, None)
@@ -206,6 +224,33 @@ impl ExportArgs {
             let _ = std::fs::remove_file(&self.out);
         });
         done(&place, &session, context, "export-writer", made, Some(&self.out))
+    }
+}
+
+impl RevokeArgs {
+    fn run(mut self, context: &Context) -> Result<Answer, Error> {
+        let (place, wanted) = place_and_id(&self.repository, &mut self.positionals, "writer")?;
+        let last = match self.after.as_deref() {
+            None => Last::Newest,
+            Some("none") => Last::None,
+            Some(id) => Last::Snapshot(id),
+        };
+        let session = open(&place, context)?;
+        let revoked = session.revoke(&wanted, last).map(|id| id.to_string()).map_err(Error::from);
+        done(&place, &session, context, "revoke", revoked, None)
+    }
+}
+
+/// Where the repository is, and what in it is meant.
+fn place_and_id(
+    repository: &RepositoryArgs,
+    positionals: &mut Vec<OsString>,
+    what: &str,
+) -> Result<(Place, String), Error> {
+    let place = repository.place(positionals)?;
+    match positionals.as_slice() {
+        [wanted] => Ok((place, wanted.to_string_lossy().into_owned())),
+        _ => Err(Error::Usage(format!("which {what}? drover key list names them"))),
     }
 }
 
@@ -280,5 +325,6 @@ fn writer(writer: &ListedWriter) -> WriterItem {
         label: Text::from(writer.label.as_str()),
         issued: format::time(writer.issued),
         epoch: writer.epoch,
+        revoked_after: writer.revoked_after,
     }
 }

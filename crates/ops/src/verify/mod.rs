@@ -148,6 +148,12 @@ pub fn verify(
     problems.extend(session.keyring.check(&session.keys).into_iter().map(|(object, error)| {
         Finding { kind: "key".into(), object: Some(object), path: None, message: error.to_string() }
     }));
+    for (writer, of) in session.history.writers.iter().filter(|(_, w)| w.after_revocation > 0) {
+        observer.warning(&format!(
+            "snapshots of the writer {writer} that come after its revocation, and count for nothing: {}",
+            of.after_revocation
+        ));
+    }
     let mut unchecked = Vec::new();
     match inspect::log(session) {
         Ok((_, wrong)) => problems.extend(wrong.iter().map(Finding::from)),

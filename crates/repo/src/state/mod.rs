@@ -125,6 +125,11 @@ impl StateFolder {
         &self.0
     }
 
+    /// The file that holds this machine's credential, where it has one.
+    pub fn credential_file(&self) -> PathBuf {
+        self.0.join("credential")
+    }
+
     /// Remembers where the repository is.
     pub fn remember_location(&self, url: &str) -> Result<(), StateError> {
         let mut known = self.locations();
@@ -160,7 +165,7 @@ impl StateFolder {
 
     /// The writer's credential, as it was stored.
     pub fn credential(&self) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StateError> {
-        let path = self.0.join("credential");
+        let path = self.credential_file();
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -170,7 +175,7 @@ impl StateFolder {
 
     /// Stores the writer's credential, readable by its owner alone.
     pub fn store_credential(&self, bytes: &[u8]) -> Result<(), StateError> {
-        write_durably(&self.0.join("credential"), bytes)
+        write_durably(&self.credential_file(), bytes)
     }
 
     /// Opens the database. A damaged one is set aside under another name, and `true` says so.

@@ -35,6 +35,9 @@ pub struct WriterItem {
     pub issued: Text,
     /// The generation of the readers' keys that it may seal to, and does from its next pass on.
     pub epoch: u32,
+    /// Where it was revoked, the number of its last snapshot that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_after: Option<u64>,
 }
 
 /// The keys of a repository, after what was done.
@@ -43,7 +46,7 @@ pub struct WriterItem {
 pub struct KeyReport {
     /// The repository's URL, without credentials.
     pub repository: Text,
-    /// `list`, `add`, `remove`, `export-writer` or `rotate`.
+    /// `list`, `add`, `remove`, `export-writer`, `rotate` or `revoke`.
     pub action: Text,
     /// The slot, writer or epoch that it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +70,7 @@ impl KeyReport {
             "remove" => (Tone::Good, format!("slot {subject} removed")),
             "export-writer" => (Tone::Good, format!("writer {subject} made")),
             "rotate" => (Tone::Good, format!("epoch {subject} begun")),
+            "revoke" => (Tone::Good, format!("writer {subject} revoked")),
             _ => {
                 let slots = format::counted(self.slots.len() as u64, "way in", "ways in");
                 let writers = format::counted(self.writers.len() as u64, "writer", "writers");
@@ -89,6 +93,14 @@ impl KeyReport {
                 "Every writer that is listed with this epoch takes it at its next pass. A machine \
                  that may not list and read keys/ goes on with the old keys: give it that \
                  permission for one pass."
+                    .to_owned(),
+            ]),
+            "revoke" => page.next.extend([
+                "Its credential may be able to put objects into the store still: take that right away \
+                 there. What it puts does not count."
+                    .to_owned(),
+                "Whoever has its credential can tell which content is stored: a new writer for that \
+                 machine sends everything again."
                     .to_owned(),
             ]),
             "export-writer" => page.next.push(
@@ -117,11 +129,18 @@ impl KeyReport {
             self.slots.iter().map(row).collect(),
         ));
         let row = |w: &WriterItem| {
-            vec![w.id.to_string(), w.label.to_string(), w.issued.to_string(), w.epoch.to_string()]
+            let revoked = |last: u64| format!("after its snapshot number {last}");
+            vec![
+                w.id.to_string(),
+                w.label.to_string(),
+                w.issued.to_string(),
+                w.epoch.to_string(),
+                w.revoked_after.map(revoked).unwrap_or_default(),
+            ]
         };
         page.table(table(
             "Writers",
-            vec!["id", "label", "issued", "epoch"],
+            vec!["id", "label", "issued", "epoch", "revoked"],
             self.writers.iter().map(row).collect(),
         ));
         page

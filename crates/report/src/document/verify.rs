@@ -10,7 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exception::PathText;
-use crate::{Page, Table, Text, Tone, format, page::TERMINAL_ROWS};
+use crate::{
+    Page, Table, Text, Tone, format,
+    page::{self, TERMINAL_ROWS},
+};
 
 /// What a verification found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -151,6 +154,9 @@ pub struct VerifyReport {
     pub proof: Option<ProofItem>,
     /// How long it took.
     pub seconds: f64,
+    /// What is worth knowing and no problem.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Text>,
 }
 
 impl VerifyReport {
@@ -221,6 +227,7 @@ impl VerifyReport {
         page.table(self.changed_table());
         page.table(self.snapshots_table());
         page.table(self.heads_table());
+        page.table(page::warnings(&self.warnings));
         page.next = match self.verdict {
             Verdict::Verified => {
                 let what = if self.certificate.is_some() { "certificate" } else { "report" };

@@ -143,6 +143,7 @@ impl VerifyArgs {
             }
         };
         report.seconds = started.elapsed().as_secs_f64();
+        report.warnings = context.warnings();
         Ok(answer(report))
     }
 }
