@@ -220,27 +220,25 @@ fn many_exceptions_are_certified_and_listed() {
         fs::write(&path, "closed").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     }
-    let mut command = lab.command(&["sync", "--repo", &lab.repository, "--json", "--source"]);
-    command.arg(&source);
-    let is_root = fs::metadata("/proc/self")
-        .is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0);
-    if is_root {
-        // Nothing can be denied to root.
-        let root = lab.path("");
-        let copy = lab.path("drover");
-        assert!(
-            Command::new("cp").arg(command.get_program()).arg(&copy).status().unwrap().success()
-        );
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
-        let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&root).status();
-        assert!(chown.unwrap().success());
-        let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(copy);
-        user.args(command.get_args()).env_clear().current_dir("/");
-        user.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command = user;
-    }
-    crate::lab::Answer::new(command.output().unwrap()).expect(3);
+    let at = source.to_str().unwrap();
+    let plan = lab.path("move.toml");
+    let text = format!(
+        "[repository]\nurl = \"{}\"\n\n[[source]]\nname = \"letters\"\nurl = \"{at}\"\n",
+        lab.repository
+    );
+    fs::write(&plan, text).unwrap();
+    let plan = plan.to_str().unwrap();
+    lab.run_denied(&["sync", plan]).expect(3);
+    // Somebody signs for one of them.
+    let signed = format!("=1-{}", "n".repeat(200));
+    let accept = ["cutover", plan, "--operator", "anna", "--accept", &signed];
+    lab.run(&accept).expect(0);
+    let verified = lab.run(&["verify", plan, "--json"]).expect(0).json();
+    let exceptions = verified["exceptions"].as_array().unwrap();
+    assert_eq!(exceptions.len(), 1000);
+    let by_anna = |e: &&Value| e["accepted_by"] == "anna" && e["path"] == signed.as_str();
+    assert_eq!(exceptions.iter().filter(|e| !e["accepted_by"].is_null()).count(), 1);
+    assert_eq!(exceptions.iter().filter(by_anna).count(), 1);
 
     let folder = lab.path("evidence");
     let out = ["--out", folder.to_str().unwrap()];
@@ -253,6 +251,9 @@ fn many_exceptions_are_certified_and_listed() {
     assert_eq!(rows.lines().count(), count + 1);
     // A name that a spreadsheet would take for a formula.
     assert_eq!(rows.matches(",\"'=").count(), count);
+    assert_eq!(rows.lines().filter(|row| row.ends_with(",\"anna\"")).count(), 1);
+    let steps = fs::read_to_string(folder.join("cutover.csv")).unwrap();
+    assert!(steps.contains("\"anna\"") && steps.contains(&signed), "{steps}");
     let name = folder.join("certificate.txt");
     lab.verb("verify", &["--check-certificate", name.to_str().unwrap()]).expect(0);
 }

@@ -172,7 +172,21 @@ fn a_bucket_that_changed_or_is_open() {
         "{value}"
     );
 
+    // The folder of evidence has it as the rehearsal signed it, and as it is.
     versioning("Suspended");
+    let folder = clinic.lab.path("evidence");
+    let out = ["--out", folder.to_str().unwrap()];
+    clinic.lab.run(&[&["evidence", &clinic.plan][..], &out].concat()).expect(0);
+    let settings = fs::read_to_string(folder.join("bucket.csv")).unwrap();
+    let is = |when: &str, setting: &str, words: &str| {
+        settings.lines().any(|line| {
+            line.starts_with(&format!("\"{when}\""))
+                && line.contains(setting)
+                && line.contains(words)
+        })
+    };
+    assert!(is("rehearsed", "repository versioning", "\"on\""), "{settings}");
+    assert!(is("now", "\"versioning\"", "suspended"), "{settings}");
     let document = clinic.cutover(&[]).expect(5).json();
     assert_eq!(refused(&document), ["bucket"]);
     let value = gate(&document, "bucket")["value"].as_str().unwrap();

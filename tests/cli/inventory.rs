@@ -189,21 +189,7 @@ fn what_may_not_be_read_is_an_exception_and_the_exit_code_3() {
     fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(root.join("empty"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(root.join("names/CON"), fs::Permissions::from_mode(0o000)).unwrap();
-    let id = Command::new("id").arg("-u").output().unwrap().stdout;
-    let arguments = ["inventory", "--json", "--source", root.to_str().unwrap()];
-    let run = lab.command(&arguments);
-    let output = match id.starts_with(b"0") {
-        false => lab.run(&arguments),
-        // Nothing can be denied to root.
-        true => {
-            fs::set_permissions(lab.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-            command.arg(run.get_program()).args(run.get_args()).current_dir("/");
-            command.env_clear().env("DROVER_STATE_DIR", "/nonexistent");
-            Answer::new(command.output().unwrap())
-        }
-    };
+    let output = lab.run_denied(&["inventory", "--json", "--source", root.to_str().unwrap()]);
     fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o755)).unwrap();
     let found = output.expect(3).json();
     assert_eq!(names(&found["exceptions"]), ["a", "empty", "names/CON"], "{}", found["exceptions"]);

@@ -65,7 +65,7 @@ pub use document::{
     },
     verify::{
         CertificateItem, ChangedItem, CheckedSnapshot, Head, Problem, ProofItem, Reconciliation,
-        ReconciliationCount, Verdict, VerifyReport, VerifySample, VerifyTotals,
+        ReconciliationCount, SignedException, Verdict, VerifyReport, VerifySample, VerifyTotals,
     },
 };
 pub use html::render as html;

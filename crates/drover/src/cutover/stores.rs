@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use drover_ops::cutover::SETTING;
 use drover_plan::{Bucket, Cutover};
 use drover_repo::objects::Objects;
 use drover_report::{CutoverGate, format};
@@ -11,9 +12,6 @@ use drover_types::Timestamp;
 
 use super::gates::gate;
 use crate::{bucket, error::Error};
-
-/// The facts that tell settings begin so.
-const FACT: &str = "bucket ";
 
 /// A store as it is now.
 pub struct Looked {
@@ -35,7 +33,7 @@ impl Looked {
 
     /// What it is called in facts.
     fn fact(&self, id: SettingId) -> String {
-        format!("{FACT}{} {}", self.which, bucket::name(id))
+        format!("{SETTING}{} {}", self.which, bucket::name(id))
     }
 
     /// The settings that were answered, as facts of a step.

@@ -10,18 +10,20 @@ use std::{
 use clap::Args;
 use drover_ops::{
     ReaderSession,
+    cutover::{Chain, State, Taken},
     evidence::{EvidenceFolder, Piece, Summary},
     exceptions, inspect,
 };
 use drover_plan::Location;
 use drover_report::{
-    Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport, csv, format,
+    BucketSetting, Document, EvidencePiece, EvidenceReport, Failure, Text, Verdict, VerifyReport,
+    csv, format,
 };
 use drover_types::{FileHash, RelativePath, SnapshotId, clock};
 
 use super::{
     key, log, snapshots,
-    verify::{self, MethodArgs},
+    verify::{self, MethodArgs, Signed},
 };
 use crate::{
     bucket,
@@ -173,20 +175,19 @@ impl EvidenceArgs {
             }
             Err(error) => missing("the keys", &error),
         }
+        let chain = match Chain::load(&session) {
+            Ok(chain) => chain,
+            Err(error) => {
+                missing("the steps of the cutover", &error.into());
+                Chain::default()
+            }
+        };
+        step_rows(folder, &chain)?;
         made.bucket = bucket::ask(session.objects());
-        if !made.bucket.is_empty() {
-            let what = "the settings of the bucket when this was made, as the store answered";
-            let time = format::time(clock::now());
-            let columns = ["time", "setting", "result", "is", "remedy"];
-            rows(folder, "bucket.csv", what, &columns, |line| {
-                made.bucket.iter().try_for_each(|s| {
-                    line(&[&time, &s.setting, &s.result, &s.is, &s.remedy].map(Text::as_str))
-                })
-            })?;
-        }
+        bucket_rows(folder, &made.bucket, &chain)?;
         let report = snapshots::report(place, &session, None);
         documents(folder, "snapshots", "what each pass left", report, false)?;
-        if let Err(error) = exception_rows(folder, &mut session) {
+        if let Err(error) = exception_rows(folder, &mut session, &Signed::of(&chain)) {
             missing("the exceptions", &error);
         }
         if self.files
@@ -282,11 +283,66 @@ fn rows(
     }
 }
 
-/// Adds what the newest pass of each source could not take.
-fn exception_rows(folder: &mut EvidenceFolder, session: &mut ReaderSession) -> Result<(), Error> {
+/// Adds the steps of cutovers, where there are any.
+fn step_rows(folder: &mut EvidenceFolder, chain: &Chain) -> Result<(), Error> {
+    if chain.steps.is_empty() {
+        return Ok(());
+    }
+    let what = "each step of the cutover, as it was signed";
+    let columns = ["number", "time", "source", "state", "operator", "host", "note", "accepted"];
+    rows(folder, "cutover.csv", what, &columns, |line| {
+        chain.steps.iter().try_for_each(|step| {
+            let to = &step.to;
+            let texts = [&to.operator, &to.host, &to.note].map(|text| Text::from(text.as_str()));
+            let [operator, host, note] = texts.each_ref().map(Text::as_str);
+            let (number, time) = (step.sequence.to_string(), format::time(step.time));
+            let source = Text::from(to.source.as_str());
+            let (state, accepted) = (to.state.as_str(), step.accepted().unwrap_or_default());
+            line(&[&number, time.as_str(), source.as_str(), state, operator, host, note, accepted])
+        })
+    })
+}
+
+/// Adds the settings of the bucket: as rehearsals and freezes found them, and as they are.
+fn bucket_rows(
+    folder: &mut EvidenceFolder,
+    now: &[BucketSetting],
+    chain: &Chain,
+) -> Result<(), Error> {
+    let is_noted = |step: &&Taken| matches!(step.to.state, State::Rehearsed | State::Freezing);
+    let noted: Vec<_> = chain.steps.iter().filter(is_noted).collect();
+    if now.is_empty() && noted.iter().all(|step| step.settings().next().is_none()) {
+        return Ok(());
+    }
+    let what = "the settings of the bucket: at each rehearsal and freeze, and when this was made";
+    let columns = ["when", "time", "setting", "result", "is", "remedy"];
+    rows(folder, "bucket.csv", what, &columns, |line| {
+        for step in noted {
+            let time = format::time(step.time);
+            for (setting, words) in step.settings() {
+                let words = Text::from(words);
+                let when = step.to.state.as_str();
+                line(&[when, time.as_str(), setting, "", words.as_str(), ""])?;
+            }
+        }
+        let time = format::time(clock::now());
+        now.iter().try_for_each(|s| {
+            let [setting, result, is, remedy] =
+                [&s.setting, &s.result, &s.is, &s.remedy].map(Text::as_str);
+            line(&["now", time.as_str(), setting, result, is, remedy])
+        })
+    })
+}
+
+/// Adds what the newest pass of each source could not take, and who signed for it.
+fn exception_rows(
+    folder: &mut EvidenceFolder,
+    session: &mut ReaderSession,
+    signed: &Signed,
+) -> Result<(), Error> {
     let newest: Vec<_> = session.sources().values().map(|snapshot| snapshot.id()).collect();
     let what = "what the newest pass of each source could not take";
-    let columns = ["snapshot", "source", "kind", "path", "message"];
+    let columns = ["snapshot", "source", "kind", "path", "message", "accepted by"];
     rows(folder, "exceptions.csv", what, &columns, |line| {
         exceptions(session, &newest, &mut |snapshot, exception| {
             let source = Text::from(snapshot.details.source.as_str());
@@ -294,7 +350,9 @@ fn exception_rows(folder: &mut EvidenceFolder, session: &mut ReaderSession) -> R
             let message = Text::from(exception.message.as_str());
             let id = snapshot.id().to_hex();
             let kind = exception.kind.as_str();
-            line(&[&id, source.as_str(), kind, path.as_str(), message.as_str()])
+            let by = signed.by(&snapshot.details.source, exception).unwrap_or_default();
+            let by = Text::from(by);
+            line(&[&id, source.as_str(), kind, path.as_str(), message.as_str(), by.as_str()])
         })
     })
 }

@@ -30,6 +30,19 @@ pub struct Taken {
     pub to: Move,
 }
 
+impl Taken {
+    /// The path whose exception it accepts, where it does.
+    pub fn accepted(&self) -> Option<&str> {
+        self.to.facts.get(ACCEPTED).map(String::as_str)
+    }
+
+    /// The settings of buckets that it found, by name: where it is a rehearsal or a freeze.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        let facts = self.to.facts.iter();
+        facts.filter_map(|(name, words)| Some((name.strip_prefix(SETTING)?, words.as_str())))
+    }
+}
+
 /// All steps of a repository.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
@@ -124,9 +137,7 @@ impl Chain {
 
     /// The paths whose exceptions somebody accepted, and who did.
     pub fn accepted<'c>(&'c self, source: &'c str) -> BTreeMap<&'c str, &'c str> {
-        let pair = |step: &'c Taken| {
-            Some((step.to.facts.get(ACCEPTED)?.as_str(), step.to.operator.as_str()))
-        };
+        let pair = |step: &'c Taken| Some((step.accepted()?, step.to.operator.as_str()));
         self.of(source).filter_map(pair).collect()
     }
 
@@ -165,6 +176,9 @@ impl Chain {
 
 /// The fact that names an accepted exception.
 pub const ACCEPTED: &str = "accepted";
+
+/// Facts that tell a setting of a bucket begin so.
+pub const SETTING: &str = "bucket ";
 
 /// A step of `source` by `operator`, taken on this machine.
 pub fn step(state: State, source: &str, operator: &str) -> Move {

@@ -11,7 +11,7 @@ mod passes;
 mod rest;
 
 pub use back::{Back, Brought, bring_back, check_write_back};
-pub use chain::{ACCEPTED, Chain, Taken, step};
+pub use chain::{ACCEPTED, Chain, SETTING, Taken, step};
 pub use drover_repo::cutover::{Move, State};
 pub use passes::{Pass, exceptions, passes, seconds};
 pub use rest::{Rest, Scan, scan};

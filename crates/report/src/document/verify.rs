@@ -9,7 +9,7 @@ pub use reconciliation::{Reconciliation, ReconciliationCount};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::exception::PathText;
+use super::exception::{ExceptionItem, PathText};
 use crate::{
     Page, Table, Text, Tone, format,
     page::{self, TERMINAL_ROWS},
@@ -83,6 +83,19 @@ pub struct ChangedItem {
     pub message: Text,
 }
 
+/// An exception that a pass recorded.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SignedException {
+    /// Of which source.
+    pub source: Text,
+    /// What could not be taken faithfully.
+    #[serde(flatten)]
+    pub exception: ExceptionItem,
+    /// Who signed for it, where somebody did.
+    pub accepted_by: Option<Text>,
+}
+
 /// A snapshot that was checked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -144,6 +157,9 @@ pub struct VerifyReport {
     pub reconciliation: Option<Reconciliation>,
     /// The snapshots it checked.
     pub snapshots: Vec<CheckedSnapshot>,
+    /// What their passes could not take faithfully, the first thousand: no problems here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<SignedException>,
     /// Every writer's newest snapshot.
     pub heads: Vec<Head>,
     /// The certificate that was written or checked.
@@ -226,6 +242,7 @@ impl VerifyReport {
         }
         page.table(self.changed_table());
         page.table(self.snapshots_table());
+        page.table(self.exceptions_table());
         page.table(self.heads_table());
         page.table(page::warnings(&self.warnings));
         page.next = match self.verdict {
@@ -291,6 +308,26 @@ impl VerifyReport {
             columns: vec!["source", "time", "exceptions", "id"],
             rows: self.snapshots.iter().map(row).collect(),
             note: String::new(),
+            terminal_rows: TERMINAL_ROWS,
+        }
+    }
+
+    fn exceptions_table(&self) -> Table {
+        let row = |signed: &SignedException| {
+            let SignedException { source, exception, accepted_by } = signed;
+            vec![
+                source.to_string(),
+                exception.path.shown(),
+                exception.kind.to_string(),
+                exception.message.to_string(),
+                accepted_by.as_ref().map(Text::to_string).unwrap_or_default(),
+            ]
+        };
+        Table {
+            title: "Exceptions that the passes recorded".to_owned(),
+            columns: vec!["source", "path", "kind", "what", "accepted by"],
+            rows: self.exceptions.iter().map(row).collect(),
+            note: "No problems of this verification: it proves what was taken.".to_owned(),
             terminal_rows: TERMINAL_ROWS,
         }
     }

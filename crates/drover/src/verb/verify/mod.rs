@@ -1,11 +1,13 @@
 //! `drover verify`: whether what is in the cloud is what was on the server.
 
 mod check;
+mod exceptions;
 mod files;
 mod heads;
 mod method;
 mod reconcile;
 
+pub use exceptions::Signed;
 pub use method::{MethodArgs, Verified};
 
 use std::{
@@ -247,6 +249,13 @@ fn opened(
     context.record(&session.repository, "verify", &subject, &outcome);
     let mut verified = verified?;
     verified.report.heads = session.history.heads().iter().map(head).collect();
+    match exceptions::listed(&mut session, &verified.snapshots) {
+        Ok(listed) => verified.report.exceptions = listed,
+        Err(error) => {
+            let why = error.failure().message;
+            context.progress.warn(&format!("exceptions of the passes cannot be listed: {why}"));
+        }
+    }
     if let Some(path) = files {
         files::write(path, &mut session, &verified)?;
     }
