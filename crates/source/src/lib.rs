@@ -19,6 +19,7 @@ mod ordered;
 mod paced;
 mod pool;
 pub mod sftp;
+mod sync;
 pub mod taker;
 pub mod target;
 mod walk;

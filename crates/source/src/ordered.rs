@@ -19,14 +19,12 @@
 //! only be waiting for the head, and the head is either being worked on or may be begun, so there
 //! is no deadlock, however small the bound.
 
-use std::{
-    collections::VecDeque,
-    io, panic,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+use std::{collections::VecDeque, io, panic, sync::PoisonError};
+
+use crate::sync::{
+    Arc, Condvar, Mutex, MutexGuard,
     thread::{self, JoinHandle},
 };
-
-use crate::{ReadError, Scope, WalkEvent};
 
 /// What came of a piece of work: events and further work, in order.
 #[derive(Debug)]
@@ -232,7 +230,7 @@ struct OnPanic<'a, W, E>(&'a Shared<W, E>);
 
 impl<W, E> Drop for OnPanic<'_, W, E> {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if std::thread::panicking() {
             self.0.lock().panicked = true;
             self.0.events.notify_one();
         }
@@ -320,7 +318,7 @@ impl<W, E> Ordered<W, E> {
         self.shared.work.notify_all();
         for worker in self.workers.drain(..) {
             if let Err(cause) = worker.join()
-                && !thread::panicking()
+                && !std::thread::panicking()
             {
                 panic::resume_unwind(cause);
             }
@@ -371,17 +369,6 @@ impl<W, E> Drop for Ordered<W, E> {
     }
 }
 
-/// What could not be seen, as a walk yields it.
-pub(crate) fn problem(scope: Scope, error: ReadError) -> WalkEvent {
-    WalkEvent::Problem { path: error.path.clone(), scope, exception: error.into() }
-}
-
-/// The next event of a walk. A long path takes the room of several entries, so that the bound on
-/// what waits is one on memory.
-pub(crate) fn emit<W>(outcome: &mut Outcome<W, WalkEvent>, event: WalkEvent) {
-    let weight = 1 + event.path().as_bytes().len() / 256;
-    outcome.event(event, weight);
-}
-
 #[cfg(test)]
+#[path = "ordered/tests.rs"]
 mod tests;

@@ -1,12 +1,9 @@
 //! What is dear to make and used by one thread at a time, such as a connection: kept for whoever comes
 //! next, and made anew where all are in use.
 
-use std::{
-    fmt::Display,
-    sync::{Arc, Condvar, Mutex, PoisonError},
-};
+use std::{fmt::Display, sync::PoisonError};
 
-use drover_types::lock;
+use crate::sync::{Arc, Condvar, Mutex, lock};
 
 /// Keeps what nobody uses. At most a fixed number is in use at a time.
 pub(crate) struct Pool<C> {

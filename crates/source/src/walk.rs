@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, thread};
 
 use drover_types::Entry;
 
-use crate::WalkEvent;
+use crate::{ReadError, Scope, WalkEvent, ordered::Outcome};
 
 /// How a tree is walked.
 #[derive(Clone, Debug)]
@@ -87,4 +87,16 @@ impl fmt::Debug for Walk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Walk").finish_non_exhaustive()
     }
+}
+
+/// What could not be seen, as a walk yields it.
+pub(crate) fn problem(scope: Scope, error: ReadError) -> WalkEvent {
+    WalkEvent::Problem { path: error.path.clone(), scope, exception: error.into() }
+}
+
+/// The next event of a walk. A long path takes the room of several entries, so that the bound on
+/// what waits is one on memory.
+pub(crate) fn emit<W>(outcome: &mut Outcome<W, WalkEvent>, event: WalkEvent) {
+    let weight = 1 + event.path().as_bytes().len() / 256;
+    outcome.event(event, weight);
 }

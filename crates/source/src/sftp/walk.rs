@@ -24,7 +24,8 @@ use super::{
 };
 use crate::{
     Enter, ReadError, Scope, SourceError, Walk, WalkEvent, WalkOptions,
-    ordered::{Ordered, emit, problem},
+    ordered::Ordered,
+    walk::{emit, problem},
 };
 
 type Outcome = crate::ordered::Outcome<Work, WalkEvent>;

@@ -32,7 +32,8 @@ use std::{
 use drover_types::{RelativePath, RepositoryId, SnapshotId, SourceId, Timestamp, clock};
 use rustix::{
     fs::{
-        AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat,
+        AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat,
+        unlinkat,
     },
     io::{Errno, pwrite, retry_on_intr},
 };
@@ -264,6 +265,22 @@ fn this_boot() -> Option<String> {
 }
 
 impl Target {
+    /// Takes away what a run that was killed left in the root.
+    fn take_away_leftovers(&self) -> Result<(), Errno> {
+        let directory = self.0.beneath.root_fd();
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            if self.is_leftover(entry.file_name().to_bytes()) {
+                match unlinkat(directory, entry.file_name(), AtFlags::empty()) {
+                    // None of ours.
+                    Ok(()) | Err(Errno::ISDIR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The mark of an earlier restore. `None` if there is none, or something that drover did not
     /// leave: of another form, or in another user's hands.
     pub fn read_marker(&self) -> Result<Option<Marker>, TargetError> {
@@ -308,14 +325,20 @@ impl Target {
     }
 
     /// Leaves a mark, durably, in place of an earlier one; one that says `settling` is completed
-    /// later.
+    /// later. In a target that holds nothing else, what a run left that was killed is taken away: no
+    /// walk of what is there comes across it.
     pub fn write_marker(&self, marker: &Marker) -> Result<SettlingMark, TargetError> {
         let directory = self.0.beneath.root_fd();
+        let begins = matches!(marker.state, MarkerState::UnderWay(_));
+        let holds_nothing = begins && self.is_empty()?;
         let take_away = || unlinkat(directory, MARK_TEMPORARY, AtFlags::empty());
         let write = || -> Result<SettlingMark, Errno> {
             match take_away() {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
+            }
+            if holds_nothing {
+                self.take_away_leftovers()?;
             }
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

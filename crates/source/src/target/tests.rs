@@ -721,6 +721,11 @@ fn a_mark_that_was_only_begun_is_taken_away() {
             let left: Vec<_> = std::iter::once(mark).chain(other).collect();
             assert_eq!(names(&root), left);
         }
+        fs::remove_file(root.join("other")).unwrap();
+        let leftover = root.join(".drover-new-12-3");
+        fs::write(&leftover, "a file's").unwrap();
+        target.write_marker(&begun()).unwrap();
+        assert!(!leftover.exists(), "beside nothing else it is nobody's");
         // Somebody's directory of that name is left alone, and named.
         fs::create_dir(&temporary).unwrap();
         assert!(target.write_marker(&begun()).is_err());
