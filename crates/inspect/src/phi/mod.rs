@@ -8,14 +8,27 @@
 //! Digits and `@` are what is looked for, since every value of these kinds has one of them; words before
 //! are read only there. What a value has to be follows the rules of those who give such numbers out.
 
+mod aligned;
 mod digits;
+mod email;
+mod fields;
 mod free;
+mod html;
 mod kind;
 mod label;
 mod lines;
+mod list;
+mod near;
+mod phone;
 mod scan;
+mod segments;
+mod spelling;
+mod sql;
 mod table;
+mod token;
 mod values;
+mod vocabulary;
+mod words;
 
 pub(crate) use kind::KINDS;
 pub use kind::{PhiCounts, PhiKind, Shape};

@@ -1,0 +1,88 @@
+//! Values as people and machines misspell them: with dashes of typesetters, blanks around separators,
+//! and letters that a reader of images took for digits.
+
+use super::{
+    PhiKind,
+    free::{self, Place, is_word},
+    label::{self, Label},
+};
+
+/// Bytes from a place on that are spelt anew.
+const LEN: usize = 48;
+
+/// What is there once it is spelt as it should be.
+fn judge_spelt(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
+    let text = &place.after[..place.after.len().min(LEN)];
+    let parted = text.iter().any(|b| *b >= 0x80)
+        || memchr::memmem::find(text, b" - ").is_some()
+        || memchr::memmem::find(text, b" / ").is_some()
+        || memchr::memmem::find(text, b" . ").is_some();
+    if !parted {
+        return None;
+    }
+    let (mut spelt, mut ends) = ([0u8; LEN], [0; LEN]);
+    let (mut len, mut at) = (0, 0);
+    while at < text.len() {
+        let (byte, taken) = match text[at..] {
+            [0xe2, 0x80, 0x90..=0x95, ..] | [0xe2, 0x88, 0x92, ..] => (b'-', 3),
+            [0xe2, 0x80, 0xaf, ..] => (b' ', 3),
+            [0xc2, 0xa0, ..] => (b' ', 2),
+            [b' ', sign @ (b'-' | b'/' | b'.'), b' ', next, ..]
+                if next.is_ascii_digit() && len > 0 && spelt[len - 1].is_ascii_digit() =>
+            {
+                (sign, 3)
+            }
+            [byte, ..] => (byte, 1),
+            [] => break,
+        };
+        at += taken;
+        spelt[len] = byte;
+        len += 1;
+        ends[len - 1] = at;
+    }
+    let (back, value, kind) = free::judge(&Place::new(place.before, &spelt[..len], place.now))?;
+    Some((back, ends[value.checked_sub(1)?], kind))
+}
+
+fn is_taken_for_digit(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'O' | b'o' => b'0',
+        b'l' | b'I' | b'|' => b'1',
+        b'S' => b'5',
+        b'B' => b'8',
+        _ => return None,
+    })
+}
+
+/// Numbers of known kinds of which some digits were read as letters.
+fn judge_read(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
+    let text = &place.after[..place.after.len().min(24)];
+    // Up to what no number has; a letter beside a digit or a separator only.
+    let is_part = |b: u8| b.is_ascii_digit() || is_taken_for_digit(b).is_some();
+    let len = text.iter().take_while(|&&b| is_part(b) || matches!(b, b'-' | b'/' | b'.')).count();
+    let lead =
+        place.before.iter().rev().take(2).take_while(|b| is_taken_for_digit(**b).is_some()).count();
+    let read = lead + text[..len].iter().filter(|b| is_taken_for_digit(**b).is_some()).count();
+    if len < 8 || read == 0 || read > 4 {
+        return None;
+    }
+    let before = &place.before[..place.before.len() - lead];
+    if before.last().is_some_and(|&b| is_word(b)) {
+        return None;
+    }
+    let Label::Of(kind) = label::find(before).filter(|found| !found.weak)?.label else {
+        return None;
+    };
+    let mut spelt = [0; 32];
+    let whole = place.before[before.len()..].iter().chain(&text[..len]);
+    for (to, from) in spelt.iter_mut().zip(whole) {
+        *to = is_taken_for_digit(*from).unwrap_or(*from);
+    }
+    let (back, value, found) = free::judge(&Place::new(before, &spelt[..lead + len], place.now))?;
+    (found == kind && value > lead).then_some((lead + back, value - lead, kind))
+}
+
+/// What stands at a place where nothing is found as it is spelt.
+pub(super) fn judge(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
+    judge_spelt(place).or_else(|| judge_read(place))
+}
