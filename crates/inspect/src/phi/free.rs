@@ -86,6 +86,9 @@ impl<'a> Place<'a> {
     /// What the words before the place say, or what stands beside it in the same object.
     pub fn label(&self) -> Option<Label> {
         *self.label.get_or_init(|| {
+            if let Some(label) = label::slot(self.before, self.after) {
+                return Some(label);
+            }
             match label::find(self.before) {
                 Some(found) if !found.weak => return Some(found.label),
                 _ => {}
@@ -104,6 +107,20 @@ pub(super) fn code(before: &[u8]) -> Option<Label> {
         return None;
     }
     let digits = before[..end].iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (number, rest) = (&before[end - digits..end], &before[..end - digits]);
+    // `<PID.3><CX.1>`
+    let component = [&b"><CX."[..], b"><TS.", b"><DTM.", b"><XTN."];
+    if number == b"1"
+        && let Some(rest) = component.iter().find_map(|name| rest.strip_suffix(*name))
+    {
+        return if rest.ends_with(b">") { None } else { code_of(rest, b">") };
+    }
+    code_of(&before[..end], between)
+}
+
+fn code_of(before: &[u8], between: &[u8]) -> Option<Label> {
+    let end = before.len();
+    let digits = before.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let (number, rest) = (&before[end - digits..end], &before[..end - digits]);
     let kind = if rest.ends_with(b"PID.") || rest.ends_with(b"PID-") {
         match number {
@@ -196,8 +213,10 @@ pub(super) fn behind(place: &Place<'_>, len: usize) -> Option<Label> {
     }
     let rest = &rest[gap..rest.len().min(gap + 24)];
     let opened = place.after[len + gap - 1] == b'(';
-    let ends: &[u8] = if opened { b")" } else { b",;)]/.\n\r" };
+    let ends: &[u8] = if opened { b")" } else { b",;)]/.|\t\n\r" };
     let end = rest.iter().position(|b| ends.contains(b));
+    let blanks = memchr::memmem::find(rest, b"  ").filter(|_| !opened);
+    let end = end.into_iter().chain(blanks).min();
     // With what follows the label being no value of its own.
     let label = match end {
         Some(end) => &rest[..end],
@@ -240,7 +259,22 @@ fn birth_date(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
         && back == 0
         && place.after.get(..ahead).is_some_and(|date| date.contains(&b'.'))
         && place.after.get(ahead) != Some(&b'*');
-    (star || label::slot(before) == birth).then_some((back, ahead))
+    (star || is_born(before)).then_some((back, ahead))
+}
+
+/// `born by cesarean section on `: within the same clause.
+fn is_born(before: &[u8]) -> bool {
+    let Some(text) = before.strip_suffix(b" on ").or_else(|| before.strip_suffix(b" on the "))
+    else {
+        return false;
+    };
+    let text = &text[text.len().saturating_sub(64)..];
+    let Some(born) = memchr::memmem::rfind(text, b" born ") else { return false };
+    let clause = &text[born + 5..];
+    !clause.iter().any(|b| matches!(b, b',' | b';' | b'.' | b'(' | b'"' | b'<'))
+        && ["and ", "who ", "was "]
+            .iter()
+            .all(|word| memchr::memmem::find(clause, word.as_bytes()).is_none())
 }
 
 fn mbi(place: &Place<'_>) -> Option<usize> {

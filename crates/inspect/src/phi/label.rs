@@ -146,9 +146,17 @@ fn is_behind(before: &[u8], start: usize) -> bool {
 }
 
 /// What the label says whose turn it is where several share a colon: `Name/MRN/DOB: Doe / 4711 / `.
-pub(super) fn slot(before: &[u8]) -> Option<Label> {
+pub(super) fn slot(before: &[u8], after: &[u8]) -> Option<Label> {
     let text = before.trim_ascii_end();
-    if text.len() == before.len() || !text.ends_with(b" /") {
+    let fits = match text.last()? {
+        b'/' => text.ends_with(b" /") && text.len() < before.len(),
+        b':' => {
+            let values = &after[..after.len().min(24)];
+            memchr::memmem::find(values, b" / ").is_some()
+        }
+        _ => false,
+    };
+    if !fits {
         return None;
     }
     let line = &text[text.len().saturating_sub(96)..];
@@ -156,15 +164,20 @@ pub(super) fn slot(before: &[u8]) -> Option<Label> {
     let (names, values) = line.split_at(memchr::memrchr(b':', line)?);
     let turn = values.windows(2).filter(|pair| pair == b" /").count();
     let names = &names[memchr::memmem::rfind(names, b"  ").map_or(0, |at| at + 2)..];
+    memchr::memchr(b'/', names)?;
     of_name(names.split(|&b| b == b'/').nth(turn)?)
 }
 
 /// What a name of a column or a field says.
 pub(super) fn of_name(name: &[u8]) -> Option<Label> {
     let mut text = [b':'; 65];
-    let name = name.get(..name.len().min(64))?;
-    text[..name.len()].copy_from_slice(name);
-    find(&text[..=name.len()]).map(|found| found.label)
+    let mut len = 0;
+    // Numbers tell several of a sort apart: `phone2`, `ins1id`.
+    for (to, from) in text[..64].iter_mut().zip(name.iter().filter(|b| !b.is_ascii_digit())) {
+        *to = *from;
+        len += 1;
+    }
+    find(&text[..=len]).map(|found| found.label)
 }
 
 /// What the name of a type says, in which `patient` does not stand for the patient's number.

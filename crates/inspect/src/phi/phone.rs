@@ -33,6 +33,16 @@ pub(super) fn phone(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
         let (_, len) = if run == 3 { phone(&inner, run)? } else { return None };
         return Some((0, skip + len));
     }
+    // `617/555-0142`
+    if run == 3
+        && let [_, _, _, b'/', a, b, c, b'-' | b'.', d, e, f, g, ..] = *text
+        && [a, b, c, d, e, f, g].iter().all(u8::is_ascii_digit)
+    {
+        let (digits, count) = values::digits::<10>(&text[..12])?;
+        let other = || !matches!(place.label(), None | Some(Label::Of(PhiKind::Phone)));
+        return (values::is_phone(&digits[..count], false) && place.ends(12) && !other())
+            .then_some((0, 12));
+    }
     let (lengths, count, end) = groups(text);
     let is_labelled = || place.label() == Some(Label::Of(PhiKind::Phone));
     match lengths[..count] {

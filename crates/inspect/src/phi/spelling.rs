@@ -10,20 +10,36 @@ use super::{
 /// Bytes from a place on that are spelt anew.
 const LEN: usize = 48;
 
+/// The dash or blank that an entity of HTML at the beginning of `text` stands for, and its length.
+fn of_entity(text: &[u8]) -> Option<(u8, usize)> {
+    const NAMES: [(&[u8], u8); 8] = [
+        (b"&nbsp;", b' '),
+        (b"&#160;", b' '),
+        (b"&#8209;", b'-'),
+        (b"&#8211;", b'-'),
+        (b"&ndash;", b'-'),
+        (b"&#45;", b'-'),
+        (b"&#8208;", b'-'),
+        (b"&minus;", b'-'),
+    ];
+    NAMES.iter().find(|(name, _)| text.starts_with(name)).map(|&(name, byte)| (byte, name.len()))
+}
+
 /// What is there once it is spelt as it should be.
 fn judge_spelt(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
     let text = &place.after[..place.after.len().min(LEN)];
-    let parted = text.iter().any(|b| *b >= 0x80)
+    let parted = text.iter().any(|b| *b >= 0x80 || *b == b'&')
         || memchr::memmem::find(text, b" - ").is_some()
         || memchr::memmem::find(text, b" / ").is_some()
         || memchr::memmem::find(text, b" . ").is_some();
-    if !parted {
+    if !parted || label::slot(place.before, place.after).is_some() {
         return None;
     }
     let (mut spelt, mut ends) = ([0u8; LEN], [0; LEN]);
     let (mut len, mut at) = (0, 0);
     while at < text.len() {
         let (byte, taken) = match text[at..] {
+            [b'&', ..] => of_entity(&text[at..]).unwrap_or((b'&', 1)),
             [0xe2, 0x80, 0x90..=0x95, ..] | [0xe2, 0x88, 0x92, ..] => (b'-', 3),
             [0xe2, 0x80, 0xaf, ..] => (b' ', 3),
             [0xc2, 0xa0, ..] => (b' ', 2),

@@ -74,6 +74,9 @@ fn spaced(text: &[u8]) -> usize {
 fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(usize, Label)> {
     let before = &place.before[..start];
     let lead = prefix.len();
+    if let Some(label) = label::slot(before, place.after) {
+        return Some((lead, label));
+    }
     let run = place.after[..tail].iter().filter(|b| b.is_ascii_digit()).count();
     match label::find(before) {
         Some(found) if !found.weak => return Some((lead, found.label)),
@@ -90,14 +93,20 @@ fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(us
     if let Some(label) = behind(place, tail) {
         return Some((lead, label));
     }
-    // `Hosp. No. A 221905`
+    // `Hosp. No. A 221905`, `Subscriber ID: XWV 882019334`
     if lead == 0
-        && let [.., b' ', letter, b' '] = *before
-        && letter.is_ascii_uppercase()
-        && let Some(found) = label::find(&before[..before.len() - 2])
-        && !found.weak
+        && let Some(text) = before.strip_suffix(b" ")
     {
-        return Some((2, found.label));
+        let letters = text.iter().rev().take(5).take_while(|b| b.is_ascii_uppercase()).count();
+        let rest = &text[..text.len() - letters];
+        if (1..=4).contains(&letters)
+            && rest.ends_with(b" ")
+            && let Some(found) = label::find(rest)
+            && !found.weak
+            && (letters < 3 || found.label == Label::Of(PhiKind::MemberId))
+        {
+            return Some((letters + 1, found.label));
+        }
     }
     // `MRN-482913`, `MRN482913`: the label is the prefix itself.
     if lead >= 2 {
@@ -113,7 +122,7 @@ fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(us
             return Some((lead, label));
         }
     }
-    label::slot(before).or_else(|| insured(before)).map(|label| (lead, label))
+    insured(before).map(|label| (lead, label))
 }
 
 /// `ID #:` in a line about an insurance, behind its name: a member's number.

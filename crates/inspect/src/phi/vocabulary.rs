@@ -6,14 +6,15 @@ const BIRTH: &str = "dob|d o b|dobs|date of birth|dates of birth|birth date|birt
     birth time|birthtime|bday|b day|bdate|birth|birth dt|birthdt|birth dttm|dateofbirth|geburtsdatum|geburtstag|geboren|geb|\
     geb datum|gebdatum|gebdat|geb dat|nacimiento|naissance|nacido|nacida|naiss|ne le|nee le|ne e le|ddn|d d n|fec nac|f nac|\
     fecha nac|fnac|fechanacimiento|datenaissance|nato il|nata il|nascita|nascimento|natal|gebd|pt dob|d of b|birth year date";
-const SSN: &str = "ssn|s s n|ss|s s|social security|soc sec|social sec|soc security|social|socials|soc|ssnum|ssno|ssn no|\
+const SSN: &str = "ssn|ssn tin|ssn itin|ssn ein|ss tin|s s n|ss|s s|social security|soc sec|social sec|soc security|social|socials|soc|ssnum|ssno|ssn no|\
     socialsecurity|ssnumber|ssns|socsec|socsecnum|socialsecurityno|socialsecuritynumber|ssnbr|ss nbr|ssan|socsecno|sssn";
 const PHONE: &str = "phone|phones|telephone|tel|mobile|cell|cellphone|fax|pager|call|called|calling|ph|telecom|tele|dial|\
     dialed|telefon|phone number|fax number|contact number|contact no|contact nbr|callback|hotline|reached at|reach at|\
-    telefax|handy|mobil|facsimile|whatsapp|sms|text|beeper|voicemail|telephones|telefono|tfno|tlfno|tlf|movil|portable|\
+    telefax|handy|mobil|facsimile|whatsapp|sms|text me|text at|text to|texts to|beeper|voicemail|telephones|telefono|tfno|tlfno|tlf|movil|portable|\
     rufnummer|telefonnummer|telefonnr|handynummer|handynr|mobilnummer|mobiltelefon|festnetz|gsm|fon|fono|phoned|telnr|\
     phoneno|phonenumber|phonenum|faxnumber|faxno|telno|mobileno|cellno|phn|phonenbr|switchboard|mobilephone|contactno|\
-    msisdn|landline|celular";
+    msisdn|landline|celular|\
+    order line|nurse line|help line|helpline|support line|advice line|care line|info line";
 const PHONE_MARKED: &str = "home|work|office|evening|day|contact|residence|business";
 const RECORD: &str = "mrn|m r n|mrns|mr no|mr nos|mr number|mr nbr|medical record|med rec|medical rec|medical records|med record|\
     patient id|patient ids|pat id|patient no|patient nos|patient number|patient num|patient nbr|patient identifier|pt id|\
@@ -34,9 +35,9 @@ const RECORD_WEAK: &str = "chart|charts|mr|patient|patients|pt|paciente";
 const RECORD_MARKED: &str = "record|rec";
 const MEMBER: &str = "member id|member ids|member no|member number|member nbr|subscriber id|subscriber no|subscriber number|\
     subscriber nbr|beneficiary id|beneficiary no|beneficiary number|medicaid id|medicaid no|medicaid number|insurance id|\
-    insurance no|insurance number|health plan id|plan member|insured id|insured s id|insured s i d|insured i d|hicn|hic|\
+    insurance no|insurance number|health plan id|plan member|insured id|insid|insured s id|insured s i d|insured i d|hicn|hic|\
     memberid|memberids|memberno|membernumber|subscriberid|subscriberno|member identifier|subscriber identifier|\
-    beneficiary identifier|plan id|health plan number|plan number|insured number|insured s number|policyholder id|\
+    beneficiary identifier|health plan number|plan number|insured number|insured s number|policyholder id|\
     insurance policy no|insurance policy number|insurance policy|insurance policy id|health insurance|member num|medicaid|\
     enrollee id|insured no|health plan|enrollee number|enrollee no|cardholder id|membership number|membership id|membership no|\
     plan beneficiary|health plan member|policy id|certificate no|certificate number|cert no|recipient id|recipient no|\
@@ -56,7 +57,7 @@ const CARD: &str = "credit card|card number|card no|debit card|visa|mastercard|a
     carte bancaire|tarjeta|card on file|cc on file";
 const ACCOUNT: &str =
     "account|account number|account no|acct|acct no|acct number|accounts|accountnumber|acctno";
-const OTHER: &str = "order|order no|order number|part|part no|part number|ticket|ticket no|invoice|tracking|serial|\
+const OTHER: &str = "order|orders|invoices|tickets|parts|items|emp id|emp no|order no|order number|part|part no|part number|ticket|ticket no|invoice|tracking|serial|\
     model|sku|version|po|item|catalog|lot|batch|reference|ref|confirmation|isbn|npi|ein|fein|ndc|firmware|build|\
     serial number|serial no|invoice no|ticket number|tracking number|reference number|reference no|\
     lot number|lot no|accession|accession number|accession no|patient account|patient account no|patient account number|\
@@ -84,7 +85,7 @@ const CONNECTORS: &str = "area code|we|have|she|he|they|you|i|got|gave|had|see|i
     matches|shows|current|legal|type|system|name|key|data|val|oldid|item|privat|private|personal|preferred|alt|alternate|\
     secondary|night|voice|pref|internet|best|parent|mother|father|spouse|guardian|dttm|txt|str|and|und|et|y|du|der|die|des|la|del|\
     nummer|numero|n|e|o|ours|stands|remains|has|been|be|being|include|incl|including|print|optional|required|answer|h|w|c|\
-    same|full|complete|correct|actual|which|shown|appears|stated|noted|entered|under|also|still|uses|with|code|display|dl|dd|\
+    same|full|complete|correct|actual|which|shown|appears|stated|noted|entered|under|class|also|still|uses|with|code|display|dl|dd|\
     time|oid|area|incl|include|ist|war|lautet|est|es|ssn4|int|varchar|char|nvarchar|cast|tablet|landline|house|business|evenings|i";
 
 /// Words that are written together with a label in names of columns and fields: `patientssn`,

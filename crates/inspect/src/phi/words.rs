@@ -51,6 +51,19 @@ fn wide(text: &[u8]) -> Wide {
     }
 }
 
+/// Where the element of HTML begins that ends with `text` and a `>`, if it only says how a page looks.
+fn element(text: &[u8]) -> Option<usize> {
+    let from = text.len().saturating_sub(96);
+    let open = from + memchr::memrchr(b'<', &text[from..])?;
+    let name = text[open + 1..].strip_prefix(b"/").unwrap_or(&text[open + 1..]);
+    let len = name.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+    const NAMES: [&[u8]; 20] = [
+        b"td", b"th", b"tr", b"span", b"div", b"b", b"i", b"u", b"p", b"br", b"dd", b"dt", b"li",
+        b"em", b"strong", b"font", b"a", b"label", b"nobr", b"small",
+    ];
+    NAMES.iter().any(|known| name[..len].eq_ignore_ascii_case(known)).then_some(open)
+}
+
 /// Bytes between words that are passed over.
 const GAPS: [bool; 256] = {
     let mut gaps = [false; 256];
@@ -131,6 +144,10 @@ impl<'a> Words<'a> {
                     if std::mem::replace(&mut comma, true) {
                         return None;
                     }
+                }
+                b'>' => {
+                    self.text = element(rest).map_or(rest, |start| &rest[..start]);
+                    continue;
                 }
                 _ if GAPS[usize::from(last)] => {}
                 b'0'..=b'9' if !self.started && Self::is_ordinal(rest) => {}
