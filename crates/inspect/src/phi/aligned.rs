@@ -1,5 +1,9 @@
 //! Tables of lists and reports, whose columns are told by where they begin.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{
     free::Hit,
     table::{Column, cell, column},
@@ -7,6 +11,8 @@ use super::{
 
 /// Columns of a table that are looked at.
 const COLUMNS: usize = 32;
+
+static BLANKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"  "));
 
 /// The columns of a table, and where they begin and end, in characters.
 #[derive(Clone, Debug)]
@@ -35,7 +41,7 @@ fn characters(text: &[u8]) -> usize {
 impl Aligned {
     /// Reads `line` as the names of columns, of which at least two are known.
     pub fn of(line: &[u8]) -> Option<Self> {
-        memchr::memmem::find(line, b"  ").or_else(|| memchr::memchr(b'\t', line))?;
+        BLANKS.find(line).or_else(|| memchr::memchr(b'\t', line))?;
         if line.len() > 512 || line.iter().any(|b| matches!(b, b'{' | b'<' | b'=' | b'|' | b'"')) {
             return None;
         }

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 use super::{
     PhiKind,
-    label::{self, Label},
+    label::{self, Found, Label},
     near,
     phone::phone,
     spelling, token, values,
@@ -36,12 +36,27 @@ pub(super) struct Place<'a> {
     pub before: &'a [u8],
     pub after: &'a [u8],
     pub now: u32,
+    /// What the words before say.
+    found: OnceCell<Option<Found>>,
     label: OnceCell<Option<Label>>,
+    /// Nothing that stands before it says anything of it.
+    pub bare: bool,
 }
 
 impl<'a> Place<'a> {
     pub fn new(before: &'a [u8], after: &'a [u8], now: u32) -> Self {
-        Self { before, after, now, label: OnceCell::new() }
+        Self { before, after, now, found: OnceCell::new(), label: OnceCell::new(), bare: false }
+    }
+
+    /// One that nothing before it says anything of.
+    pub fn bare(before: &'a [u8], after: &'a [u8], now: u32) -> Self {
+        let (found, label) = (OnceCell::from(None), OnceCell::from(None));
+        Self { before, after, now, found, label, bare: true }
+    }
+
+    /// What the words before the place say.
+    pub fn found(&self) -> Option<Found> {
+        *self.found.get_or_init(|| label::find(self.before))
     }
 
     /// Whether a value may begin here: no letter or digit before it, nor a digit and a sign that would
@@ -89,7 +104,7 @@ impl<'a> Place<'a> {
             if let Some(label) = label::slot(self.before, self.after) {
                 return Some(label);
             }
-            match label::find(self.before) {
+            match self.found() {
                 Some(found) if !found.weak => return Some(found.label),
                 _ => {}
             }
@@ -101,9 +116,22 @@ impl<'a> Place<'a> {
 /// What names of fields say that hold digits: `PID.7 '`, `PID-3: `, and tags of DICOM with what tools
 /// write between them and the value: `(0010,0020) LO [`.
 pub(super) fn code(before: &[u8]) -> Option<Label> {
-    let end = before.iter().rposition(u8::is_ascii_digit)? + 1;
-    let between = &before[end..];
-    if between.is_empty() || between.len() > 24 {
+    // Quotes, brackets and blanks are between, and a tag's type.
+    let between = |text: &[u8]| {
+        let signs = text.iter().rev().take(8);
+        text.len() - signs.take_while(|b| b" '\"[]=:(>^)\t".contains(b)).count()
+    };
+    let mut end = between(before);
+    if end == before.len() {
+        return None;
+    }
+    if let [.., b' ', a, b] = before[..end]
+        && a.is_ascii_uppercase()
+        && b.is_ascii_uppercase()
+    {
+        end = between(&before[..end - 2]);
+    }
+    if !before[..end].last().is_some_and(u8::is_ascii_digit) {
         return None;
     }
     let digits = before[..end].iter().rev().take_while(|b| b.is_ascii_digit()).count();
@@ -113,12 +141,12 @@ pub(super) fn code(before: &[u8]) -> Option<Label> {
     if number == b"1"
         && let Some(rest) = component.iter().find_map(|name| rest.strip_suffix(*name))
     {
-        return if rest.ends_with(b">") { None } else { code_of(rest, b">") };
+        return if rest.ends_with(b">") { None } else { code_of(rest) };
     }
-    code_of(&before[..end], between)
+    code_of(&before[..end])
 }
 
-fn code_of(before: &[u8], between: &[u8]) -> Option<Label> {
+fn code_of(before: &[u8]) -> Option<Label> {
     let end = before.len();
     let digits = before.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let (number, rest) = (&before[end - digits..end], &before[..end - digits]);
@@ -131,9 +159,6 @@ fn code_of(before: &[u8], between: &[u8]) -> Option<Label> {
             _ => return None,
         }
     } else if rest.ends_with(b"0010,") || rest.ends_with(b"0010, ") || number.starts_with(b"0010") {
-        if !between.iter().all(|b| b.is_ascii_uppercase() || b" )[]=:\"'\t".contains(b)) {
-            return None;
-        }
         match number {
             b"0020" | b"1000" | b"00100020" => PhiKind::RecordNumber,
             b"0030" | b"00100030" => PhiKind::BirthDate,
@@ -167,18 +192,43 @@ pub(super) fn groups(text: &[u8]) -> ([usize; 6], usize, usize) {
     (lengths, count, end)
 }
 
-/// What begins with the run of digits at `at`, which is not within another; `now` is this year.
-pub(super) fn at_digit(text: &[u8], at: usize, now: u32) -> Option<Hit> {
+/// What begins with the run of digits at `at`, which is not within another; `now` is this year. The
+/// place is `bare` where what is before it is of another field.
+pub(super) fn at_digit(text: &[u8], at: usize, bare: bool, now: u32) -> Option<Hit> {
     let before = &text[at.saturating_sub(BACK)..at];
+    // The rest of a number, a time or an address.
+    if let [.., digit, b'-' | b'.' | b':' | b'/' | b'+'] = *before
+        && digit.is_ascii_digit()
+    {
+        return None;
+    }
     let after = &text[at..text.len().min(at + AHEAD)];
-    let place = Place::new(before, after, now);
-    let found = judge(&place).or_else(|| spelling::judge(&place));
+    let place = if bare { Place::bare } else { Place::new }(before, after, now);
+    let found = judge(&place).or_else(|| if bare { None } else { spelling::judge(&place) });
     found.map(|(back, len, kind)| Hit { start: at - back, end: at + len, kind: Some(kind) })
+}
+
+/// Whether a number stands alone that is too small for a value, or is an address of a network.
+fn is_small(text: &[u8], run: usize) -> bool {
+    match text.get(run) {
+        Some(b'.') if run <= 3 => {
+            let (lengths, count, end) = groups(text);
+            count == 4
+                && lengths[..4].iter().all(|len| *len <= 3)
+                && text[..end].iter().filter(|b| **b == b'.').count() == 3
+        }
+        Some(b'-' | b'/' | b' ' | b',' | b')' | b'&' | 0x80.. | b'.') => false,
+        Some(next) => run <= 2 && !next.is_ascii_alphabetic(),
+        None => run <= 2,
+    }
 }
 
 /// How many bytes before the place and from it on are a value, and of what.
 pub(super) fn judge(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
-    let run = place.after.iter().take_while(|b| b.is_ascii_digit()).count();
+    let run = place.after.iter().take(20).take_while(|b| b.is_ascii_digit()).count();
+    if is_small(place.after, run) {
+        return None;
+    }
     if place.begins() {
         if run <= 8
             && let Some((back, ahead)) = birth_date(place, run)

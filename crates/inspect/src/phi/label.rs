@@ -127,11 +127,12 @@ pub(super) fn find(before: &[u8]) -> Option<Found> {
         match connects {
             Some(next) => at = next,
             None => {
-                names += 1;
-                at += 1;
-                if !last.capital || names > NAMES {
+                // A name stands before `is` or a mark.
+                if !last.capital || names == NAMES || at == 0 && !words.marked {
                     return weak;
                 }
+                names += 1;
+                at += 1;
             }
         }
     }

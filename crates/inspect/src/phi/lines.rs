@@ -5,7 +5,7 @@ use super::{
     fields::fields,
     free::Hit,
     html::Html,
-    segments,
+    segments::{self, Segment},
     sql::Sql,
     table::{self, Column, Header},
 };
@@ -24,12 +24,15 @@ pub(super) struct Lines {
     aligned: Option<Aligned>,
     sql: Sql,
     html: Html,
+    /// Segments of HL7 in what was looked at last, in their order.
+    pub segments: Vec<Segment>,
 }
 
 impl Lines {
     /// Looks through `text[from..to]`, whole lines, in which a line may end with any of line feed,
     /// carriage return and `~`.
     pub fn look(&mut self, text: &[u8], from: usize, to: usize, now: u32, hits: &mut Vec<Hit>) {
+        self.segments.clear();
         let mut at = from;
         while at < to {
             let end = memchr::memchr2(b'\n', b'\r', &text[at..to]).map_or(to, |p| at + p);
@@ -48,13 +51,16 @@ impl Lines {
 
     fn line(&mut self, line: &[u8], at: usize, now: u32, hits: &mut Vec<Hit>) {
         let trimmed = line.strip_prefix(b"\x0b").unwrap_or(line);
-        if segments::hl7(trimmed, at + line.len() - trimmed.len(), now, hits) {
+        let lead = line.len() - trimmed.len();
+        if segments::hl7(trimmed, at + lead, now, hits) {
+            self.segments.push(Segment::of(trimmed, at + lead));
             return;
         }
         if segments::is_x12(line) {
             segments::x12(line, at, now, hits);
         }
-        if memchr::memmem::find(line, b"PID|").is_some() {
+        let bars = memchr::memchr(b'|', line).is_some();
+        if bars && memchr::memmem::find(line, b"PID|").is_some() {
             segments::embedded(line, at, now, hits);
         }
         if self.sql.is_within() || matches!(line[0], b'I' | b'i' | b'C' | b'c') {

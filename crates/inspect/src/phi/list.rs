@@ -38,7 +38,7 @@ impl List {
     pub fn next(&self, text: &[u8], end: usize, at: usize, now: u32) -> Option<Hit> {
         // Letters before the first digit are the value's, as they are the first one's.
         let lead = self.shape.iter().take(self.len).take_while(|b| **b != b'0').count();
-        let start = at.checked_sub(lead).filter(|start| *start > end)?;
+        let start = at.checked_sub(lead).filter(|start| *start > end && *start <= end + 8)?;
         let between = &text[end..start];
         let either: [&[u8]; 5] = [b" or ", b" and ", b" & ", b" and/or ", b" into "];
         let more: [&[u8]; 5] = [b", ", b"; ", b" / ", b", and ", b", or "];

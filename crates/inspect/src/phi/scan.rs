@@ -116,11 +116,14 @@ impl TextScanner {
         // Places first: what stands in a field of a known meaning is that.
         if whole && !self.within_line {
             self.lines.look(text, from, to, self.now, &mut hits);
+        } else {
+            self.lines.segments.clear();
         }
         self.within_line = !whole;
         let placed = hits.len();
         let mut until = self.taken;
         let mut next = 0;
+        let mut segments = self.lines.segments.iter().peekable();
         digits::runs(text, from, to, |at| {
             while next < placed && hits[next].end <= at {
                 next += 1;
@@ -133,7 +136,9 @@ impl TextScanner {
                 let (end, list) = self.last.as_ref()?;
                 list.next(text, *end, at, self.now)
             };
-            if let Some(hit) = at_digit(text, at, self.now).or_else(listed)
+            while segments.next_if(|segment| segment.end <= at).is_some() {}
+            let bare = segments.peek().is_some_and(|segment| segment.parts(text, at));
+            if let Some(hit) = at_digit(text, at, bare, self.now).or_else(listed)
                 && hit.start >= self.taken
             {
                 until = hit.end;

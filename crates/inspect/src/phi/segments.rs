@@ -42,11 +42,36 @@ const FIELDS: &[(&[u8; 3], usize, PhiKind)] = &[
 ];
 
 /// Other segments of HL7 v2, which are no rows of a table.
-const SEGMENTS: [&[u8; 3]; 36] = [
+const SEGMENTS: [&[u8; 3]; 35] = [
     b"MSH", b"EVN", b"PV1", b"PV2", b"OBX", b"NTE", b"AL1", b"DG1", b"MSA", b"PD1", b"FT1", b"SCH",
-    b"TXA", b"RXE", b"RXO", b"RXA", b"SPM", b"TQ1", b"ERR", b"QPD", b"QRD", b"QAK", b"BHS", b"FHS",
+    b"TXA", b"RXE", b"RXO", b"RXA", b"SPM", b"TQ1", b"ERR", b"QRD", b"QAK", b"BHS", b"FHS",
     b"BTS", b"FTS", b"ROL", b"DB1", b"ACC", b"UB1", b"UB2", b"PR1", b"AIG", b"AIL", b"RGS", b"IAM",
 ];
+
+/// A segment: where it begins and ends, and where the value of an observation begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub start: usize,
+    pub end: usize,
+    pub value: usize,
+}
+
+impl Segment {
+    /// Of a line that begins at `at`.
+    pub fn of(line: &[u8], at: usize) -> Self {
+        let is_observation = line.starts_with(b"OBX|");
+        let value = memchr::memchr_iter(b'|', line).nth(4).filter(|_| is_observation);
+        Self { start: at, end: at + line.len(), value: at + value.map_or(0, |bar| bar + 1) }
+    }
+
+    /// Whether what begins at `at` is the beginning of a field, of which what is before says nothing:
+    /// all but the value of an observation, before which its name is.
+    pub fn parts(&self, text: &[u8], at: usize) -> bool {
+        (self.start + 1..self.end).contains(&at)
+            && at != self.value
+            && matches!(text[at - 1], b'|' | b'^' | b'~' | b'&')
+    }
+}
 
 /// Reads `line`, which begins at `at`, where it is a segment of HL7 v2.
 pub(super) fn hl7(line: &[u8], at: usize, now: u32, hits: &mut Vec<Hit>) -> bool {

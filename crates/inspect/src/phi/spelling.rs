@@ -4,7 +4,7 @@
 use super::{
     PhiKind,
     free::{self, Place, is_word},
-    label::{self, Label},
+    label::{self, Found, Label},
 };
 
 /// Bytes from a place on that are spelt anew.
@@ -28,10 +28,11 @@ fn of_entity(text: &[u8]) -> Option<(u8, usize)> {
 /// What is there once it is spelt as it should be.
 fn judge_spelt(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
     let text = &place.after[..place.after.len().min(LEN)];
-    let parted = text.iter().any(|b| *b >= 0x80 || *b == b'&')
-        || memchr::memmem::find(text, b" - ").is_some()
-        || memchr::memmem::find(text, b" / ").is_some()
-        || memchr::memmem::find(text, b" . ").is_some();
+    // What parts its first digits from the next is odd.
+    let run = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let odd = |byte: &u8| *byte >= 0x80 || *byte == b'&';
+    let parted = text[run..text.len().min(run + 8)].iter().any(odd)
+        || matches!(text[run..], [b' ', b'-' | b'/' | b'.', b' ', ..]);
     if !parted || label::slot(place.before, place.after).is_some() {
         return None;
     }
@@ -72,6 +73,10 @@ fn is_taken_for_digit(byte: u8) -> Option<u8> {
 
 /// Numbers of known kinds of which some digits were read as letters.
 fn judge_read(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
+    let read_before = place.before.last().is_some_and(|b| is_taken_for_digit(*b).is_some());
+    if !read_before && !matches!(place.found(), Some(Found { label: Label::Of(_), .. })) {
+        return None;
+    }
     let text = &place.after[..place.after.len().min(24)];
     // Up to what no number has; a letter beside a digit or a separator only.
     let is_part = |b: u8| b.is_ascii_digit() || is_taken_for_digit(b).is_some();

@@ -54,7 +54,8 @@ pub(super) fn is_rule(line: &[u8]) -> bool {
 /// two that are known.
 pub(super) fn header_of(line: &[u8]) -> Option<Header> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    if line.len() > 8192 {
+    let separators = memchr::memchr3(b',', b';', b'|', line).or_else(|| memchr::memchr(b'\t', line));
+    if line.len() > 8192 || separators.is_none() {
         return None;
     }
     [b',', b';', b'\t', b'|'].into_iter().find_map(|separator| {

@@ -38,23 +38,21 @@ pub(super) fn token(place: &Place<'_>, run: usize) -> Option<(usize, usize, PhiK
         tail = spaced(place.after);
         digits = place.after[..tail].iter().filter(|b| b.is_ascii_digit()).count();
     }
-    if digits < 3 || tail + lead > 24 {
+    if digits < 3 || tail + lead > 24 || place.bare {
         return None;
     }
     let slashed = matches!(place.after.get(tail..tail + 2), Some([b'/', b'0'..=b'9']));
     if !slashed && !place.ends(tail) {
         return None;
     }
-    let found = of(place, start, prefix, tail)?;
-    let (lead, label) = found;
-    let date = values::date(place.after, place.now);
+    // Of eight characters it may as well be no date.
+    if values::date(place.after, place.now).is_some_and(|len| len != 8 || slashed) {
+        return None;
+    }
+    let (lead, label) = of(place, start, prefix, tail)?;
     match label {
-        Label::Of(PhiKind::RecordNumber) if date.is_none_or(|len| len == 8 && !slashed) => {
-            Some((lead, tail, PhiKind::RecordNumber))
-        }
-        Label::Of(PhiKind::MemberId) if digits >= 4 && date.is_none_or(|len| len == 8) => {
-            Some((lead, tail, PhiKind::MemberId))
-        }
+        Label::Of(PhiKind::RecordNumber) => Some((lead, tail, PhiKind::RecordNumber)),
+        Label::Of(PhiKind::MemberId) if digits >= 4 => Some((lead, tail, PhiKind::MemberId)),
         _ => None,
     }
 }
@@ -78,7 +76,8 @@ fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(us
         return Some((lead, label));
     }
     let run = place.after[..tail].iter().filter(|b| b.is_ascii_digit()).count();
-    match label::find(before) {
+    let found = if lead == 0 { place.found() } else { label::find(before) };
+    match found {
         Some(found) if !found.weak => return Some((lead, found.label)),
         // `patient 0048291`, but `patient 2 of 14`, `patient 20240214`.
         Some(found) if run >= 5 && values::date(place.after, place.now).is_none() => {
@@ -127,17 +126,16 @@ fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(us
 
 /// `ID #:` in a line about an insurance, behind its name: a member's number.
 fn insured(before: &[u8]) -> Option<Label> {
-    let from = before.len().saturating_sub(96);
-    let line =
-        &before[memchr::memrchr2(b'\n', b'\r', &before[from..]).map_or(from, |p| from + p + 1)..];
-    let text = line.trim_ascii_end();
+    let text = before.trim_ascii_end();
     let text = text.strip_suffix(b":").unwrap_or(text).trim_ascii_end();
-    let text =
-        text.strip_suffix(b"#").or(text.strip_suffix(b"No.")).unwrap_or(text).trim_ascii_end();
+    let number = text.strip_suffix(b"#").or(text.strip_suffix(b"No."));
+    let text = number.unwrap_or(text).trim_ascii_end();
     let rest = text.strip_suffix(b"ID").or_else(|| text.strip_suffix(b"I.D."))?;
     if rest.last().is_some_and(|&b| is_word(b)) {
         return None;
     }
+    let rest = &rest[rest.len().saturating_sub(96)..];
+    let line = &rest[memchr::memrchr2(b'\n', b'\r', rest).map_or(0, |at| at + 1)..];
     const WORDS: [&[u8]; 12] = [
         b"nsurance",
         b"nsurer",
@@ -152,8 +150,6 @@ fn insured(before: &[u8]) -> Option<Label> {
         b"Health Plan",
         b"PPO",
     ];
-    WORDS
-        .iter()
-        .any(|word| memchr::memmem::find(rest, word).is_some())
-        .then_some(Label::Of(PhiKind::MemberId))
+    let about = WORDS.iter().any(|word| memchr::memmem::find(line, word).is_some());
+    about.then_some(Label::Of(PhiKind::MemberId))
 }

@@ -127,6 +127,17 @@ fn month(word: &[u8]) -> Option<u32> {
     if !(3..=10).contains(&word.len()) {
         return None;
     }
+    // Few words begin as a month does.
+    let first = [word[0], word[1], word[2]].map(|b| b.to_ascii_lowercase());
+    #[rustfmt::skip]
+    let may_be = matches!(
+        &first,
+        b"jan" | b"ene" | b"feb" | b"fev" | b"mar" | b"mae" | b"apr" | b"avr" | b"abr" | b"may" | b"mai" | b"jun"
+            | b"jui" | b"jul" | b"aug" | b"aou" | b"ago" | b"sep" | b"oct" | b"okt" | b"nov" | b"dec" | b"dez" | b"dic"
+    );
+    if !may_be {
+        return None;
+    }
     let at = MONTHS
         .iter()
         .position(|names| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))?;
@@ -297,15 +308,8 @@ fn gap(text: &[u8]) -> usize {
 /// `before`: how many bytes it takes before and after.
 pub(super) fn date_after_month(before: &[u8], after: &[u8], now: u32) -> Option<(usize, usize)> {
     let gaps = before.iter().rev().take(3).take_while(|b| matches!(b, b' ' | b'.' | b'-')).count();
-    if gaps == 0 {
-        return None;
-    }
-    let word_end = before.len() - gaps;
-    let letters =
-        before[..word_end].iter().rev().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
-    let month = month(&before[word_end - letters..word_end])?;
     let first = leading_digits(after);
-    if !(1..=2).contains(&first) {
+    if gaps == 0 || !(1..=2).contains(&first) {
         return None;
     }
     let mut at = first;
@@ -313,14 +317,14 @@ pub(super) fn date_after_month(before: &[u8], after: &[u8], now: u32) -> Option<
         at += 2;
     }
     let separated = gap(&after[at..]);
-    if separated == 0 {
-        return None;
-    }
     at += separated;
-    let last = leading_digits(&after[at..]);
-    if last != 4 {
+    if separated == 0 || leading_digits(&after[at..]) != 4 {
         return None;
     }
+    let word_end = before.len() - gaps;
+    let letters =
+        before[..word_end].iter().rev().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
+    let month = month(&before[word_end - letters..word_end])?;
     let year = parse(&after[at..at + 4]);
     Date::new(year, month, parse(&after[..first])).filter(|_| year <= now)?;
     Some((letters + gaps, at + 4))
