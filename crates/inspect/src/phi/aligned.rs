@@ -12,7 +12,7 @@ use super::{
 /// Columns of a table that are looked at.
 const COLUMNS: usize = 32;
 
-static BLANKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"  "));
+pub(super) static BLANKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"  "));
 
 /// The columns of a table, and where they begin and end, in characters.
 #[derive(Clone, Debug)]

@@ -39,19 +39,33 @@ pub(super) struct Place<'a> {
     /// What the words before say.
     found: OnceCell<Option<Found>>,
     label: OnceCell<Option<Label>>,
+    groups: OnceCell<Groups>,
+    date: OnceCell<Option<usize>>,
     /// Nothing that stands before it says anything of it.
     pub bare: bool,
 }
 
 impl<'a> Place<'a> {
     pub fn new(before: &'a [u8], after: &'a [u8], now: u32) -> Self {
-        Self { before, after, now, found: OnceCell::new(), label: OnceCell::new(), bare: false }
+        let (found, label) = (OnceCell::new(), OnceCell::new());
+        let (groups, date) = (OnceCell::new(), OnceCell::new());
+        Self { before, after, now, found, label, groups, date, bare: false }
     }
 
     /// One that nothing before it says anything of.
     pub fn bare(before: &'a [u8], after: &'a [u8], now: u32) -> Self {
         let (found, label) = (OnceCell::from(None), OnceCell::from(None));
-        Self { before, after, now, found, label, bare: true }
+        Self { found, label, bare: true, ..Self::new(before, after, now) }
+    }
+
+    /// How long the date is that begins here.
+    pub fn date(&self) -> Option<usize> {
+        *self.date.get_or_init(|| values::date(self.after, self.now))
+    }
+
+    /// The lengths of the groups of digits here, how many there are, and where the last ends.
+    pub fn groups(&self) -> Groups {
+        *self.groups.get_or_init(|| groups(self.after))
     }
 
     /// What the words before the place say.
@@ -171,8 +185,11 @@ fn code_of(before: &[u8]) -> Option<Label> {
     Some(Label::Of(kind))
 }
 
+/// Lengths of groups of digits, how many there are, and where the last ends.
+type Groups = ([usize; 6], usize, usize);
+
 /// The lengths of the groups of digits that `text` begins with, with one separator each between them.
-pub(super) fn groups(text: &[u8]) -> ([usize; 6], usize, usize) {
+fn groups(text: &[u8]) -> Groups {
     let mut lengths = [0; 6];
     let (mut count, mut at) = (0, 0);
     while count < 6 {
@@ -209,10 +226,11 @@ pub(super) fn at_digit(text: &[u8], at: usize, bare: bool, now: u32) -> Option<H
 }
 
 /// Whether a number stands alone that is too small for a value, or is an address of a network.
-fn is_small(text: &[u8], run: usize) -> bool {
+fn is_small(place: &Place<'_>, run: usize) -> bool {
+    let text = place.after;
     match text.get(run) {
         Some(b'.') if run <= 3 => {
-            let (lengths, count, end) = groups(text);
+            let (lengths, count, end) = place.groups();
             count == 4
                 && lengths[..4].iter().all(|len| *len <= 3)
                 && text[..end].iter().filter(|b| **b == b'.').count() == 3
@@ -226,14 +244,22 @@ fn is_small(text: &[u8], run: usize) -> bool {
 /// How many bytes before the place and from it on are a value, and of what.
 pub(super) fn judge(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
     let run = place.after.iter().take(20).take_while(|b| b.is_ascii_digit()).count();
-    if is_small(place.after, run) {
+    if is_small(place, run) {
         return None;
     }
-    if place.begins() {
+    let begins = place.begins();
+    if !begins && !place.before.last().is_some_and(|&b| is_word(b) || b == b'-') {
+        return None;
+    }
+    if begins {
         if run <= 8
             && let Some((back, ahead)) = birth_date(place, run)
         {
             return Some((back, ahead, PhiKind::BirthDate));
+        }
+        // Any other day is nothing else; of eight characters it may be a number.
+        if run == 4 && place.date().is_some_and(|len| len > 8) {
+            return None;
         }
         if run == 1
             && let Some(len) = mbi(place)
@@ -250,7 +276,7 @@ pub(super) fn judge(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
             return Some((0, len, PhiKind::PaymentCard));
         }
     }
-    token::token(place, run)
+    token::token(place, run, begins)
 }
 
 /// What stands behind a value: `01/02/1980 (DOB)`, `536-90-4399 (SSN)`, `01/02/1980 DOB`.
@@ -263,10 +289,12 @@ pub(super) fn behind(place: &Place<'_>, len: usize) -> Option<Label> {
     }
     let rest = &rest[gap..rest.len().min(gap + 24)];
     let opened = place.after[len + gap - 1] == b'(';
-    let ends: &[u8] = if opened { b")" } else { b",;)]/.|\t\n\r" };
-    let end = rest.iter().position(|b| ends.contains(b));
-    let blanks = memchr::memmem::find(rest, b"  ").filter(|_| !opened);
-    let end = end.into_iter().chain(blanks).min();
+    let end = rest.iter().enumerate().position(|(at, byte)| match byte {
+        b')' => true,
+        b',' | b';' | b']' | b'/' | b'.' | b'|' | b'\t' | b'\n' | b'\r' => !opened,
+        b' ' => !opened && rest.get(at + 1) == Some(&b' '),
+        _ => false,
+    });
     // With what follows the label being no value of its own.
     let label = match end {
         Some(end) => &rest[..end],
@@ -284,7 +312,7 @@ fn birth_date(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
     if !matches!(run, 1 | 2 | 4 | 6 | 8) {
         return None;
     }
-    let (back, ahead) = match values::date(place.after, place.now) {
+    let (back, ahead) = match place.date() {
         Some(ahead) => (0, ahead),
         None if run <= 2 => values::date_after_month(place.before, place.after, place.now)
             .or_else(|| Some((0, values::spaced_date(place.after, place.now)?)))?,
@@ -390,7 +418,7 @@ fn card(place: &Place<'_>, run: usize) -> Option<usize> {
     if !matches!(run, 4 | 13..=19) {
         return None;
     }
-    let (lengths, count, end) = groups(place.after);
+    let (lengths, count, end) = place.groups();
     let grouped = match lengths[..count] {
         [13..=19] => false,
         [4, 4, 4, 4] | [4, 6, 5] | [4, 6, 4] | [4, 4, 4, 4, 3] => {

@@ -3,7 +3,7 @@
 
 use super::{
     PhiKind,
-    free::{Place, groups, is_word},
+    free::{Place, is_word},
     label::{self, Label},
     values,
 };
@@ -43,7 +43,16 @@ pub(super) fn phone(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
         return (values::is_phone(&digits[..count], false) && place.ends(12) && !other())
             .then_some((0, 12));
     }
-    let (lengths, count, end) = groups(text);
+    // One group of digits alone, or eight and more of them.
+    if !(7..=15).contains(&run) {
+        let joined = |b: &u8| b.is_ascii_digit() || *b == b'(';
+        let [first, second] = [text.get(run), text.get(run + 1)];
+        let sign = matches!(first, Some(b'-' | b' ' | b'.' | b'/' | b'(' | b')'));
+        if !sign || !second.is_some_and(|b| joined(b) || matches!(b, b'-' | b' ' | b'/' | b'(')) {
+            return None;
+        }
+    }
+    let (lengths, count, end) = place.groups();
     let is_labelled = || place.label() == Some(Label::Of(PhiKind::Phone));
     match lengths[..count] {
         [3, 3, 4, ..] => {
@@ -82,12 +91,10 @@ pub(super) fn phone(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
         }
         _ => {
             // Other countries' forms: behind a label only, 8 to 15 digits.
-            if !is_labelled() || values::date(text, place.now).is_some() {
-                return None;
-            }
             let (len, parts) = loose(text)?;
             let fits = text[0] == b'0' || parts > 1 || run == 9;
-            (fits && place.ends(len)).then_some((0, len))
+            let fits = fits && place.ends(len) && place.date().is_none();
+            (fits && is_labelled()).then_some((0, len))
         }
     }
 }

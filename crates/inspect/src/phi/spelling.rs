@@ -73,17 +73,19 @@ fn is_taken_for_digit(byte: u8) -> Option<u8> {
 
 /// Numbers of known kinds of which some digits were read as letters.
 fn judge_read(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
-    let read_before = place.before.last().is_some_and(|b| is_taken_for_digit(*b).is_some());
-    if !read_before && !matches!(place.found(), Some(Found { label: Label::Of(_), .. })) {
-        return None;
-    }
     let text = &place.after[..place.after.len().min(24)];
-    // Up to what no number has; a letter beside a digit or a separator only.
-    let is_part = |b: u8| b.is_ascii_digit() || is_taken_for_digit(b).is_some();
-    let len = text.iter().take_while(|&&b| is_part(b) || matches!(b, b'-' | b'/' | b'.')).count();
-    let lead =
-        place.before.iter().rev().take(2).take_while(|b| is_taken_for_digit(**b).is_some()).count();
-    let read = lead + text[..len].iter().filter(|b| is_taken_for_digit(**b).is_some()).count();
+    let is_read = |b: &u8| is_taken_for_digit(*b).is_some();
+    let lead = place.before.iter().rev().take(2).take_while(|b| is_read(b)).count();
+    // Up to what no number has.
+    let (mut len, mut read) = (0, lead);
+    for byte in text {
+        match byte {
+            b'0'..=b'9' | b'-' | b'/' | b'.' => {}
+            letter if is_read(letter) => read += 1,
+            _ => break,
+        }
+        len += 1;
+    }
     if len < 8 || read == 0 || read > 4 {
         return None;
     }
@@ -91,9 +93,8 @@ fn judge_read(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
     if before.last().is_some_and(|&b| is_word(b)) {
         return None;
     }
-    let Label::Of(kind) = label::find(before).filter(|found| !found.weak)?.label else {
-        return None;
-    };
+    let found = if lead == 0 { place.found() } else { label::find(before) };
+    let Some(Found { label: Label::Of(kind), weak: false, .. }) = found else { return None };
     let mut spelt = [0; 32];
     let whole = place.before[before.len()..].iter().chain(&text[..len]);
     for (to, from) in spelt.iter_mut().zip(whole) {

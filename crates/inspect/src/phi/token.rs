@@ -5,7 +5,7 @@ use super::{
     PhiKind,
     free::{Place, behind, code, is_word},
     label::{self, Label},
-    near, values,
+    near,
 };
 
 fn is_token(byte: u8) -> bool {
@@ -13,7 +13,7 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// How many bytes before the place belong to the number, how many from it on, and what it is.
-pub(super) fn token(place: &Place<'_>, run: usize) -> Option<(usize, usize, PhiKind)> {
+pub(super) fn token(place: &Place<'_>, run: usize, begins: bool) -> Option<(usize, usize, PhiKind)> {
     // Letters and dashes before the first digit belong to it; a digit there means that this is not
     // the first.
     let lead = place.before.iter().rev().take(12).take_while(|&&b| is_token(b)).count();
@@ -21,7 +21,7 @@ pub(super) fn token(place: &Place<'_>, run: usize) -> Option<(usize, usize, PhiK
     let prefix = &place.before[start..];
     if prefix.iter().any(u8::is_ascii_digit)
         || place.before[..start].last().is_some_and(|&b| is_word(b) && b != b'_' && b < 0x80)
-        || lead == 0 && !place.begins()
+        || lead == 0 && !begins
     {
         return None;
     }
@@ -35,7 +35,7 @@ pub(super) fn token(place: &Place<'_>, run: usize) -> Option<(usize, usize, PhiK
     let mut digits = place.after[..tail].iter().filter(|b| b.is_ascii_digit()).count();
     if lead == 0 && run == tail && run <= 3 {
         // `943 476 5919`, `44 10 22`
-        tail = spaced(place.after);
+        tail = spaced(place);
         digits = place.after[..tail].iter().filter(|b| b.is_ascii_digit()).count();
     }
     if digits < 3 || tail + lead > 24 || place.bare {
@@ -46,7 +46,7 @@ pub(super) fn token(place: &Place<'_>, run: usize) -> Option<(usize, usize, PhiK
         return None;
     }
     // Of eight characters it may as well be no date.
-    if values::date(place.after, place.now).is_some_and(|len| len != 8 || slashed) {
+    if place.date().is_some_and(|len| len != 8 || slashed) {
         return None;
     }
     let (lead, label) = of(place, start, prefix, tail)?;
@@ -58,9 +58,9 @@ pub(super) fn token(place: &Place<'_>, run: usize) -> Option<(usize, usize, PhiK
 }
 
 /// Groups of two to five digits with blanks between them: NHS numbers, numbers by last digits.
-fn spaced(text: &[u8]) -> usize {
-    let (lengths, count, end) = super::free::groups(text);
-    let blanks = text[..end].iter().filter(|&&b| b == b' ').count() + 1 == count;
+fn spaced(place: &Place<'_>) -> usize {
+    let (lengths, count, end) = place.groups();
+    let blanks = place.after[..end].iter().filter(|&&b| b == b' ').count() + 1 == count;
     match lengths[..count] {
         [3, 3, 4] | [2, 2, 2] | [2, 2, 3] | [3, 2, 2] | [3, 3] | [3, 3, 3] if blanks => end,
         _ => lengths[0],
@@ -80,7 +80,7 @@ fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(us
     match found {
         Some(found) if !found.weak => return Some((lead, found.label)),
         // `patient 0048291`, but `patient 2 of 14`, `patient 20240214`.
-        Some(found) if run >= 5 && values::date(place.after, place.now).is_none() => {
+        Some(found) if run >= 5 && place.date().is_none() => {
             return Some((lead, found.label));
         }
         Some(_) => return None,

@@ -3,13 +3,14 @@
 /// A word, packed: at most 16 letters count.
 pub(super) type Packed = u128;
 
-/// Up to 16 bytes of a word in lower case.
+/// Up to 16 letters of a word in lower case.
 pub(super) fn packed(word: &[u8]) -> Packed {
+    let len = word.len().min(16);
     let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(word) {
-        *to = from.to_ascii_lowercase();
-    }
-    u128::from_le_bytes(bytes)
+    bytes[..len].copy_from_slice(&word[..len]);
+    // Of letters the sixth bit is what makes them small.
+    let small = u128::from_le_bytes([0x20; 16]);
+    u128::from_le_bytes(bytes) | small & (u128::MAX >> (128 - 8 * len.max(1)))
 }
 
 /// Letters of a word that is read at all.
@@ -169,6 +170,33 @@ impl<'a> Words<'a> {
 
     /// The word that the text ends with.
     fn word(&mut self) -> Option<Word> {
+        // Plain letters, up to a capital before small ones.
+        let mut at = self.text.len();
+        let mut capital = false;
+        while at > 0 && !capital && self.text[at - 1].is_ascii_lowercase() {
+            at -= 1;
+        }
+        while at > 0 && self.text[at - 1].is_ascii_uppercase() {
+            at -= 1;
+            capital = true;
+        }
+        match self.text[..at].last() {
+            // `birthDate` is two words.
+            Some(b'a'..=b'z') => {}
+            Some(0x80..) => return self.long_word(),
+            Some(b'0' | b'1' | b'5') if capital => return self.long_word(),
+            _ => {}
+        }
+        let (text, word) = self.text.split_at(at);
+        if word.is_empty() || word.len() >= LONGEST {
+            return self.long_word();
+        }
+        self.text = text;
+        Some(Word { packed: packed(word), start: at, capital })
+    }
+
+    /// The same, with letters above ASCII, and digits that stand for letters.
+    fn long_word(&mut self) -> Option<Word> {
         let mut letters = [0; LONGEST];
         let (mut first, mut at) = (LONGEST, self.text.len());
         let mut capital = false;
