@@ -189,7 +189,8 @@ impl MessageReader {
                     self.messages.malformed += 1;
                     return;
                 }
-                self.source = whose.into_iter().chain([&[component][..]]).collect::<Vec<_>>().join(&b'\n');
+                self.source =
+                    whose.into_iter().chain([&[component][..]]).collect::<Vec<_>>().join(&b'\n');
                 InterfaceKey {
                     sender: name(field(3), component),
                     sender_facility: name(field(4), component),

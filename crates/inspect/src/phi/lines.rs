@@ -94,11 +94,11 @@ impl Lines {
         if signs.star && segments::is_x12(line) {
             segments::x12(line, at, now, hits);
         }
-        if self.sql.is_within() || matches!(line[0], b'I' | b'i' | b'C' | b'c') {
-            if let Some(rows) = self.sql.line(line, at, now, hits) {
-                self.table = Some(rows);
-                return;
-            }
+        if (self.sql.is_within() || matches!(line[0], b'I' | b'i' | b'C' | b'c'))
+            && let Some(rows) = self.sql.line(line, at, now, hits)
+        {
+            self.table = Some(rows);
+            return;
         }
         if line[0] == b'<' || line[0].is_ascii_whitespace() && line.trim_ascii().starts_with(b"<") {
             self.html.line(line, at, now, hits);

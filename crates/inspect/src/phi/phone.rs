@@ -43,6 +43,10 @@ pub(super) fn phone(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
         return (values::is_phone(&digits[..count], false) && place.ends(12) && !other())
             .then_some((0, 12));
     }
+    // Any other form is known by its label.
+    if place.bare && run != 3 {
+        return None;
+    }
     // One group of digits alone, or eight and more of them.
     if !(7..=15).contains(&run) {
         let joined = |b: &u8| b.is_ascii_digit() || *b == b'(';

@@ -44,8 +44,8 @@ const FIELDS: &[(&[u8; 3], usize, PhiKind)] = &[
 /// Other segments of HL7 v2, which are no rows of a table.
 const SEGMENTS: [&[u8; 3]; 35] = [
     b"MSH", b"EVN", b"PV1", b"PV2", b"OBX", b"NTE", b"AL1", b"DG1", b"MSA", b"PD1", b"FT1", b"SCH",
-    b"TXA", b"RXE", b"RXO", b"RXA", b"SPM", b"TQ1", b"ERR", b"QRD", b"QAK", b"BHS", b"FHS",
-    b"BTS", b"FTS", b"ROL", b"DB1", b"ACC", b"UB1", b"UB2", b"PR1", b"AIG", b"AIL", b"RGS", b"IAM",
+    b"TXA", b"RXE", b"RXO", b"RXA", b"SPM", b"TQ1", b"ERR", b"QRD", b"QAK", b"BHS", b"FHS", b"BTS",
+    b"FTS", b"ROL", b"DB1", b"ACC", b"UB1", b"UB2", b"PR1", b"AIG", b"AIL", b"RGS", b"IAM",
 ];
 
 /// A segment: where it begins and ends, and where the value of an observation begins.

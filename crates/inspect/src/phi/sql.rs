@@ -99,7 +99,7 @@ impl Sql {
             }
             State::Inserting(known) => self.insert(text, known, line, at, now, hits),
             State::Values(columns) if text.starts_with(b"(") || text.starts_with(b",") => {
-                self.values(&columns, line, at, now, hits);
+                self.values(columns, line, at, now, hits);
             }
             State::Values(_) => return self.begin(text, line, at, now, hits),
         }
@@ -155,8 +155,8 @@ impl Sql {
     ) {
         let (known, rest) = columns(text).unwrap_or((known, text));
         if let Some(rest) = after(rest, b"VALUES") {
-            let from = rest.as_ptr() as usize - line.as_ptr() as usize;
-            self.values(&known, &line[from..], at + from, now, hits);
+            let from = line.trim_ascii_end().len() - rest.len();
+            self.values(known, &line[from..], at + from, now, hits);
         } else if rest.is_empty() {
             self.state = State::Inserting(known);
         }
@@ -165,7 +165,7 @@ impl Sql {
     /// Rows in parentheses, from `text` on, which begins at `at`.
     fn values(
         &mut self,
-        columns: &[Column],
+        columns: Vec<Column>,
         text: &[u8],
         at: usize,
         now: u32,
@@ -201,7 +201,7 @@ impl Sql {
             }
             place += 1;
         }
-        self.state = State::Values(columns.to_vec());
+        self.state = State::Values(columns);
     }
 }
 

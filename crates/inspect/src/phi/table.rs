@@ -54,7 +54,8 @@ pub(super) fn is_rule(line: &[u8]) -> bool {
 /// two that are known.
 pub(super) fn header_of(line: &[u8]) -> Option<Header> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let separators = memchr::memchr3(b',', b';', b'|', line).or_else(|| memchr::memchr(b'\t', line));
+    let separators =
+        memchr::memchr3(b',', b';', b'|', line).or_else(|| memchr::memchr(b'\t', line));
     if line.len() > 8192 || separators.is_none() {
         return None;
     }
@@ -150,10 +151,11 @@ pub(super) fn cell(
             }
         }
         // A number, and not a text that may tell of anything.
-        Some(Column::Other) if !field.is_empty() && field.len() <= 32 => {
-            if !field.trim_ascii().iter().any(|b| matches!(b, b' ' | b'@')) {
-                hits.push(Hit { start, end: start + field.len(), kind: None });
-            }
+        Some(Column::Other)
+            if (1..=32).contains(&field.len())
+                && !field.trim_ascii().iter().any(|b| matches!(b, b' ' | b'@')) =>
+        {
+            hits.push(Hit { start, end: start + field.len(), kind: None });
         }
         _ => {}
     }

@@ -13,7 +13,11 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// How many bytes before the place belong to the number, how many from it on, and what it is.
-pub(super) fn token(place: &Place<'_>, run: usize, begins: bool) -> Option<(usize, usize, PhiKind)> {
+pub(super) fn token(
+    place: &Place<'_>,
+    run: usize,
+    begins: bool,
+) -> Option<(usize, usize, PhiKind)> {
     // Letters and dashes before the first digit belong to it; a digit there means that this is not
     // the first.
     let lead = place.before.iter().rev().take(12).take_while(|&&b| is_token(b)).count();
