@@ -429,7 +429,7 @@ fn card(place: &Place<'_>, run: usize) -> Option<usize> {
                 at += len + 1;
                 same
             });
-            if !same {
+            if !same || separator == b'.' && place.before.ends_with(b".") {
                 return None;
             }
             true

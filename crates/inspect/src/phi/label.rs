@@ -113,10 +113,12 @@ pub(super) fn find(before: &[u8]) -> Option<Found> {
             };
             match entry.sort {
                 Sort::Label(label) => return found(label, false).or(weak),
-                Sort::Weak(label) if names == 0 => {
+                Sort::Weak(label) if names == 0 && lines[at] == 0 => {
                     weak = weak.or_else(|| found(label, at > 0 || !words.marked));
                 }
-                Sort::Marked(label) if words.marked && at == 0 => weak = found(label, false),
+                Sort::Marked(label) if words.marked && at == 0 && lines[0] == 0 => {
+                    weak = found(label, false);
+                }
                 Sort::Weak(_) | Sort::Marked(_) => {}
                 Sort::Connector => {
                     connects = Some(first + 1);

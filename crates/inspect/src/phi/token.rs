@@ -116,11 +116,8 @@ fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(us
         let letters = prefix.iter().take_while(|b| b.is_ascii_alphabetic()).count();
         let own = letters >= 3 && prefix[letters..].iter().all(|b| *b == b'-');
         if own
-            && let Some(label) = label::of_name(&prefix[..letters])
-            && matches!(
-                label,
-                Label::Of(PhiKind::RecordNumber | PhiKind::MemberId) if !prefix[..letters].eq_ignore_ascii_case(b"patient")
-            )
+            && let Some(label) = label::of_type(&prefix[..letters])
+            && matches!(label, Label::Of(PhiKind::RecordNumber | PhiKind::MemberId))
         {
             return Some((lead, label));
         }

@@ -21,17 +21,18 @@ const RECORD: &str = "mrn|m r n|mrns|mr no|mr nos|mr number|mr nbr|medical recor
     pt no|pt number|pt nbr|chart no|chart number|chart id|chart nbr|record no|record number|record num|record nbr|\
     hospital no|hospital number|hosp no|hosp number|mrno|mrnumber|patientid|patid|emr id|ehr id|emr no|health record|\
     medical record id|unit record|patient nr|patienten id|medrec|ehr number|emr number|ehr no|clinic number|clinic no|\
-    hospital id|medical number|medical no|patient mrn|record id|medicalrecord|nhs|nhs no|nhs number|chi|chi no|chi number|ur no|\
-    ur number|urn|unit no|unit number|pas no|pas number|patientennummer|patientennr|patienten nr|patienten nummer|pat nr|\
-    patnr|pat no|pat num|patientenid|dossier|numero dossier|ipp|nip|nhc|historia clinica|historia|expediente|empi|empi id|mpi|mpi id|\
+    hospital id|medical number|medical no|patient mrn|record id|medicalrecord|nhs|nhs no|nhs number|chi no|chi number|ur no|\
+    ur number|unit no|unit number|pas no|pas number|patientennummer|patientennr|patienten nr|patienten nummer|pat nr|\
+    patnr|pat no|pat num|patientenid|dossier|numero dossier|nhc|historia clinica|historia|expediente|empi|empi id|mpi id|\
     enterprise id|master patient index|client id|client no|client number|resident id|resident no|resident number|person id|\
     patientnumber|patientno|patientnr|chartno|chartnumber|chartnum|chartid|recordno|recordnumber|hospitalno|hospitalnumber|\
     medrecno|medrecnum|medrecnumber|medicalrecordno|medicalrecordnumber|patno|patnum|patnumber|cmrn|emrn|mrnum|patient key|\
-    medical id|medicalid|patient code|clientid|personid|chart file|medical chart|hrn|hrno|pmi|emrid|ehrid|empiid|archivnummer|\
-    karteinummer|krankenblattnummer|patient index|casenote|casenotes|case notes|case note|hn|krankenakte|medrecord|local patient id|\
+    medical id|medicalid|patient code|clientid|personid|chart file|medical chart|hrno|emrid|ehrid|empiid|archivnummer|\
+    karteinummer|krankenblattnummer|patient index|casenote|casenotes|case notes|case note|krankenakte|medrecord|local patient id|\
     patient record|patient chart|patientidentifier|patient file|numero patient|numero de patient|patient identification";
 /// Labels where a mark follows; or with a number that is long.
-const RECORD_WEAK: &str = "chart|charts|mr|patient|patients|pt|paciente";
+const RECORD_WEAK: &str =
+    "chi|urn|ipp|nip|mpi|hrn|pmi|hn|chart|charts|mr|patient|patients|pt|paciente";
 const RECORD_MARKED: &str = "record|rec";
 const MEMBER: &str = "member id|member ids|member no|member number|member nbr|subscriber id|subscriber no|subscriber number|\
     subscriber nbr|beneficiary id|beneficiary no|beneficiary number|medicaid id|medicaid no|medicaid number|insurance id|\
