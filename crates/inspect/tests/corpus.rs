@@ -170,15 +170,15 @@ fn show_at(name: &str, what: &str, text: &[u8], span: Span) {
 #[test]
 fn the_development_part_is_judged_well() {
     let score = score("development").expect("it is there");
-    assert!(score.precision() >= 0.95 && score.recall() >= 0.95);
+    assert!(score.precision() >= 0.99 && score.recall() >= 0.99);
 }
 
-/// Of the texts that were written by someone who had not seen the detectors. What is asked for is
-/// 0.95 of both; the recall is not there yet, and is kept from falling.
+/// Of the texts that were written by someone who had not seen the detectors. What is asked for is 0.95
+/// of both; what has been reached is kept from falling.
 #[test]
 fn the_held_out_part_is_judged_no_worse_than_before() {
     let score = score("held-out").expect("it is there");
-    assert!(score.precision() >= 0.99 && score.recall() >= 0.88);
+    assert!(score.precision() >= 0.99 && score.recall() >= 0.98);
 }
 
 #[test]
@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics(text in "([0-9]{1,12}|[-./() +:@#,;|~^*\r\n]|DOB|SSN|MRN|PID\\||NM1\\*|MBI|Jan|[A-Za-z]|\\PC){0,200}", piece in 1usize..50) {
+    fn nothing_panics(text in "([0-9]{1,12}|[-./() +:@#,;|~^*\r\n]|DOB|SSN|MRN|PID\\||NM1\\*|MBI|Jan|[A-Za-z]|<td>|<th>|<id extension=\"|\"value\":\"|[{}<>\"'&;]|INSERT INTO t |\\(dob, ssn\\)|VALUES|born |  |name,dob,ssn\n|MRN  DOB\n|OBX\\||[éü–\u{a0}]|\\PC){0,200}", piece in 1usize..50) {
         let found = scan(text.as_bytes(), 4096, piece);
         prop_assert!(found.iter().all(|span| span.end as usize <= text.len() && span.start < span.end));
         prop_assert!(found.windows(2).all(|pair| pair[0].end <= pair[1].start));
