@@ -17,7 +17,7 @@ pub(super) struct List {
 fn class(byte: u8) -> u8 {
     match byte {
         b'0'..=b'9' => b'0',
-        b'a'..=b'z' | b'A'..=b'Z' => b'a',
+        b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => b'a',
         sign => sign,
     }
 }

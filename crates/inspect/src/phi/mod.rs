@@ -1,8 +1,8 @@
 //! Patients' data in text: what is found, how it is judged, and what is never kept.
 //!
 //! ```text
-//! pieces → TextScanner → blocks of whole lines → fields of known meaning (tables, HL7 v2, X12)
-//!                                              → runs of digits and @ → labels → rules of each kind
+//! pieces → TextScanner → blocks of whole lines → fields of known meaning (tables, SQL, HTML, HL7 v2, X12)
+//!                                              → runs of digits and @ → labels, objects around → rules of each kind
 //! ```
 //!
 //! Digits and `@` are what is looked for, since every value of these kinds has one of them; words before
