@@ -80,6 +80,8 @@ pub(crate) struct MessageReader {
     /// Bytes of the line beyond what is kept of it.
     messages: Messages,
     current: Option<InterfaceKey>,
+    /// The fields of the last header that say whose it was.
+    source: Vec<u8>,
     pending: u64,
     kept: usize,
 }
@@ -91,6 +93,11 @@ fn name(field: &[u8], component: u8) -> String {
 }
 
 fn text(bytes: &[u8]) -> String {
+    let bytes = bytes.trim_ascii();
+    // Mostly there is nothing to take out.
+    if bytes.len() <= LONGEST && bytes.iter().all(|b| (b' '..=b'~').contains(b)) {
+        return bytes.iter().map(|&b| char::from(b)).collect();
+    }
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST * 4)]);
     let kept: String = text.chars().filter(|c| !c.is_control()).collect();
     kept.trim().chars().take(LONGEST).collect()
@@ -151,7 +158,7 @@ impl MessageReader {
     }
 
     fn header(&mut self, segment: &[u8], key: &HashKey) {
-        self.current = None;
+        let last = self.current.take();
         let (Some(&separator), Some(&component)) = (segment.get(3), segment.get(4)) else {
             self.messages.malformed += 1;
             return;
@@ -161,28 +168,48 @@ impl MessageReader {
             return;
         }
         // The separator itself is MSH-1: the first field behind it is MSH-2.
-        let fields: Vec<_> = segment[4..].split(|&b| b == separator).collect();
-        let field = |number: usize| fields.get(number - 2).copied().unwrap_or_default();
-        let mut types = field(9).split(|&b| b == component).take(2).map(text);
-        let (kind, event) = (types.next().unwrap_or_default(), types.next().unwrap_or_default());
-        if kind.is_empty() {
-            self.messages.malformed += 1;
-            return;
+        let mut fields = [&[][..]; 17];
+        for (to, from) in fields.iter_mut().zip(segment[4..].split(|&b| b == separator)) {
+            *to = from;
         }
-        let found = InterfaceKey {
-            sender: name(field(3), component),
-            sender_facility: name(field(4), component),
-            receiver: name(field(5), component),
-            receiver_facility: name(field(6), component),
-            message_type: if event.is_empty() { kind } else { format!("{kind}^{event}") },
-            version: name(field(12), component),
+        let field = |number: usize| fields[number - 2];
+        let whose = [field(3), field(4), field(5), field(6), field(9), field(12)];
+        // Most messages are of the interface that the one before was of.
+        let same = || {
+            let known = self.source.split(|b| *b == b'\n');
+            known.eq(whose.into_iter().chain([&[component][..]]))
+        };
+        let found = match last.filter(|_| same()) {
+            Some(last) => last,
+            None => {
+                let mut types = field(9).split(|&b| b == component).take(2).map(text);
+                let kind = types.next().unwrap_or_default();
+                let event = types.next().unwrap_or_default();
+                if kind.is_empty() {
+                    self.messages.malformed += 1;
+                    return;
+                }
+                self.source =
+                    whose.into_iter().chain([&[component][..]]).collect::<Vec<_>>().join(&b'\n');
+                InterfaceKey {
+                    sender: name(field(3), component),
+                    sender_facility: name(field(4), component),
+                    receiver: name(field(5), component),
+                    receiver_facility: name(field(6), component),
+                    message_type: if event.is_empty() { kind } else { format!("{kind}^{event}") },
+                    version: name(field(12), component),
+                }
+            }
         };
         let interfaces = &mut self.messages.interfaces;
-        if interfaces.len() >= INTERFACES && !interfaces.contains_key(&found) {
-            self.messages.others += 1;
-            return;
+        if !interfaces.contains_key(&found) {
+            if interfaces.len() >= INTERFACES {
+                self.messages.others += 1;
+                return;
+            }
+            interfaces.insert(found.clone(), Traffic::default());
         }
-        let traffic = interfaces.entry(found.clone()).or_default();
+        let Some(traffic) = interfaces.get_mut(&found) else { return };
         traffic.messages += 1;
         let day = Date::leading(field(7)).map(|day| (day, day));
         widen(&mut traffic.seen, day);

@@ -23,7 +23,9 @@ const NOW: u32 = 2026;
 fn parse(marked: &str) -> (Vec<u8>, Vec<Span>) {
     let (mut text, mut spans) = (Vec::new(), Vec::new());
     let mut rest = marked;
-    while let Some(at) = rest.find("[[") {
+    while let Some(mut at) = rest.find("[[") {
+        // A bracket of the text's own may stand before.
+        at += rest[at + 2..].bytes().take_while(|&b| b == b'[').count();
         text.extend(&rest.as_bytes()[..at]);
         let (mark, after) = rest[at + 2..].split_once("]]").expect("a mark ends");
         let (kind, value) = mark.split_once(':').expect("a mark has a kind");
@@ -168,15 +170,15 @@ fn show_at(name: &str, what: &str, text: &[u8], span: Span) {
 #[test]
 fn the_development_part_is_judged_well() {
     let score = score("development").expect("it is there");
-    assert!(score.precision() >= 0.95 && score.recall() >= 0.95);
+    assert!(score.precision() >= 0.99 && score.recall() >= 0.99);
 }
 
-/// Of the texts that were written by someone who had not seen the detectors. What is asked for is
-/// 0.95 of both; the recall is not there yet, and is kept from falling.
+/// Of the texts that were written by someone who had not seen the detectors. What is asked for is 0.95
+/// of both; what has been reached is kept from falling.
 #[test]
 fn the_held_out_part_is_judged_no_worse_than_before() {
     let score = score("held-out").expect("it is there");
-    assert!(score.precision() >= 0.99 && score.recall() >= 0.88);
+    assert!(score.precision() >= 0.99 && score.recall() >= 0.98);
 }
 
 #[test]
@@ -196,16 +198,14 @@ fn cuts_change_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Lines in any order, and blanks of any length between them, so that cuts fall everywhere. Tables
-    /// are left out: their header is known by the line after it.
+    /// Lines in any order, and blanks of any length between them, so that cuts fall everywhere.
     #[test]
     fn cuts_change_nothing_wherever_they_fall(
         order in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..400), 40..120),
         block in 4096usize..6000, piece in 1usize..5000,
     ) {
         let files = files("development");
-        let parts = files.iter().filter(|(name, _)| name != "exports.txt");
-        let texts: Vec<_> = parts.map(|(_, marked)| parse(marked).0).collect();
+        let texts: Vec<_> = files.iter().map(|(_, marked)| parse(marked).0).collect();
         let lines: Vec<_> = texts.iter().flat_map(|text| text.split(|&b| b == b'\n')).collect();
         let mut text = Vec::new();
         for (index, blanks) in order {
@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics(text in "([0-9]{1,12}|[-./() +:@#,;|~^*\r\n]|DOB|SSN|MRN|PID\\||NM1\\*|MBI|Jan|[A-Za-z]|\\PC){0,200}", piece in 1usize..50) {
+    fn nothing_panics(text in "([0-9]{1,12}|[-./() +:@#,;|~^*\r\n]|DOB|SSN|MRN|PID\\||NM1\\*|MBI|Jan|[A-Za-z]|<td>|<th>|<id extension=\"|\"value\":\"|[{}<>\"'&;]|INSERT INTO t |\\(dob, ssn\\)|VALUES|born |  |name,dob,ssn\n|MRN  DOB\n|OBX\\||[éü–\u{a0}]|\\PC){0,200}", piece in 1usize..50) {
         let found = scan(text.as_bytes(), 4096, piece);
         prop_assert!(found.iter().all(|span| span.end as usize <= text.len() && span.start < span.end));
         prop_assert!(found.windows(2).all(|pair| pair[0].end <= pair[1].start));

@@ -1,12 +1,17 @@
 //! Words before a value that say what it is: `DOB:`, `Social Security Number`, `"patientPhone": "`.
 //!
 //! The words are read backwards from the value. Words that only connect (`is`, `number`, `value`) are
-//! passed over; the first other one has to end a label, or there is none. So a date behind `DOB
-//! 03/04/1980, visit on` is no birth date, however near the label is.
+//! passed over, and the name of somebody whose value it is (`SSN for Mr. Doe is`); the first other one
+//! has to end a label, or there is none. So a date behind `DOB 03/04/1980, visit on` is no birth date,
+//! however near the label is.
 
 use std::sync::LazyLock;
 
-use super::PhiKind;
+use super::{
+    PhiKind,
+    vocabulary::{Sort, Vocabulary},
+    words::{Packed, Word, Words, packed},
+};
 
 /// What the words before a value say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub(super) enum Label {
     Of(PhiKind),
     /// The value is a number of Medicare, and has to be as one is.
     Medicare,
+    /// The value is the number of an account: somebody's card, or something else.
+    Account,
     /// The value is something else: an order, a part, an invoice.
     Other,
 }
@@ -24,266 +31,161 @@ pub(super) enum Label {
 pub(super) struct Found {
     pub label: Label,
     pub marked: bool,
+    /// A word that is a label only before a number that leaves no doubt: `patient 0048291`.
+    pub weak: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sort {
-    Label(Label),
-    /// A label only where a mark follows.
-    Marked(Label),
-    Connector,
-}
-
-/// Words in small letters; for each sort the labels that end in it, last word first.
-struct Entry {
-    last: u128,
-    before: Vec<u128>,
-    sort: Sort,
-}
-
-/// Up to 16 bytes of a word in lower case.
-fn packed(word: &[u8]) -> u128 {
-    let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(word) {
-        *to = from.to_ascii_lowercase();
-    }
-    u128::from_le_bytes(bytes)
-}
-
-const BIRTH: &str = "dob|d o b|date of birth|dates of birth|birth date|birthdate|birthday|birth day|born|birth time|\
-    birthtime|bday|bdate|birth|birth dt|birthdt|geburtsdatum|geburtstag|geboren|geb|nacimiento|naissance|nacido|nacida";
-const SSN: &str =
-    "ssn|s s n|ss|social security|soc sec|social|ssnum|ssno|ssn no|socialsecurity|ssnumber|ssns";
-const PHONE: &str = "phone|phones|telephone|tel|mobile|cell|cellphone|fax|pager|call|called|ph|telecom|tele|\
-    dial|telefon|phone number|fax number|contact number|callback|hotline|reached at|reach at|telefax|\
-    handy|mobil|facsimile|whatsapp|sms|text|beeper|voicemail";
-const RECORD: &str = "mrn|m r n|mrns|mr no|mr number|medical record|med rec|medical rec|medical records|patient id|\
-    pat id|patient no|patient number|patient num|patient identifier|pt id|pt no|pt number|chart no|\
-    chart number|chart id|record no|record number|record num|hospital no|hospital number|mrno|mrnumber|patientid|patid|\
-    emr id|ehr id|emr no|health record|medical record id|unit record|patient nr|patienten id|medrec|ehr number|\
-    emr number|clinic number|clinic no|hospital id|medical number|patient mrn|record id|medicalrecord|pid";
-const RECORD_MARKED: &str = "chart|mr|record|patient|rec";
-const MEMBER: &str = "member id|member no|member number|subscriber id|subscriber no|subscriber number|beneficiary id|\
-    beneficiary no|beneficiary number|medicaid id|medicaid no|medicaid number|insurance id|insurance no|\
-    insurance number|health plan id|plan member|insured id|hicn|memberid|subscriberid|member identifier|\
-    subscriber identifier|beneficiary identifier|plan id|health plan number|plan number|insured number|policyholder id|\
-    insurance policy no|insurance policy number|insurance policy|health insurance|member num|medicaid|enrollee id|\
-    insured no|health plan|enrollee number|cardholder id|membership number|membership id|membership no|plan beneficiary|\
-    health plan member";
-const MEMBER_MARKED: &str = "member|subscriber|beneficiary|enrollee";
-const MEDICARE: &str = "mbi|medicare id|medicare no|medicare number|medicare beneficiary identifier|medicare|\
-    medicare beneficiary|medicare beneficiary id|medicare beneficiary number|mbis";
-const CARD: &str = "credit card|card number|card no|debit card|visa|mastercard|amex|card|cc|ccn|payment card|\
-    american express|discover|master card|charge card|cardnumber";
-const OTHER: &str = "order|order no|order number|part|part no|part number|ticket|ticket no|invoice|tracking|serial|\
-    model|sku|version|po|item|catalog|lot|batch|reference|ref|confirmation|isbn|npi|ein|fein|ndc|firmware|build|\
-    serial number|serial no|invoice no|ticket number|tracking number|reference number|reference no|\
-    lot number|lot no|accession|accession number|accession no|account|account number|account no|acct|acct no|\
-    routing|routing number|case|case number|case no|claim|claim number|claim no|asset|asset tag|device id|\
-    license|license number|uuid|guid|oid|uid|udi|tax id|taxid|tin|study id|sample|specimen|sample id|specimen id|\
-    group number|group no|group|encounter|visit|encounter id|encounter number|visit number|visit id|requisition|\
-    order id|transaction|transaction id|transaction number|barcode|upc|ean|dea|issn|doi|page|room|\
-    extension|ext|policy|policy no|policy number|catalogue|article|product|job|job id|process|code|checksum|hash|\
-    message id|message|control id|iban|invoice number|purchase order|test|port|size|bytes|offset|line|error|\
-    control number|ticket id|item number|batch number|catalog number|part id|catalog no|batch no|item no";
-const CONNECTORS: &str = "is|no|number|num|nr|on|was|am|the|of|value|id|mm|dd|yyyy|yy|d|m|y|are|td|th|tr|span|b|strong|\
-    em|label|div|string|text|to|at|for|and|or|his|her|their|my|your|patient|pt|s|as|date|dt|home|work|office|cell|day|\
-    evening|daytime|main|primary|us|usa|format|listed|reads|li|p|dd|v|br|nbsp|el|le|de|extension|me|us|mobile|\
-    last|confirmed|verified|recorded|given|direct|line|phone|identifier|numbers|file|field|following|date|him|them|lists|\
-    use|use|valuestring|valuedate|or|via|now|self|emergency|contact|new|our|back|toll|free";
-
-static TABLE: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-    let of = |kind| Sort::Label(Label::Of(kind));
-    let lists = [
-        (BIRTH, of(PhiKind::BirthDate)),
-        (SSN, of(PhiKind::Ssn)),
-        (PHONE, of(PhiKind::Phone)),
-        (RECORD, of(PhiKind::RecordNumber)),
-        (RECORD_MARKED, Sort::Marked(Label::Of(PhiKind::RecordNumber))),
-        (MEMBER, of(PhiKind::MemberId)),
-        (MEMBER_MARKED, Sort::Marked(Label::Of(PhiKind::MemberId))),
-        (MEDICARE, Sort::Label(Label::Medicare)),
-        (CARD, of(PhiKind::PaymentCard)),
-        (OTHER, Sort::Label(Label::Other)),
-        (CONNECTORS, Sort::Connector),
-    ];
-    let mut entries = Vec::new();
-    for (list, sort) in lists {
-        for label in list.split('|') {
-            let mut words =
-                label.split_ascii_whitespace().rev().map(|word| packed(word.as_bytes()));
-            let last = words.next().unwrap_or_default();
-            entries.push(Entry { last, before: words.collect(), sort });
-        }
-    }
-    // Longer labels first, connectors last.
-    entries.sort_by_key(|entry| {
-        (entry.last, entry.sort == Sort::Connector, std::cmp::Reverse(entry.before.len()))
-    });
-    entries
-});
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(Vocabulary::new);
 
 /// Words that are read backwards at most.
-const WORDS: usize = 10;
+const WORDS: usize = 12;
+/// Words of somebody's name.
+const NAMES: usize = 3;
 
-/// Bytes between words that are passed over.
-fn is_gap(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'\t'
-            | b':'
-            | b'='
-            | b'"'
-            | b'\''
-            | b'>'
-            | b'<'
-            | b'/'
-            | b'('
-            | b')'
-            | b'['
-            | b']'
-            | b'-'
-            | b'.'
-            | b'|'
-            | b'*'
-            | b'_'
-            | b','
-            | b'+'
-            | b'{'
-            | b'\\'
-            | b'`'
-            | b'~'
-    )
+/// Whether `word` leads from a label to somebody's name or to a place: `SSN for`, `born in`.
+fn leads(word: Packed) -> bool {
+    static LEADS: LazyLock<[Packed; 5]> =
+        LazyLock::new(|| [b"for".as_slice(), b"of", b"in", b"fur", b"de"].map(packed));
+    LEADS.contains(&word)
 }
 
-/// Whether a digit behind `rest` only tells several of a sort apart: `phone1`, `phone 2:`.
-fn is_ordinal(rest: &[u8]) -> bool {
-    let word = rest.strip_suffix(b" ").unwrap_or(rest);
-    word.last().is_some_and(u8::is_ascii_alphabetic)
-}
-
-/// Walks back over words.
-struct Words<'a> {
-    text: &'a [u8],
-    marked: bool,
-    started: bool,
-    breaks: u8,
-}
-
-impl Words<'_> {
-    /// The word before, in small letters; `None` at a digit, at the end of a clause, at any other
-    /// sign, and at the beginning.
-    fn next(&mut self) -> Option<u128> {
-        let mut comma = false;
-        loop {
-            let (&last, rest) = self.text.split_last()?;
-            match last {
-                b'#' => {
-                    self.text = rest;
-                    self.marked |= !self.started;
-                    self.started = true;
-                    return Some(packed(b"no"));
-                }
-                b'\n' | b'\r' => {
-                    // A label may stand in the line before, if nothing else follows it there.
-                    self.breaks += u8::from(last == b'\n');
-                    if self.breaks > 1 || self.started {
-                        return None;
-                    }
-                }
-                b';' => {
-                    if !rest.ends_with(b"&nbsp") {
-                        return None;
-                    }
-                }
-                b':' | b'=' | b'|' if !self.started => self.marked = true,
-                b',' => {
-                    // In JSON and tables a comma ends what was before.
-                    if std::mem::replace(&mut comma, true) {
-                        return None;
-                    }
-                }
-                _ if is_gap(last) => {}
-                b'0'..=b'9' if !self.started && is_ordinal(rest) => {}
-                _ if last.is_ascii_alphabetic() => break,
-                _ => return None,
-            }
-            self.text = rest;
-        }
-        if self.breaks == 1 && !self.started && !self.marked {
-            return None;
-        }
-        self.started = true;
-        let mut start = self.text.len() - 1;
-        while start > 0 {
-            let (here, before) = (self.text[start], self.text[start - 1]);
-            if !before.is_ascii_alphabetic()
-                || here.is_ascii_uppercase() && before.is_ascii_lowercase()
-            {
-                break;
-            }
-            start -= 1;
-        }
-        let (rest, word) = self.text.split_at(start);
-        self.text = rest;
-        if word.len() > 16 {
-            return None;
-        }
-        // A letter above ASCII before it: part of a longer word.
-        if rest.last().is_some_and(|&b| b >= 0x80) {
-            return None;
-        }
-        Some(packed(word))
-    }
+/// Whether the label that begins at `start` in the line above goes on into this line: it is all there
+/// is, or the end of a sentence, and not the name of a table's last column.
+fn goes_on(before: &[u8], start: usize) -> bool {
+    let line = &before[memchr::memrchr(b'\n', &before[..start]).map_or(0, |at| at + 1)..start];
+    let trimmed = line.trim_ascii();
+    let parts =
+        |pair: &[u8]| matches!(pair, [b' ', b' '] | [b'\t' | b'|', _] | [b',' | b';', b'!'..=255]);
+    !trimmed.windows(2).any(parts)
+        && !trimmed.ends_with(b"|")
+        && (trimmed.is_empty()
+            || !line.ends_with(b"  ") && !line.ends_with(b"\t") && !line.ends_with(b","))
 }
 
 /// What the words at the end of `before` say.
 pub(super) fn find(before: &[u8]) -> Option<Found> {
-    let table = &*TABLE;
-    let mut words = Words { text: before, marked: false, started: false, breaks: 0 };
-    let mut seen = [0u128; WORDS];
+    let vocabulary = &*VOCABULARY;
+    let mut words = Words::new(before);
+    let mut seen = [Word::default(); WORDS];
+    // The line of each word, counted from the value's.
+    let mut lines = [0; WORDS];
     let mut count = 0;
-    let mut at = 0;
+    let (mut at, mut names) = (0, 0);
+    // What is said by a word that may be part of a longer phrase: `birth date of the patient:`.
+    let mut weak = None;
     while at < WORDS {
-        if count <= at {
-            seen[count] = words.next()?;
+        while count <= at {
+            let Some(word) = words.next() else { return weak };
+            seen[count] = word;
+            lines[count] = words.breaks;
             count += 1;
         }
         let last = seen[at];
-        let from = table.partition_point(|entry| entry.last < last);
-        let mut connects = false;
-        'entries: for entry in table[from..].iter().take_while(|entry| entry.last == last) {
-            for (offset, &before) in entry.before.iter().enumerate() {
-                let need = at + 1 + offset;
-                if need >= WORDS {
+        if last.packed == 0 {
+            return weak;
+        }
+        let mut connects = None;
+        'entries: for entry in vocabulary.ending(last.packed) {
+            let mut first = at;
+            for before in entry.before() {
+                first += 1;
+                if first >= WORDS {
                     continue 'entries;
                 }
-                while count <= need {
-                    match words.next() {
-                        Some(word) => seen[count] = word,
-                        None => seen[count] = 0,
-                    }
+                while count <= first {
+                    seen[count] = words.next().unwrap_or_default();
+                    lines[count] = words.breaks;
                     count += 1;
                 }
-                if seen[need] != before {
+                if seen[first].packed != before {
                     continue 'entries;
                 }
             }
+            let found = |label, weak| {
+                let named = names == 0 || leads(seen[at - 1].packed);
+                let start = seen[first].start;
+                let here = lines[at] == 0 || words.marked || goes_on(before, start);
+                (named && here && !is_behind(before, start)).then_some(Found {
+                    label,
+                    marked: words.marked,
+                    weak,
+                })
+            };
             match entry.sort {
-                Sort::Label(label) => return Some(Found { label, marked: words.marked }),
-                Sort::Marked(label) if words.marked && at == 0 => {
-                    return Some(Found { label, marked: true });
+                Sort::Label(label) => return found(label, false).or(weak),
+                Sort::Weak(label) if names == 0 && lines[at] == 0 => {
+                    weak = weak.or_else(|| found(label, at > 0 || !words.marked));
                 }
-                Sort::Marked(_) => {}
-                Sort::Connector => connects = true,
+                Sort::Marked(label) if words.marked && at == 0 && lines[0] == 0 => {
+                    weak = found(label, false);
+                }
+                Sort::Weak(_) | Sort::Marked(_) => {}
+                Sort::Connector => {
+                    connects = Some(first + 1);
+                    break;
+                }
             }
         }
-        if !connects {
-            return None;
+        match connects {
+            Some(next) => at = next,
+            None => {
+                // A name stands before `is` or a mark.
+                if !last.capital || names == NAMES || at == 0 && !words.marked {
+                    return weak;
+                }
+                names += 1;
+                at += 1;
+            }
         }
-        at += 1;
     }
-    None
+    weak
+}
+
+/// Whether the label that begins at `start` stands in parentheses behind another value.
+fn is_behind(before: &[u8], start: usize) -> bool {
+    let lead = &before[..start];
+    let lead = lead.strip_suffix(b"(").map(|lead| lead.strip_suffix(b" ").unwrap_or(lead));
+    lead.is_some_and(|lead| lead.last().is_some_and(u8::is_ascii_digit))
+}
+
+/// What the label says whose turn it is where several share a colon: `Name/MRN/DOB: Doe / 4711 / `.
+pub(super) fn slot(before: &[u8], after: &[u8]) -> Option<Label> {
+    let text = before.trim_ascii_end();
+    let fits = match text.last()? {
+        b'/' => text.ends_with(b" /") && text.len() < before.len(),
+        b':' => {
+            let values = &after[..after.len().min(24)];
+            memchr::memmem::find(values, b" / ").is_some()
+        }
+        _ => false,
+    };
+    if !fits {
+        return None;
+    }
+    let line = &text[text.len().saturating_sub(96)..];
+    let line = &line[memchr::memrchr2(b'\n', b'\r', line).map_or(0, |at| at + 1)..];
+    let (names, values) = line.split_at(memchr::memrchr(b':', line)?);
+    let turn = values.windows(2).filter(|pair| pair == b" /").count();
+    let names = &names[memchr::memmem::rfind(names, b"  ").map_or(0, |at| at + 2)..];
+    memchr::memchr(b'/', names)?;
+    of_name(names.split(|&b| b == b'/').nth(turn)?)
+}
+
+/// What a name of a column or a field says.
+pub(super) fn of_name(name: &[u8]) -> Option<Label> {
+    let mut text = [b':'; 65];
+    let mut len = 0;
+    // Numbers tell several of a sort apart: `phone2`, `ins1id`.
+    for (to, from) in text[..64].iter_mut().zip(name.iter().filter(|b| !b.is_ascii_digit())) {
+        *to = *from;
+        len += 1;
+    }
+    find(&text[..=len]).map(|found| found.label)
+}
+
+/// What the name of a type says, in which `patient` does not stand for the patient's number.
+pub(super) fn of_type(name: &[u8]) -> Option<Label> {
+    find(name).filter(|found| !found.weak).map(|found| found.label)
 }
 
 #[cfg(test)]
@@ -291,7 +193,7 @@ mod tests {
     use super::*;
 
     fn kind(before: &str) -> Option<Label> {
-        find(before.as_bytes()).map(|found| found.label)
+        find(before.as_bytes()).filter(|found| !found.weak).map(|found| found.label)
     }
 
     #[test]
@@ -304,27 +206,52 @@ mod tests {
             ("\"birthDate\": \"", BirthDate),
             ("<birthTime value=\"", BirthDate),
             ("was born on ", BirthDate),
+            ("born in Graz on ", BirthDate),
+            ("Geb.-Datum: ", BirthDate),
+            ("née le ", BirthDate),
+            ("n\u{e9}(e) le ", BirthDate),
+            ("D0B: ", BirthDate),
             ("SSN#", Ssn),
             ("Social Security Number is ", Ssn),
             ("<td>SSN</td><td>", Ssn),
             ("patient_ssn=", Ssn),
+            ("PATIENTSSN=", Ssn),
+            ("SSN for Mr. Doe is ", Ssn),
+            ("SSN………", Ssn),
             ("Home phone 2: ", Phone),
             ("{\"system\":\"phone\",\"value\":\"", Phone),
+            ("TEL;TYPE=CELL,VOICE:", Phone),
             ("MRN ", RecordNumber),
             ("Medical Record No.: ", RecordNumber),
             ("MR#: ", RecordNumber),
             ("Patient ID = ", RecordNumber),
             ("Chart: ", RecordNumber),
+            ("Nº de historia clínica: ", RecordNumber),
             ("SSN:\n", Ssn),
+            ("SSN\n", Ssn),
+            ("her social\nsecurity number is ", Ssn),
+            ("1a. INSURED'S I.D. NUMBER\n   ", MemberId),
             ("Member ID: ", MemberId),
         ] {
             assert_eq!(kind(before), Some(Label::Of(expected)), "{before}");
         }
         assert_eq!(kind("Order No. "), Some(Label::Other));
+        assert_eq!(kind("Patient Account No.: "), Some(Label::Other));
         assert_eq!(kind("MBI: "), Some(Label::Medicare));
-        for before in
-            ["DOB 01/02/1980, seen ", "the chart ", "SSN\n", "SSN: x; other ", "Mr ", "ü", ""]
-        {
+        for before in [
+            "DOB 01/02/1980, seen ",
+            "the chart ",
+            "name,SSN\n",
+            "Name  SSN\n",
+            "| Name | SSN |\n",
+            "SSN\n\n",
+            "DOB:\nDate: ",
+            "SSN: x; other ",
+            "SSN, Boston ",
+            "Mr ",
+            "ü",
+            "",
+        ] {
             assert_eq!(kind(before), None, "{before}");
         }
     }

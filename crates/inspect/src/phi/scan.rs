@@ -2,9 +2,11 @@
 
 use super::{
     digits,
-    free::{AHEAD, BACK, Hit, at_digit, at_sign},
+    email::at_sign,
+    free::{AHEAD, BACK, Hit, at_digit},
     kind::{PhiCounts, PhiKind},
     lines::Lines,
+    list::List,
 };
 
 /// Bytes of a block.
@@ -27,6 +29,8 @@ pub struct TextScanner {
     hits: Vec<Hit>,
     /// In the middle of a line longer than a block.
     within_line: bool,
+    /// The last value that was not placed, and where in the window it ends.
+    last: Option<(usize, List)>,
 }
 
 /// A value that was found, and where in the text.
@@ -59,6 +63,7 @@ impl TextScanner {
             lines: Lines::default(),
             hits: Vec::new(),
             within_line: false,
+            last: None,
         }
     }
 
@@ -66,6 +71,7 @@ impl TextScanner {
     pub fn reset(&mut self) {
         self.window.clear();
         (self.start, self.done, self.taken, self.within_line) = (0, 0, 0, false);
+        self.last = None;
         self.lines = Lines::default();
     }
 
@@ -110,23 +116,34 @@ impl TextScanner {
         // Places first: what stands in a field of a known meaning is that.
         if whole && !self.within_line {
             self.lines.look(text, from, to, self.now, &mut hits);
+        } else {
+            self.lines.segments.clear();
         }
         self.within_line = !whole;
         let placed = hits.len();
         let mut until = self.taken;
         let mut next = 0;
+        let mut segments = self.lines.segments.iter().peekable();
         digits::runs(text, from, to, |at| {
             while next < placed && hits[next].end <= at {
                 next += 1;
             }
             let covered = next < placed && hits[next].start <= at;
-            if at >= until
-                && !covered
-                && let Some(hit) = at_digit(text, at, self.now)
+            if at < until || covered {
+                return;
+            }
+            let listed = || {
+                let (end, list) = self.last.as_ref()?;
+                list.next(text, *end, at, self.now)
+            };
+            while segments.next_if(|segment| segment.end <= at).is_some() {}
+            let bare = segments.peek().is_some_and(|segment| segment.parts(text, at));
+            if let Some(hit) = at_digit(text, at, bare, self.now).or_else(listed)
                 && hit.start >= self.taken
             {
                 until = hit.end;
                 hits.push(hit);
+                self.last = List::of(text, &hit).map(|list| (hit.end, list));
             }
         });
         for at in memchr::memchr_iter(b'@', &text[from..to]) {
@@ -153,6 +170,8 @@ impl TextScanner {
         self.start += drop as u64;
         self.done = to - drop;
         self.taken = self.taken.saturating_sub(drop);
+        // What ended further back has nothing that follows it.
+        self.last = self.last.take().and_then(|(end, list)| Some((end.checked_sub(drop)?, list)));
     }
 }
 

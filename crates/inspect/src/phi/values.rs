@@ -127,6 +127,17 @@ fn month(word: &[u8]) -> Option<u32> {
     if !(3..=10).contains(&word.len()) {
         return None;
     }
+    // Few words begin as a month does.
+    let first = [word[0], word[1], word[2]].map(|b| b.to_ascii_lowercase());
+    #[rustfmt::skip]
+    let may_be = matches!(
+        &first,
+        b"jan" | b"ene" | b"feb" | b"fev" | b"mar" | b"mae" | b"apr" | b"avr" | b"abr" | b"may" | b"mai" | b"jun"
+            | b"jui" | b"jul" | b"aug" | b"aou" | b"ago" | b"sep" | b"oct" | b"okt" | b"nov" | b"dec" | b"dez" | b"dic"
+    );
+    if !may_be {
+        return None;
+    }
     let at = MONTHS
         .iter()
         .position(|names| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))?;
@@ -199,18 +210,19 @@ pub(super) fn date(text: &[u8], now: u32) -> Option<usize> {
         };
         return date.and_then(|_| ends(end));
     }
+    if first == 4 {
+        return year_first(text, now).and_then(ends);
+    }
     if !(1..=2).contains(&first) {
         return None;
     }
     // `2 January 1980`, `2nd of January, 1980`, `02-JAN-1980`, `3. März 1980`
     let mut at = first;
-    if matches!(text.get(at..at + 2), Some(b"st" | b"nd" | b"rd" | b"th")) {
+    if matches!(text.get(at..at + 2), Some(b"st" | b"nd" | b"rd" | b"th" | b"er")) {
         at += 2;
     }
     at += gap(&text[at..]);
-    if text.get(at..at + 3) == Some(b"of ") {
-        at += 3;
-    }
+    at += joint(&text[at..]);
     let word = text[at..].iter().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
     let (month, word) = match month(&text[at..at + word]) {
         Some(month) => (month, word),
@@ -219,10 +231,58 @@ pub(super) fn date(text: &[u8], now: u32) -> Option<usize> {
     };
     at += word;
     at += gap(&text[at..]);
+    at += joint(&text[at..]);
     let last = leading_digits(&text[at..]);
     let year = year(&text[at..at + last], now)?;
     Date::new(year, month, parse(&text[..first])).filter(|_| year <= now)?;
     ends(at + last)
+}
+
+/// `of`, and what it is in French and Spanish, between the parts of a date.
+fn joint(text: &[u8]) -> usize {
+    let words: [&[u8]; 3] = [b"of ", b"de ", b"del "];
+    words.iter().find(|word| text.starts_with(word)).map_or(0, |word| word.len())
+}
+
+/// The end of a date written `1980 Jan 02`, `1980-Jan-02`.
+fn year_first(text: &[u8], now: u32) -> Option<usize> {
+    let mut at = 4 + gap(&text[4..]);
+    let word = text[at..].iter().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
+    let month = month(&text[at..at + word])?;
+    at += word;
+    at += gap(&text[at..]);
+    let last = leading_digits(&text[at..]);
+    let year = Some(parse(&text[..4])).filter(|year| *year <= now)?;
+    Date::new(
+        year,
+        month,
+        parse(text.get(at..at + last).filter(|day| matches!(day.len(), 1 | 2))?),
+    )?;
+    Some(at + last)
+}
+
+/// The length of a date of six digits, `031457` or `570314`.
+pub(super) fn short_date(text: &[u8], now: u32) -> Option<usize> {
+    if leading_digits(text) != 6 {
+        return None;
+    }
+    let [a, b, c] = [&text[..2], &text[2..4], &text[4..6]];
+    day(year(c, now)?, parse(a), parse(b), now)
+        .or_else(|| Date::new(year(a, now)?, parse(b), parse(c)))
+        .map(|_| 6)
+}
+
+/// The date written `03 14 1957`, month or day first, as forms have it in boxes, and how long it is.
+pub(super) fn spaced_date(text: &[u8], now: u32) -> Option<usize> {
+    let first = leading_digits(text);
+    let rest = text.get(first..)?.strip_prefix(b" ")?;
+    let second = leading_digits(rest);
+    let third = rest.get(second..)?.strip_prefix(b" ")?;
+    if !(1..=2).contains(&first) || !(1..=2).contains(&second) || leading_digits(third) != 4 {
+        return None;
+    }
+    day(parse(&third[..4]), parse(&text[..first]), parse(&rest[..second]), now)?;
+    Some(first + second + 6)
 }
 
 /// Months whose names have letters above ASCII, and how many bytes they take.
@@ -248,15 +308,8 @@ fn gap(text: &[u8]) -> usize {
 /// `before`: how many bytes it takes before and after.
 pub(super) fn date_after_month(before: &[u8], after: &[u8], now: u32) -> Option<(usize, usize)> {
     let gaps = before.iter().rev().take(3).take_while(|b| matches!(b, b' ' | b'.' | b'-')).count();
-    if gaps == 0 {
-        return None;
-    }
-    let word_end = before.len() - gaps;
-    let letters =
-        before[..word_end].iter().rev().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
-    let month = month(&before[word_end - letters..word_end])?;
     let first = leading_digits(after);
-    if !(1..=2).contains(&first) {
+    if gaps == 0 || !(1..=2).contains(&first) {
         return None;
     }
     let mut at = first;
@@ -264,14 +317,14 @@ pub(super) fn date_after_month(before: &[u8], after: &[u8], now: u32) -> Option<
         at += 2;
     }
     let separated = gap(&after[at..]);
-    if separated == 0 {
-        return None;
-    }
     at += separated;
-    let last = leading_digits(&after[at..]);
-    if last != 4 {
+    if separated == 0 || leading_digits(&after[at..]) != 4 {
         return None;
     }
+    let word_end = before.len() - gaps;
+    let letters =
+        before[..word_end].iter().rev().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
+    let month = month(&before[word_end - letters..word_end])?;
     let year = parse(&after[at..at + 4]);
     Date::new(year, month, parse(&after[..first])).filter(|_| year <= now)?;
     Some((letters + gaps, at + 4))
