@@ -42,8 +42,16 @@ pub(crate) struct Read {
     pub block: BlockRef,
     /// Where the next one begins, as far as its list says.
     pub next: Option<RelativePath>,
-    /// Its entries, and of each whether the earlier manifest has it; `None` where they were seen.
-    pub entries: Result<Option<(Vec<Entry>, Vec<bool>)>, TreeError>,
+    /// What it holds; `None` where that was seen.
+    pub entries: Result<Option<Entries>, TreeError>,
+}
+
+/// The entries of a block.
+pub(crate) struct Entries {
+    /// In their order.
+    pub entries: Vec<Entry>,
+    /// Of each whether the earlier manifest has it; nothing where there is none.
+    pub as_before: Vec<bool>,
 }
 
 /// Blocks that are to come.
@@ -114,15 +122,11 @@ impl<'r> Blocks<'r> {
         }
     }
 
-    fn entries(
-        &self,
-        block: &BlockRef,
-        frames: &mut FrameReader,
-    ) -> Result<(Vec<Entry>, Vec<bool>), TreeError> {
+    fn entries(&self, block: &BlockRef, frames: &mut FrameReader) -> Result<Entries, TreeError> {
         let plain = self.reader.read_vec(&block.chunk, ChunkKind::ManifestBlock, frames)?;
         let entries = manifest::decode_block(&plain, block, &self.keys)?;
         let as_before = self.as_before(block, &plain, &entries, frames);
-        Ok((entries, as_before))
+        Ok(Entries { entries, as_before })
     }
 
     /// Of which entries of a block the earlier manifest has the leaf.

@@ -15,7 +15,7 @@ use drover_types::{
 };
 
 use crate::{
-    blocks::{Blocks, Read},
+    blocks::{Blocks, Entries, Read},
     chunks::{ChunkError, ChunkReader},
     manifest::{self, BlockRef, ListRef, ManifestRoot},
     record,
@@ -160,7 +160,7 @@ impl<'r> Tree<'r> {
             roots.push(merkle::plain_leaf(&block.root));
         }
         self.count = self.count.saturating_add(block.entries);
-        let Some((entries, as_before)) = entries else { return Ok(()) };
+        let Some(Entries { entries, as_before }) = entries else { return Ok(()) };
         let last = entries.last().map(|entry| entry.path.clone());
         let after_previous = self.last < entries.first().map(|entry| entry.path.clone());
         let before_next = next.is_none_or(|next| last < Some(next));
