@@ -16,14 +16,10 @@
 
 use std::path::{Path, PathBuf};
 
-use drover_chunk::Decompressor;
 use drover_crypt::hierarchy::UnlockSecret;
-use drover_pack::FrameReader;
-use drover_repo::{
-    ChunkError, ChunkIndex, ChunkReader, KeptPacks, Problem, RepositoryError, TreeError, names,
-};
+use drover_repo::{ChunkError, ChunkIndex, KeptPacks, Problem, RepositoryError, TreeError, names};
 use drover_source::target::{Target, TargetOptions};
-use drover_types::{ChunkKind, Extent, Observer, RelativePath, SnapshotId};
+use drover_types::{Observer, RelativePath, SnapshotId};
 
 use crate::{
     Cancel, Error, RestoreOptions, RestoreOutcome,
@@ -68,7 +64,8 @@ impl Follow {
         root: &Path,
         options: RestoreOptions,
     ) -> Result<Self, Error> {
-        let options = RestoreOptions { delete: true, keep_packs: true, ..options };
+        let options =
+            RestoreOptions { delete: true, keep_packs: true, check_first: true, ..options };
         let mut landed = None;
         if root.is_dir() {
             let target = Target::open(root, TargetOptions::default())?;
@@ -163,41 +160,13 @@ impl Follow {
         let index = session.refresh_index(self.index.take())?;
         let session: &ReaderSession = session;
         let reader = session.chunks(&index).with_packs(std::mem::take(&mut self.packs));
-        let landed = readable(session, &reader, snapshot, &self.below, cancel).and_then(|()| {
-            let (below, root) = (&self.below, &self.root);
-            restore_by(session, &reader, snapshot, below, root, &self.options, observer, cancel)
-        });
+        let (below, root) = (&self.below, &self.root);
+        let options = &self.options;
+        let landed = restore_by(session, &reader, snapshot, below, root, options, observer, cancel);
         self.packs = reader.into_packs();
         self.index = Some(index);
         landed
     }
-}
-
-/// Whether a manifest can be read to its end, is the one that was signed, and names no chunk that
-/// no pack holds.
-fn readable(
-    session: &ReaderSession,
-    reader: &ChunkReader<'_>,
-    snapshot: SnapshotId,
-    below: &RelativePath,
-    cancel: &Cancel,
-) -> Result<(), Error> {
-    let mut frames = FrameReader::new(Decompressor::new());
-    for entry in session.tree(reader, session.snapshot(snapshot)?, below.clone())? {
-        if cancel.is_set() {
-            return Err(Error::Interrupted);
-        }
-        let Some(content) = entry?.content else { continue };
-        for extent in drover_repo::tree::resolve(reader, &content, &mut frames)?.iter() {
-            if let Extent::Chunk(chunk) = extent
-                && reader.index().place(chunk, ChunkKind::Data).is_none()
-                && !reader.index().contains(&chunk.id)
-            {
-                return Err(ChunkError::Missing(chunk.id).into());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The names of all snapshots: what to ask for again and again.

@@ -9,7 +9,7 @@ use drover_repo::{
 };
 use drover_types::{Observer, Phase, RelativePath, SnapshotId, WriterId, path::escape};
 
-use crate::Error;
+use crate::{Error, threads};
 
 /// What a problem is called where the store has an older state than was seen of it.
 pub(crate) const ROLLED_BACK: &str = "rolled back";
@@ -158,7 +158,8 @@ impl ReaderSession {
         below: RelativePath,
     ) -> Result<Tree<'s>, Error> {
         let keys = self.history.keys(snapshot).clone();
-        Tree::open(reader, keys, &snapshot.details.manifest, below).map_err(Error::from)
+        let tree = Tree::open(reader, keys, &snapshot.details.manifest, below)?;
+        Ok(threads::ahead(tree))
     }
 
     /// The sources by name, each with its newest snapshot. A source is its name: where several

@@ -18,7 +18,7 @@ use drover_types::{
     Content, DomainId, Entry, Extents, Observer, PackId, RelativePath, codec::Encoder,
 };
 
-use crate::{Error, sync::dedup::Dedup};
+use crate::{Error, sync::dedup::Dedup, threads};
 
 /// Packs whose chunks become known in one commit.
 const PACKS_AT_ONCE: usize = 64;
@@ -146,7 +146,8 @@ fn write_tape(
 ) -> Result<(), Error> {
     let keys = history.keys(snapshot);
     let manifest = &snapshot.details.manifest;
-    let mut tree = Tree::open(reader, keys.clone(), manifest, RelativePath::root())?;
+    let tree = Tree::open(reader, keys.clone(), manifest, RelativePath::root())?;
+    let mut tree = threads::ahead(tree);
     let mut tape = TapeWriter::create(folder.next_checkpoint(snapshot.source()))?;
     while let Some(entry) = tree.next().transpose()? {
         if !is_stored(&entry, &mut tree, dedup)? {

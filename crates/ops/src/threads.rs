@@ -8,6 +8,7 @@ use std::{
     thread::{Builder, Scope, ScopedJoinHandle},
 };
 
+use drover_repo::Tree;
 use drover_types::lock;
 
 use crate::Error;
@@ -44,6 +45,11 @@ pub(crate) fn start_shared() -> Result<(), Error> {
         cause.map_or(Ok(()), |cause| Err(cause.kind()))
     });
     result.map_err(|kind| Error::Threads(kind.into()))
+}
+
+/// Lets a manifest be read ahead by rayon's threads, where there are any.
+pub(crate) fn ahead(tree: Tree<'_>) -> Tree<'_> {
+    if start_shared().is_ok() { tree.ahead() } else { tree }
 }
 
 #[cfg(test)]

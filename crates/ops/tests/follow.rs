@@ -86,6 +86,35 @@ fn a_look_is_a_listing_and_a_landing_reads_what_is_new() {
 }
 
 #[test]
+fn directories_of_which_nothing_changed_are_left_alone_and_others_are_not() {
+    let world = world();
+    let source = world.source();
+    fs::create_dir_all(source.join("1/in/deep")).unwrap();
+    fs::create_dir(source.join("2/gone")).unwrap();
+    world.sync();
+    let mut following = Following::new(&world);
+    following.land();
+    let target = world.path("target");
+    let ctime = |name: &str| {
+        let status = target.join(name).metadata().unwrap();
+        (status.ctime(), status.ctime_nsec())
+    };
+    let before = ["1", "1/in", "3"].map(ctime);
+    // A new one, one less, another mode above one that stays, and another time below it.
+    fs::create_dir_all(source.join("0/new/deep")).unwrap();
+    fs::remove_dir(source.join("2/gone")).unwrap();
+    fs::set_permissions(source.join("1"), fs::Permissions::from_mode(0o500)).unwrap();
+    fs::write(source.join("1/in/deep/file"), "new").unwrap();
+    fs::write(source.join("4/4"), noise(44, 4000)).unwrap();
+    world.sync();
+    following.land();
+    assert_same(&world, "target");
+    let now = ["1", "1/in", "3"].map(ctime);
+    assert_ne!(now[0], before[0]);
+    assert_eq!(now[1..], before[1..]);
+}
+
+#[test]
 fn what_somebody_changed_in_the_target_is_put_right() {
     let world = world();
     world.sync();

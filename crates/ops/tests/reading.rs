@@ -4,14 +4,14 @@
 
 mod common;
 
-use std::{fs, path::PathBuf};
+use std::{collections::HashMap, fs, path::PathBuf};
 
 use common::{World, assert_same, noise};
 use drover_ops::{Cancel, Error, SyncOptions, Verdict, VerifyOptions, sync, verify};
 use drover_pack::PackReceipt;
-use drover_repo::{index, names};
+use drover_repo::{Tree, index, names, record};
 use drover_source::LocalSource;
-use drover_types::{ChunkId, PackClass, Silent, SnapshotId};
+use drover_types::{ChunkId, Entry, PackClass, RelativePath, Silent, SnapshotId, codec::Encoder};
 
 /// A pass of the machine whose state is in `state`, over a source of this name.
 fn pass(world: &World, state: &str, name: &str) -> SnapshotId {
@@ -189,4 +189,76 @@ fn a_chunk_left_out_by_the_only_index_object_is_found_by_reading_back() {
     let outcome = world.verify(true);
     let named: Vec<_> = outcome.problems.iter().map(|p| p.object.as_deref().unwrap()).collect();
     assert_eq!(named, [forged], "{:?}", outcome.problems);
+}
+
+fn leaf(entry: &Entry) -> Vec<u8> {
+    let mut e = Encoder::new();
+    record::encode_leaf(entry, &mut e);
+    e.finish()
+}
+
+#[test]
+fn a_manifest_tells_which_entries_an_earlier_one_has() {
+    let world = World::new();
+    let path = |number: u64| {
+        let folder = world.source().join(format!("{}", number % 7));
+        fs::create_dir_all(&folder).unwrap();
+        folder.join(format!("{number:04}"))
+    };
+    for number in 0..4000 {
+        fs::write(path(number), number.to_string()).unwrap();
+    }
+    let first = world.sync().snapshot;
+    // In nearly every block something: changed, gone, new, or of another kind.
+    for number in (0..4000).step_by(60) {
+        match number % 4 {
+            0 => fs::write(path(number), format!("changed {number}")).unwrap(),
+            1 => fs::remove_file(path(number)).unwrap(),
+            2 => fs::write(path(number).with_extension("new"), "new").unwrap(),
+            _ => {
+                fs::remove_file(path(number)).unwrap();
+                fs::create_dir(path(number)).unwrap();
+            }
+        }
+    }
+    for number in 4000..4900 {
+        fs::write(world.source().join(format!("3/3000-{number}")), "a run of new ones").unwrap();
+    }
+    let second = world.sync().snapshot;
+
+    let mut session = world.reader();
+    let index = session.load_index().unwrap();
+    let session = session;
+    let reader = session.chunks(&index);
+    let open = |id| {
+        let snapshot = session.snapshot(id).unwrap();
+        (snapshot, session.tree(&reader, snapshot, RelativePath::root()).unwrap())
+    };
+    for (id, earlier) in [(second, first), (first, second), (second, second)] {
+        let (earlier, entries) = open(earlier);
+        let before: HashMap<_, _> = entries
+            .map(|entry| entry.map(|entry| (entry.path.clone(), leaf(&entry))).unwrap())
+            .collect();
+        let (snapshot, tree) = open(id);
+        let mut tree = tree.beside(&earlier.details.manifest);
+        let mut ahead = Vec::new();
+        let mut stayed = 0;
+        while let Some(entry) = tree.next() {
+            let entry = entry.unwrap();
+            let is_as_before = before.get(&entry.path) == Some(&leaf(&entry));
+            assert_eq!(tree.is_as_before(), is_as_before, "{}", entry.path);
+            stayed += usize::from(is_as_before);
+            ahead.push(entry);
+        }
+        assert!(stayed > 3800, "{stayed}");
+        // One block after the other it is the same, and nothing is as before.
+        let keys = session.history.keys(snapshot).clone();
+        let manifest = &snapshot.details.manifest;
+        let mut tree = Tree::open(&reader, keys, manifest, RelativePath::root()).unwrap();
+        for entry in ahead {
+            assert_eq!(tree.next().unwrap().unwrap(), entry);
+            assert!(!tree.is_as_before());
+        }
+        assert!(tree.next().is_none());
+    }
 }

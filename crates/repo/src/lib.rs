@@ -2,6 +2,7 @@
 //! opened and read; the state that a machine keeps to run passes; and what is handed to others as
 //! evidence, certificates and proofs.
 
+mod blocks;
 pub mod certificate;
 pub mod chained;
 pub mod chunks;

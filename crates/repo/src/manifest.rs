@@ -21,6 +21,8 @@ const LIST_MASK: u64 = 0x3fff;
 const BLOCK_BYTES: usize = 4 << 20;
 /// The room an entry may take: its leaf (xattrs, path, a hard link's path) and its side.
 pub const ENTRY_BYTES: usize = limits::XATTRS + 2 * limits::PATH + (128 << 10);
+/// An entry takes no fewer bytes, its leaf and its side with their lengths.
+const ENTRY_LEAST: usize = 20;
 const VERSION: u8 = 1;
 
 /// A block as a list names it.
@@ -255,7 +257,9 @@ pub fn decode_block(
     if d.u8()? != VERSION {
         return Err(DecodeError::Invalid("a manifest's block is of another version"));
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    // What its list says of it is checked below, and no reason to take much memory.
+    let room = (bytes.len() / ENTRY_LEAST).min(block.entries as usize);
+    let mut entries: Vec<Entry> = Vec::with_capacity(room);
     let mut leaves = merkle::Frontier::new();
     while !d.is_empty() {
         let (leaf, side) = (d.bytes(ENTRY_BYTES)?, d.bytes(ENTRY_BYTES)?);
@@ -274,6 +278,16 @@ pub fn decode_block(
         return Err(DecodeError::Invalid("a manifest's block has another Merkle root"));
     }
     Ok(entries)
+}
+
+/// The leaves of a block, up to the first that is damaged; nothing else is decoded.
+pub(crate) fn leaves(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut d = Decoder::new(bytes);
+    let known = d.u8() == Ok(VERSION);
+    std::iter::from_fn(move || {
+        let leaf = d.bytes(ENTRY_BYTES).ok().filter(|_| known)?;
+        d.bytes(ENTRY_BYTES).ok().map(|_| leaf)
+    })
 }
 
 /// An entry found in a block.

@@ -11,6 +11,7 @@ use drover_crypt::domain::DomainKeys;
 pub use drover_types::codec::entry::{decode_path, decode_time, encode_time};
 use drover_types::{
     ChunkId, ChunkKind, ChunkRef, Content, Entry, Evidence, Extent, Extents, FileHash, Kind,
+    RelativePath,
     codec::{
         DecodeError, Decoder, Encoder,
         entry::{decode_attributes, decode_kind, encode_attributes, encode_kind, kind_code},
@@ -149,6 +150,13 @@ pub fn decode(leaf: &[u8], side: &[u8], keys: &DomainKeys) -> Result<Entry, Deco
     };
     d.end()?;
     Ok(entry)
+}
+
+/// The path of a leaf of which nothing else is decoded.
+pub(crate) fn leaf_path(leaf: &[u8]) -> Result<RelativePath, DecodeError> {
+    let mut d = Decoder::new(leaf);
+    let (_version, _kind) = (d.u8()?, d.u8()?);
+    decode_path(d.bytes(limits::PATH)?)
 }
 
 /// Decodes a leaf alone: an entry without evidence, whose content has no extents.

@@ -1,4 +1,4 @@
-//! A stored manifest as a stream of entries, read block by block.
+//! A stored manifest as a stream of entries, read block by block, some blocks ahead.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -15,6 +15,7 @@ use drover_types::{
 };
 
 use crate::{
+    blocks::{Blocks, Entries, Read},
     chunks::{ChunkError, ChunkReader},
     manifest::{self, BlockRef, ListRef, ManifestRoot},
     record,
@@ -40,14 +41,15 @@ pub enum TreeError {
 /// everything that is damaged; a restore stops at the first.
 pub struct Tree<'r> {
     reader: &'r ChunkReader<'r>,
-    keys: Arc<DomainKeys>,
     frames: FrameReader,
     below: RelativePath,
     lists: VecDeque<(ListRef, Option<RelativePath>)>,
-    blocks: VecDeque<(BlockRef, Option<RelativePath>)>,
+    blocks: Blocks<'r>,
     entries: std::vec::IntoIter<Entry>,
-    /// The block that they are of.
-    block: Option<ChunkId>,
+    /// For each entry of the block whether an earlier manifest has the same.
+    as_before: std::vec::IntoIter<bool>,
+    /// The same for the entry that came last.
+    is_as_before: bool,
     /// The roots of the blocks read so far; `None` where parts were left out.
     roots: Option<merkle::Frontier>,
     count: u64,
@@ -72,13 +74,13 @@ impl<'r> Tree<'r> {
         let roots = below.is_root().then(merkle::Frontier::new);
         Ok(Self {
             reader,
-            keys,
             frames,
             below,
             lists,
-            blocks: VecDeque::new(),
+            blocks: Blocks::new(reader, keys),
             entries: Vec::new().into_iter(),
-            block: None,
+            as_before: Vec::new().into_iter(),
+            is_as_before: false,
             roots,
             count: 0,
             expected: *root,
@@ -99,30 +101,30 @@ impl<'r> Tree<'r> {
         self.seen.unwrap_or_default()
     }
 
-    /// The chunk of the block that the last entry was of.
-    pub fn block_id(&self) -> Option<ChunkId> {
-        self.block
+    /// Reads ahead on the threads of rayon, which must have been started: several blocks at a time.
+    pub fn ahead(mut self) -> Self {
+        self.blocks.read_ahead();
+        self
     }
 
-    /// The chunks of all blocks of a manifest. What two manifests have both is the same in both.
-    pub fn block_ids(
-        reader: &ChunkReader<'_>,
-        root: &ManifestRoot,
-    ) -> Result<HashSet<ChunkId>, TreeError> {
-        let mut frames = FrameReader::new(Decompressor::new());
-        let mut read =
-            |chunk: &ChunkRef| reader.read_vec(chunk, ChunkKind::ManifestList, &mut frames);
-        let mut ids = HashSet::new();
-        for list in manifest::decode_root(&read(&root.chunk)?)? {
-            let blocks = manifest::decode_list(&read(&list.chunk)?)?;
-            ids.extend(blocks.iter().map(|block| block.chunk.id));
+    /// Tells of each entry whether the manifest `earlier` has the same. What cannot be read of that
+    /// one has none.
+    pub fn beside(mut self, earlier: &ManifestRoot) -> Self {
+        if let Ok(blocks) = list_blocks(self.reader, earlier, &mut self.frames) {
+            self.blocks.compare_with(blocks);
         }
-        Ok(ids)
+        self
+    }
+
+    /// Whether the earlier manifest has the entry that came last, with the same leaf: path,
+    /// attributes and content.
+    pub fn is_as_before(&self) -> bool {
+        self.is_as_before
     }
 
     fn fill(&mut self) -> Option<Result<(), TreeError>> {
-        if let Some((block, next)) = self.blocks.pop_front() {
-            return Some(self.block(&block, next.as_ref()));
+        if let Some(read) = self.blocks.next(self.seen.as_ref()) {
+            return Some(self.block(read));
         }
         if let Some((list, _)) = self.lists.pop_front() {
             return Some(self.list(&list));
@@ -148,31 +150,20 @@ impl<'r> Tree<'r> {
             .map_err(TreeError::from)
             .and_then(|plain| Ok(manifest::decode_list(&plain)?));
         let blocks = read.inspect_err(|_| self.roots = None)?;
-        self.blocks = within(blocks, &self.below, |block| &block.first);
+        self.blocks.push(within(blocks, &self.below, |block| &block.first));
         Ok(())
     }
 
-    fn block(&mut self, block: &BlockRef, next: Option<&RelativePath>) -> Result<(), TreeError> {
-        if self.seen.as_ref().is_some_and(|seen| seen.contains(&block.chunk.id)) {
-            if let Some(roots) = &mut self.roots {
-                roots.push(merkle::plain_leaf(&block.root));
-            }
-            self.count = self.count.saturating_add(block.entries);
-            return Ok(());
-        }
-        let read = self
-            .reader
-            .read_vec(&block.chunk, ChunkKind::ManifestBlock, &mut self.frames)
-            .map_err(TreeError::from)
-            .and_then(|plain| Ok(manifest::decode_block(&plain, block, &self.keys)?));
-        let entries = read.inspect_err(|_| self.roots = None)?;
+    fn block(&mut self, Read { block, next, entries }: Read) -> Result<(), TreeError> {
+        let entries = entries.inspect_err(|_| self.roots = None)?;
         if let Some(roots) = &mut self.roots {
             roots.push(merkle::plain_leaf(&block.root));
         }
-        self.count += entries.len() as u64;
+        self.count = self.count.saturating_add(block.entries);
+        let Some(Entries { entries, as_before }) = entries else { return Ok(()) };
         let last = entries.last().map(|entry| entry.path.clone());
         let after_previous = self.last < entries.first().map(|entry| entry.path.clone());
-        let before_next = next.is_none_or(|next| last.as_ref() < Some(next));
+        let before_next = next.is_none_or(|next| last < Some(next));
         if !after_previous || !before_next {
             return Err(TreeError::Root("its blocks overlap"));
         }
@@ -181,7 +172,7 @@ impl<'r> Tree<'r> {
             seen.insert(block.chunk.id);
         }
         self.entries = entries.into_iter();
-        self.block = Some(block.chunk.id);
+        self.as_before = as_before.into_iter();
         Ok(())
     }
 
@@ -189,6 +180,20 @@ impl<'r> Tree<'r> {
     pub fn extents(&mut self, content: &Content) -> Result<Arc<[Extent]>, TreeError> {
         resolve(self.reader, content, &mut self.frames)
     }
+}
+
+/// All blocks of a manifest, as its lists name them.
+fn list_blocks(
+    reader: &ChunkReader<'_>,
+    root: &ManifestRoot,
+    frames: &mut FrameReader,
+) -> Result<Vec<BlockRef>, TreeError> {
+    let mut read = |chunk: &ChunkRef| reader.read_vec(chunk, ChunkKind::ManifestList, frames);
+    let mut blocks = Vec::new();
+    for list in manifest::decode_root(&read(&root.chunk)?)? {
+        blocks.extend(manifest::decode_list(&read(&list.chunk)?)?);
+    }
+    Ok(blocks)
 }
 
 /// The extents of a file, lists resolved and checked to add up to its size. There are at most
@@ -303,6 +308,7 @@ impl Iterator for Tree<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             for entry in self.entries.by_ref() {
+                self.is_as_before = self.as_before.next().unwrap_or(false);
                 if entry.path.is_within(&self.below) {
                     return Some(Ok(entry));
                 }

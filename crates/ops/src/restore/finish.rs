@@ -93,6 +93,11 @@ impl Restore<'_> {
         let mark = target.write_marker(&self.begun.settling(whole))?;
         for entry in later.directories.iter().rev() {
             let entry = entry?;
+            let seen = entry.evidence.ctime;
+            let untouched = seen.is_some() && target.ctime(&entry.path).ok() == seen;
+            if untouched || later.unmade.contains(&entry.path) {
+                continue;
+            }
             match target.set_attributes(&entry) {
                 Ok(losses) => self.lost(&entry.path, losses),
                 Err(error) => self.failed(error)?,

@@ -1,11 +1,13 @@
 //! What waits until all files are there: it can be as much as the snapshot has entries, so that it
 //! lies on the target's disk.
 
+use std::collections::HashSet;
+
 use drover_crypt::domain::DomainKeys;
 use drover_repo::record;
 use drover_source::target::{Scratch, Target};
 use drover_types::{
-    Entry, RelativePath,
+    Entry, Evidence, RelativePath, Timestamp,
     codec::{DecodeError, Decoder, Encoder},
 };
 
@@ -20,7 +22,10 @@ pub(super) fn damaged_note(source: DecodeError) -> Error {
 pub(super) struct Later {
     pub symlinks: EntryList,
     pub links: EntryList,
+    /// As [`Later::directory`] notes them.
     pub directories: EntryList,
+    /// Directories that could not be made.
+    pub unmade: HashSet<RelativePath>,
     pub removals: Vec<RelativePath>,
     pub after_removals: Vec<Entry>,
     /// Entries made already, and entries that were as they should be.
@@ -36,11 +41,19 @@ impl Later {
             symlinks: list()?,
             links: list()?,
             directories: list()?,
+            unmade: HashSet::new(),
             removals: Vec::new(),
             after_removals: Vec::new(),
             written: 0,
             unchanged: 0,
         })
+    }
+
+    /// A directory gets its attributes at the end, unless it has them and its ctime is what was
+    /// `seen` of it.
+    pub fn directory(&mut self, entry: &Entry, seen: Option<Timestamp>) -> Result<(), Error> {
+        let evidence = Evidence { ctime: seen, ..Evidence::default() };
+        self.directories.push(&Entry { evidence, ..entry.clone() })
     }
 }
 
@@ -53,7 +66,8 @@ pub(super) struct EntryList {
 }
 
 impl EntryList {
-    fn new(target: Option<&Target>, keys: &DomainKeys) -> Result<Self, Error> {
+    /// None yet.
+    pub fn new(target: Option<&Target>, keys: &DomainKeys) -> Result<Self, Error> {
         let scratch = target.map(Target::scratch).transpose()?;
         Ok(Self { scratch, keys: keys.clone(), ends: Vec::new() })
     }

@@ -56,6 +56,9 @@ pub struct RestoreOptions {
     pub owners: OwnerMap,
     /// Keep the packs of metadata that were read in memory: at most 96 MiB, for the next landing.
     pub keep_packs: bool,
+    /// Leave the target as it is until the manifest was read to its end and some pack is known to hold
+    /// each chunk of what is to be written.
+    pub check_first: bool,
 }
 
 impl RestoreOptions {
@@ -144,14 +147,12 @@ pub(crate) fn restore_by(
     };
     let begun = Marker::under_way(repository, snapshot.source(), snapshot.id());
     let begun = Marker { before, ..begun };
-    if let Some(target) = target.as_ref().filter(|_| !options.dry_run) {
-        target.write_marker(&begun)?;
-    }
 
     let there: Option<LocalSource> = if empty { None } else { Some(LocalSource::open(root)?) };
     let run = Restore {
         reader,
         target: target.as_ref().filter(|_| !options.dry_run),
+        check_first: options.check_first && !options.dry_run,
         there: there.as_ref(),
         known: known.is_some(),
         trusted,
@@ -159,6 +160,7 @@ pub(crate) fn restore_by(
         earlier: earlier(session, known, below),
         landed_at,
         surplus: AtomicU64::new(0),
+        leftovers: Mutex::default(),
         options,
         observer,
         cancel,
@@ -208,6 +210,8 @@ struct Restore<'r> {
     reader: &'r ChunkReader<'r>,
     /// `None` in a dry run.
     target: Option<&'r Target>,
+    /// Nothing of the target is touched before the manifest was read to its end.
+    check_first: bool,
     there: Option<&'r LocalSource>,
     /// The target is an earlier restore of this source, finished or not.
     known: bool,
@@ -222,6 +226,8 @@ struct Restore<'r> {
     landed_at: Option<Timestamp>,
     /// How many entries stay in the target that the snapshot lacks.
     surplus: AtomicU64,
+    /// What a run that was killed left, to be taken away when this one begins.
+    leftovers: Mutex<Vec<RelativePath>>,
     options: &'r RestoreOptions,
     observer: &'r dyn Observer,
     cancel: &'r Cancel,
@@ -239,6 +245,9 @@ impl Restore<'_> {
     ) -> Result<(RestoreOutcome, Option<SettlingMark>), Error> {
         if self.target.is_some() {
             threads::start_shared()?;
+        }
+        if !self.check_first {
+            self.begin()?;
         }
         let keys = session.history.keys(snapshot);
         let landing =
@@ -268,6 +277,17 @@ impl Restore<'_> {
             }
         }
         Ok((outcome, mark))
+    }
+
+    /// From here on the target is changed; its mark says so first.
+    fn begin(&self) -> Result<(), Error> {
+        let Some(target) = self.target else { return Ok(()) };
+        target.write_marker(self.begun)?;
+        for path in std::mem::take(&mut *lock(&self.leftovers)) {
+            // One that stays is in nobody's way.
+            let _ = target.remove(&path);
+        }
+        Ok(())
     }
 
     /// Goes through the manifest; several threads find out what files need.

@@ -1,21 +1,25 @@
 //! What is to be done: the manifest merged with the target.
 //!
 //! Directories are made as the stream comes to them, files are given out, and everything else
-//! waits for [`Later`].
+//! waits for [`Later`]. Where the target is not to be touched before the manifest was read to its end,
+//! what is to be done is noted, and done then.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::atomic,
-};
+use std::{collections::HashMap, sync::atomic};
 
-use drover_repo::{CheckedSnapshot, Tree};
+use drover_chunk::Decompressor;
+use drover_pack::FrameReader;
+use drover_repo::{CheckedSnapshot, ChunkError, tree};
 use drover_source::{
     Source, WalkEvent, WalkOptions,
     target::{is_marker, is_temporary},
 };
-use drover_types::{ChunkId, Counter, Entry, ExceptionKind, Kind, RelativePath};
+use drover_types::{Counter, Entry, ExceptionKind, Extent, Extents, Kind, RelativePath, lock};
 
-use super::{Restore, later::Later, size};
+use super::{
+    Restore,
+    later::{EntryList, Later},
+    size,
+};
 use crate::{
     Error,
     compare::{Comparison, FirstNames, differences},
@@ -45,6 +49,39 @@ pub(super) enum Found {
     Alike,
 }
 
+/// What is to be done at once, or when the manifest was read to its end.
+#[derive(Clone, Copy)]
+enum Act {
+    /// Make the directory, instead of something else that is there or not.
+    Directory { instead: bool },
+    /// Keep the content, and set the attributes.
+    Keep,
+    /// Put the content there.
+    File(Found),
+}
+
+/// Files that are given out together.
+struct Batch<'g> {
+    jobs: Vec<Job>,
+    bytes: u64,
+    give: &'g dyn Fn(Vec<Job>) -> Result<(), Error>,
+}
+
+impl Batch<'_> {
+    fn push(&mut self, job: Job) -> Result<(), Error> {
+        self.bytes = self.bytes.saturating_add(size(&job.entry));
+        self.jobs.push(job);
+        let full = self.jobs.len() == BATCH_FILES || self.bytes >= BATCH_BYTES;
+        if full { self.give() } else { Ok(()) }
+    }
+
+    fn give(&mut self) -> Result<(), Error> {
+        self.bytes = 0;
+        let jobs = std::mem::take(&mut self.jobs);
+        if jobs.is_empty() { Ok(()) } else { (self.give)(jobs) }
+    }
+}
+
 /// An entry that is to be there.
 struct Wanted {
     entry: Entry,
@@ -55,24 +92,6 @@ struct Wanted {
 impl Ordered for Wanted {
     fn path(&self) -> &RelativePath {
         &self.entry.path
-    }
-}
-
-/// The blocks of the manifest that the last landing left. An entry of one of these is as it was,
-/// evidence included; of any other it is not known, and looked at closely.
-struct AsLanded(HashSet<ChunkId>);
-
-impl AsLanded {
-    fn new(run: &Restore<'_>) -> Self {
-        let landed = run.landed_at.and_then(|_| run.earlier.first());
-        // One that cannot be read says nothing.
-        let blocks = landed.and_then(|(_, manifest)| Tree::block_ids(run.reader, manifest).ok());
-        Self(blocks.unwrap_or_default())
-    }
-
-    /// Whether it has the entries of this block.
-    fn has(&self, block: Option<ChunkId>) -> bool {
-        block.is_some_and(|block| self.0.contains(&block))
     }
 }
 
@@ -87,9 +106,13 @@ impl Restore<'_> {
         give: &dyn Fn(Vec<Job>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut tree = session.tree(self.reader, snapshot, below.clone())?;
+        // What has the leaf that the last landing left is as it was; anything else is looked at closely.
+        if let Some((_, landed)) = self.landed_at.and_then(|_| self.earlier.first()) {
+            tree = tree.beside(landed);
+        }
         let mut next = move || {
             let entry = tree.next()?;
-            Some((entry, tree.block_id()))
+            Some((entry, tree.is_as_before()))
         };
         let first = next().ok_or_else(|| Error::NoSuchPath(below.to_string()))?;
         let alone = match &first {
@@ -100,11 +123,8 @@ impl Restore<'_> {
         // A file alone lands as TARGET/its name, a directory's children right under TARGET.
         let prefix = if alone { below.parent().unwrap_or_default() } else { below.clone() };
         let mut renamed: HashMap<RelativePath, RelativePath> = HashMap::new();
-        let as_landed = AsLanded::new(self);
-        let moved = entries.map(|(entry, block)| -> Result<Wanted, Error> {
-            let entry = entry?;
-            let as_landed = as_landed.has(block);
-            let mut entry = self.options.owners.mapped(entry);
+        let moved = entries.map(|(entry, as_landed)| -> Result<Wanted, Error> {
+            let mut entry = self.options.owners.mapped(entry?);
             let path = entry.path.strip_prefix(&prefix).ok_or(Error::Stopped)?;
             if let Some(first) = entry.hard_link.take() {
                 entry.hard_link = match first.strip_prefix(&prefix) {
@@ -150,8 +170,10 @@ impl Restore<'_> {
             }
         };
 
-        let mut batch = Vec::new();
-        let mut bytes = 0u64;
+        let keys = session.history.keys(snapshot);
+        let mut todo = self.check_first.then(|| EntryList::new(self.target, keys)).transpose()?;
+        let mut acts = Vec::new();
+        let mut batch = Batch { jobs: Vec::new(), bytes: 0, give };
         for step in merge(moved, there) {
             if self.cancel.is_set() {
                 return Err(Error::Stopped);
@@ -174,61 +196,69 @@ impl Restore<'_> {
             if !entry.path.is_root() {
                 self.observer.add(Counter::Entries, 1);
             }
-            let size = size(&entry);
-            self.observer.add(Counter::Bytes, size);
-            if let Some(job) = self.step(entry, as_landed, found, later)? {
-                bytes = bytes.saturating_add(size);
-                batch.push(job);
-                if batch.len() == BATCH_FILES || bytes >= BATCH_BYTES {
-                    give(std::mem::take(&mut batch))?;
-                    bytes = 0;
+            self.observer.add(Counter::Bytes, size(&entry));
+            match (self.decide(&entry, as_landed, found.as_ref(), later)?, &mut todo) {
+                (None, _) => {}
+                (Some(act), None) => self.act(entry, act, later, &mut batch)?,
+                (Some(act), Some(todo)) => {
+                    todo.push(&entry)?;
+                    acts.push(act);
                 }
             }
         }
-        if batch.is_empty() { Ok(()) } else { give(batch) }
+        if let Some(todo) = todo {
+            self.begin()?;
+            for (entry, act) in todo.iter().zip(acts) {
+                if self.cancel.is_set() {
+                    return Err(Error::Stopped);
+                }
+                self.act(entry?, act, later, &mut batch)?;
+            }
+        }
+        batch.give()
     }
 
-    /// Takes away what a run that was killed left of the files that it made.
+    /// Whether it is what a run that was killed left of the files that it made. It is taken away.
     fn is_leftover(&self, entry: &Entry) -> bool {
         let Some(target) = self.target else { return false };
         let leftover =
             self.known && entry.kind == Kind::File && target.is_leftover(entry.path.name());
-        // One that stays is in nobody's way.
-        leftover && target.remove(&entry.path).is_ok()
+        match leftover {
+            true if self.check_first => lock(&self.leftovers).push(entry.path.clone()),
+            // One that stays is in nobody's way.
+            true => drop(target.remove(&entry.path)),
+            false => {}
+        }
+        leftover
     }
 
-    /// Decides what is to be done for one entry; a file to be written comes back.
-    fn step(
+    /// Decides what is to be done now for one entry. Nothing of the target is touched.
+    fn decide(
         &self,
-        entry: Entry,
+        entry: &Entry,
         as_landed: bool,
-        found: Option<Entry>,
+        found: Option<&Entry>,
         later: &mut Later,
-    ) -> Result<Option<Job>, Error> {
+    ) -> Result<Option<Act>, Error> {
         let is_directory = entry.kind == Kind::Directory;
-        let found_directory = found.as_ref().is_some_and(|f| f.kind == Kind::Directory);
-        if found.is_some() && is_directory != found_directory {
-            if found_directory {
-                if !self.options.delete {
-                    self.except(
-                        &entry.path,
-                        ExceptionKind::Error,
-                        "a directory is in its place; --delete would remove it",
-                    );
-                    return Ok(None);
-                }
-                // Its children come next in the target's stream, and are removed first.
-                later.removals.push(entry.path.clone());
-                later.after_removals.push(entry);
+        let found_directory = found.is_some_and(|f| f.kind == Kind::Directory);
+        if found_directory && !is_directory {
+            if !self.options.delete {
+                let why = "a directory is in its place; --delete would remove it";
+                self.except(&entry.path, ExceptionKind::Error, why);
                 return Ok(None);
             }
-            if let Some(target) = self.target {
-                target.remove(&entry.path)?;
-            }
-            return self.step(entry, as_landed, None, later);
+            self.check(entry)?;
+            // Its children come next in the target's stream, and are removed first.
+            later.removals.push(entry.path.clone());
+            later.after_removals.push(entry.clone());
+            return Ok(None);
         }
-        if let Some(found) = &found
-            && ((as_landed && self.is_untouched(&entry, found)) || self.is_same(&entry, found)?)
+        let instead = found.filter(|_| is_directory != found_directory);
+        let found = found.filter(|_| instead.is_none());
+        let untouched = as_landed && found.is_some_and(|found| self.is_untouched(entry, found));
+        if let Some(found) = found
+            && (untouched || self.is_same(entry, found)?)
         {
             if entry.evidence.links > 1
                 && entry.hard_link.is_none()
@@ -237,60 +267,94 @@ impl Restore<'_> {
                 target.vouch(&entry.path)?;
             }
             if is_directory {
-                later.directories.push(&entry)?;
-                if !found.path.is_root() {
-                    later.unchanged += 1;
-                    self.observer.add(Counter::EntriesDone, 1);
-                }
-            } else {
+                later.directory(entry, found.evidence.ctime.filter(|_| untouched))?;
+            }
+            if !(is_directory && entry.path.is_root()) {
                 later.unchanged += 1;
                 self.observer.add(Counter::EntriesDone, 1);
-                self.observer.add(Counter::BytesDone, size(&entry));
+                self.observer.add(Counter::BytesDone, size(entry));
             }
             return Ok(None);
         }
         match entry.kind {
             Kind::Directory => {
-                if let Some(target) = self.target
-                    && let Err(error) = target.create_directory(&entry.path)
-                {
-                    self.failed(error)?;
-                    return Ok(None);
+                later.directory(entry, None)?;
+                Ok(Some(Act::Directory { instead: instead.is_some() }))
+            }
+            _ if entry.hard_link.is_some() => later.links.push(entry).map(|()| None),
+            Kind::File => {
+                // Of a file of several names one may lie outside of the target: it is made anew.
+                let alone = found.filter(|found| found.evidence.links == 1);
+                if alone.is_some_and(|found| self.content_is_same(entry, found)) {
+                    return Ok(Some(Act::Keep));
+                }
+                self.check(entry)?;
+                Ok(Some(Act::File(match found {
+                    None => Found::Nothing,
+                    Some(_) if alone.is_some_and(|found| looks_same(entry, found)) => Found::Alike,
+                    Some(_) => Found::Other,
+                })))
+            }
+            _ => later.symlinks.push(entry).map(|()| None),
+        }
+    }
+
+    /// Does what was decided; files to be written are given out.
+    fn act(
+        &self,
+        entry: Entry,
+        act: Act,
+        later: &mut Later,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Error> {
+        match act {
+            Act::Directory { instead } => {
+                if let Some(target) = self.target {
+                    if instead {
+                        target.remove(&entry.path)?;
+                    }
+                    if let Err(error) = target.create_directory(&entry.path) {
+                        self.failed(error)?;
+                        later.unmade.insert(entry.path);
+                        return Ok(());
+                    }
                 }
                 if !entry.path.is_root() {
                     later.written += 1;
                     self.observer.add(Counter::EntriesDone, 1);
                 }
-                later.directories.push(&entry)?;
-                Ok(None)
+                Ok(())
             }
-            _ if entry.hard_link.is_some() => {
-                later.links.push(&entry)?;
-                Ok(None)
+            Act::Keep => {
+                self.keep(&entry)?;
+                self.observer.add(Counter::BytesDone, size(&entry));
+                Ok(())
             }
-            Kind::File => {
-                // Of a file of several names one may lie outside of the target: it is made anew.
-                if let Some(found) = found.as_ref().filter(|found| found.evidence.links == 1)
-                    && self.content_is_same(&entry, found)
-                {
-                    self.keep(&entry)?;
-                    self.observer.add(Counter::BytesDone, size(&entry));
-                    return Ok(None);
-                }
-                let found = match &found {
-                    None => Found::Nothing,
-                    Some(found) if found.evidence.links == 1 && looks_same(&entry, found) => {
-                        Found::Alike
-                    }
-                    Some(_) => Found::Other,
-                };
-                Ok(Some(Job { entry, found }))
+            Act::File(found) => batch.push(Job { entry, found }),
+        }
+    }
+
+    /// Where the target is not to be touched before: whether some pack holds each chunk of what is
+    /// to be written.
+    fn check(&self, entry: &Entry) -> Result<(), Error> {
+        let Some(content) = entry.content.as_ref().filter(|_| self.check_first) else {
+            return Ok(());
+        };
+        let extents = match &content.extents {
+            Extents::Inline(extents) => extents.clone(),
+            Extents::Lists { .. } => {
+                let mut frames = FrameReader::new(Decompressor::new());
+                tree::resolve(self.reader, content, &mut frames)?
             }
-            _ => {
-                later.symlinks.push(&entry)?;
-                Ok(None)
+        };
+        for extent in extents.iter() {
+            if let Extent::Chunk(chunk) = extent
+                && !self.reader.index().contains(&chunk.id)
+            {
+                return Err(ChunkError::Missing(chunk.id).into());
             }
         }
+        Ok(())
     }
 
     /// Keeps the content that is there: only attributes differ.

@@ -27,7 +27,7 @@ use drover_types::{
     RelativePath, Total, WriterId,
 };
 
-use crate::{Cancel, Error, inspect, reading::ReaderSession};
+use crate::{Cancel, Error, inspect, reading::ReaderSession, threads};
 
 /// How a repository is verified.
 #[derive(Clone, Debug, Default)]
@@ -335,7 +335,7 @@ impl Walk<'_> {
         let opened =
             Tree::open(self.reader, keys, &snapshot.details.manifest, RelativePath::root());
         let mut tree = match opened {
-            Ok(tree) => tree.skipping(seen),
+            Ok(tree) => threads::ahead(tree).skipping(seen),
             Err(error) => {
                 problems.push(manifest_problem(unreadable(error)?));
                 return Ok(seen);

@@ -31,7 +31,7 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use drover_types::{Entry, Kind, RelativePath, clock, lock};
+use drover_types::{Entry, Kind, RelativePath, Timestamp, clock, lock};
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, Mode, linkat, makedev, mkdirat, mknodat, symlinkat, syncfs,
@@ -351,6 +351,14 @@ impl Target {
             self.0.parents.forget(path);
         }
         Ok(losses)
+    }
+
+    /// When what is at `path`, or its attributes, last changed, by the clock of its file system.
+    pub fn ctime(&self, path: &RelativePath) -> Result<Timestamp, TargetError> {
+        const WHAT: &str = "look at";
+        let (parent, name) = self.place(path, WHAT)?;
+        let status = status_at(parent.fd(), name);
+        Ok(status.map_err(|errno| TargetError::entry(path, WHAT, errno))?.ctime)
     }
 
     /// Removes one file, link or special file, or a directory with nothing in it. What is not

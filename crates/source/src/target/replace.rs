@@ -62,8 +62,8 @@ impl Target {
     /// Whether a name is a temporary one that another run gave, and left behind when it was
     /// killed.
     pub fn is_leftover(&self, name: &[u8]) -> bool {
-        let own = format!("{TEMPORARY}{}-", self.0.opened_at);
-        is_temporary(name) && !name.starts_with(own.as_bytes())
+        let own = || format!("{TEMPORARY}{}-", self.0.opened_at);
+        is_temporary(name) && !name.starts_with(own().as_bytes())
     }
 
     /// Lets a temporary file wait for its place.

@@ -37,12 +37,20 @@ impl Target {
     /// Room on its disk.
     pub fn scratch(&self) -> Result<Scratch, TargetError> {
         let directory = self.0.beneath.root_fd();
-        let name = self.temporary();
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = retry_on_intr(|| openat(directory, &name[..], flags, Mode::RUSR | Mode::WUSR))
-            .map_err(failed)?;
-        unlinkat(directory, &name[..], AtFlags::empty()).map_err(failed)?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let flags = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = match retry_on_intr(|| openat(directory, ".", flags | OFlags::TMPFILE, mode)) {
+            Ok(fd) => fd,
+            // File systems that make no file without a name: one that loses it at once.
+            Err(_) => {
+                let name = self.temporary();
+                let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW;
+                let fd = retry_on_intr(|| openat(directory, &name[..], flags, mode));
+                let fd = fd.map_err(failed)?;
+                unlinkat(directory, &name[..], AtFlags::empty()).map_err(failed)?;
+                fd
+            }
+        };
         Ok(Scratch { fd, tail: Mutex::default() })
     }
 }
