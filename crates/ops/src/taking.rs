@@ -5,15 +5,24 @@
 
 use std::collections::VecDeque;
 
-use drover_chunk::Chunker;
+use drover_chunk::{Chunker, FileHasher};
 use drover_crypt::domain::DomainKeys;
-use drover_source::{Cutter, ReadError, Source, TakeError, Taker, Wish};
-use drover_types::{Entry, Kind};
+use drover_source::{Cutter, Piece, ReadError, Source, Stat, TakeError, Taker, Wish};
+use drover_types::{Counter, Entry, FileHash, Observer, RelativePath};
 
-use super::{reader::INCONSISTENT, steps::Step};
+use crate::{Cancel, sync::window::WINDOW};
 
+/// A helper's answers that do not fit each other.
+pub(crate) const INCONSISTENT: &str = "what the helper sends does not fit what it tells";
 /// How often the way to the source may break before an entry counts as unreadable.
 const TRIES: usize = 4;
+
+/// A file that was hashed where it lies, or as it came.
+pub(crate) struct Hashed {
+    pub(crate) size: u64,
+    pub(crate) hash: FileHash,
+    pub(crate) stat: Stat,
+}
 
 /// Takes what a worker's batches need.
 pub(crate) struct Taking<'s> {
@@ -25,66 +34,119 @@ pub(crate) struct Taking<'s> {
 }
 
 impl<'s> Taking<'s> {
-    /// `None` where the source is one that is read file by file.
-    pub(crate) fn new(
+    /// For a pass, which cuts as its domain does. `None` where the source is one that is read file by
+    /// file.
+    pub(crate) fn cutting(
         source: &'s dyn Source,
         keys: &DomainKeys,
         chunker: &Chunker,
     ) -> Option<Self> {
         let sizes = chunker.sizes();
         let sizes = [sizes.min(), sizes.average(), sizes.max()].map(|size| size as u32);
-        let cutter = Cutter { sizes, gear: keys.gear_table() };
+        Self::new(source, Cutter { sizes, gear: keys.gear_table() })
+    }
+
+    /// For who wants no chunks.
+    pub(crate) fn reading(source: &'s dyn Source) -> Option<Self> {
+        Self::new(source, Cutter::coarse())
+    }
+
+    fn new(source: &'s dyn Source, cutter: Cutter) -> Option<Self> {
         let taker = Some(source.taker(&cutter)?);
         Some(Self { source, cutter, taker, ahead: VecDeque::new() })
     }
 
-    /// Says what `steps` will need.
-    pub(crate) fn announce(&mut self, steps: &[Step]) {
-        let wish = |step: &Step| match step {
-            Step::Read { entry, .. } => {
-                Some(Wish::File { path: entry.path.clone(), size: entry.evidence.size })
-            }
-            Step::Complete { entry, .. } => {
-                Some(Wish::Rest(entry.path.clone(), entry.kind.clone()))
-            }
-            _ => None,
-        };
-        let wishes: Vec<Wish> = steps.iter().filter_map(wish).collect();
-        self.ahead.extend(wishes.iter().cloned());
+    /// Says what will be taken.
+    pub(crate) fn announce(&mut self, wishes: Vec<Wish>) {
         if let Some(taker) = &mut self.taker
             && taker.announce(&wishes).is_err()
         {
             self.taker = None;
         }
+        self.ahead.extend(wishes);
     }
 
-    /// Takes the file of `entry` by what `take` does with a taker that has begun it.
+    /// Takes the file at `path` by what `take` does with a taker that has begun it.
     pub(crate) fn file<T, E: From<ReadError>>(
         &mut self,
-        entry: &Entry,
+        path: &RelativePath,
         mut take: impl FnMut(&mut dyn Taker) -> Result<T, Broken<E>>,
     ) -> Result<T, E> {
-        self.next(entry, |taker| {
-            taker.begin(&entry.path)?;
+        self.next(path, |taker| {
+            taker.begin(path)?;
             take(taker)
         })
     }
 
+    /// Hashes the file at `path`; none of its chunks is sent where its source hashes them. `reached` is
+    /// told how far it is, in bytes. `None` where it is to be read.
+    pub(crate) fn hash(
+        &mut self,
+        path: &RelativePath,
+        observer: &dyn Observer,
+        cancel: &Cancel,
+        mut reached: impl FnMut(u64),
+    ) -> Result<Option<Hashed>, ReadError> {
+        let other = |why: &str| Broken::Not(ReadError::other(path, why));
+        self.file(path, |taker| {
+            let (mut size, mut whole) = (0u64, None);
+            loop {
+                if cancel.is_set() {
+                    return Err(other("nobody wants it any more"));
+                }
+                let came = match taker.piece()? {
+                    Piece::Whole(bytes) => {
+                        let mut hasher = FileHasher::new();
+                        hasher.update(&bytes);
+                        whole = Some(hasher.finalize());
+                        observer.add(Counter::BytesRead, bytes.len() as u64);
+                        bytes.len() as u64
+                    }
+                    Piece::Hole(0) => return Err(nonsense()),
+                    Piece::Hole(len) => len,
+                    Piece::Cuts(cuts) => {
+                        let len = cuts.iter().map(|cut| u64::from(cut.len)).sum();
+                        if len > WINDOW as u64 {
+                            return Err(nonsense());
+                        }
+                        taker.want(&vec![false; cuts.len()])?;
+                        observer.add(Counter::BytesRead, len);
+                        len
+                    }
+                    Piece::Again => {
+                        (size, whole) = (0, None);
+                        continue;
+                    }
+                    Piece::Alone => return Ok(None),
+                    Piece::End(taken) => {
+                        let hash = whole.or(taken.hash).filter(|_| taken.size == size);
+                        let hash = hash.ok_or_else(|| other(INCONSISTENT))?;
+                        return Ok(Some(Hashed { size, hash, stat: taken.stat }));
+                    }
+                };
+                size = size.saturating_add(came);
+                reached(size);
+            }
+        })
+    }
+
+    /// The places of the file at `path` that were announced: [`Taker::parts`].
+    pub(crate) fn parts(&mut self, path: &RelativePath) -> Result<Option<Vec<Vec<u8>>>, ReadError> {
+        self.next(path, |taker| Ok(taker.parts(path)?))
+    }
+
     /// Fills what the walk left out of an entry that is no file.
     pub(crate) fn complete(&mut self, entry: &mut Entry) -> Result<(), ReadError> {
-        let asked = entry.clone();
-        self.next(&asked, |taker| Ok(taker.complete(entry)?))
+        let path = entry.path.clone();
+        self.next(&path, |taker| Ok(taker.complete(entry)?))
     }
 
     fn next<T, E: From<ReadError>>(
         &mut self,
-        entry: &Entry,
+        path: &RelativePath,
         mut take: impl FnMut(&mut dyn Taker) -> Result<T, Broken<E>>,
     ) -> Result<T, E> {
-        debug_assert!(self.ahead.front().is_some_and(|wish| match wish {
-            Wish::File { path, .. } => entry.kind == Kind::File && *path == entry.path,
-            Wish::Rest(path, _) => *path == entry.path,
-        }));
+        debug_assert!(self.ahead.front().is_some_and(|wish| wish.path() == path));
         let mut tries = 0;
         let result = loop {
             let result = match self.taker() {
@@ -98,7 +160,7 @@ impl<'s> Taking<'s> {
                     self.taker = None;
                     tries += 1;
                     if tries == TRIES {
-                        break Err(ReadError::other(&entry.path, why).into());
+                        break Err(ReadError::other(path, why).into());
                     }
                 }
             }
