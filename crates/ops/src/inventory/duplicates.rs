@@ -9,7 +9,7 @@
 //! only what has the ends of another as well is read to the end. A source over a network is asked for
 //! many ends at a time, and for hashes where it can compute them.
 
-use std::{collections::BTreeMap, ops::Range, sync::Mutex};
+use std::{collections::BTreeMap, iter::once, ops::Range, sync::Mutex};
 
 use drover_source::{ReadError, Source, Wish};
 use drover_types::{Counter, Observer, RelativePath, lock};
@@ -218,7 +218,7 @@ impl<'s> Hasher<'s> {
     /// What is hashed of a file of this size where not all of it is.
     fn ends(size: u64) -> Vec<Range<u64>> {
         match size <= SMALL {
-            true => vec![0..size],
+            true => once(0..size).collect(),
             false => vec![0..END, size - END..size],
         }
     }
@@ -280,7 +280,7 @@ impl<'s> Hasher<'s> {
         let buffer = &mut self.buffer[..];
         let mut file = self.source.open(path)?;
         let mut hasher = blake3::Hasher::new();
-        let runs = if self.whole { vec![0..size] } else { Self::ends(size) };
+        let runs = if self.whole { once(0..size).collect() } else { Self::ends(size) };
         for run in runs {
             let mut at = run.start;
             while at < run.end {

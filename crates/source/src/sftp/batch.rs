@@ -13,7 +13,7 @@
 //! that is left to be read alone, which tries again and says why: a file that changed, or is larger than
 //! the walk saw it, that cannot be opened, or whose connection broke twice.
 
-use std::{collections::VecDeque, io, ops::Range, sync::Arc};
+use std::{collections::VecDeque, io, ops::Range, slice, sync::Arc};
 
 use drover_types::{Entry, Kind, RelativePath, Timestamp, Xattr, clock, limits};
 
@@ -260,7 +260,9 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
         .iter()
         .zip(&handles)
         .map(|(item, handle)| match (&item.what, handle) {
-            (What::File(size), Some(handle)) => Some(Asked::new(sftp, handle, &[0..*size])),
+            (What::File(size), Some(handle)) => {
+                Some(Asked::new(sftp, handle, slice::from_ref(&(0..*size))))
+            }
             (What::Parts(parts), Some(handle)) => Some(Asked::new(sftp, handle, parts)),
             _ => None,
         })
