@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     lab::{Answer, Lab, PASSWORD, number},
-    sshd::{Sshd, cutting, fingerprint, make_key},
+    sshd::{Sshd, counting, cutting, fingerprint, make_key},
     tree,
 };
 
@@ -176,4 +176,50 @@ fn a_cut_connection_goes_on_within_the_file() {
     let target = lab.path("target");
     lab.verb("restore", &["latest", target.to_str().unwrap()]).expect(0);
     assert_same(&source, &target);
+}
+
+/// A round trip is dear for whoever only looks, too: no file costs one of its own.
+#[test]
+fn verifications_and_inventories_wait_seldom() {
+    let lab = Lab::with_repository();
+    let source = lab.path("source");
+    for number in 0..400 {
+        let folder = source.join(format!("{}", number / 50));
+        fs::create_dir_all(&folder).unwrap();
+        // Each is there twice; of the larger ones, both ends are looked at first.
+        let len = if number % 8 < 2 { 60_000 } else { 1_000 + number / 2 };
+        let text = format!("letter {} to the patient\n", number / 2).repeat(len / 20);
+        fs::write(folder.join(format!("{number:03}.txt")), text).unwrap();
+    }
+    let looked = ["inventory", "--json", "--source", source.to_str().unwrap()];
+    let here = lab.run(&looked).expect(0).json();
+    assert_eq!(number(&here, "/duplicates/groups"), 200, "{here}");
+    let helper = format!("helper_command = ['{}', 'helper']", env!("CARGO_BIN_EXE_drover"));
+    for (with, more) in [("", ""), (NO_SHELL, ""), ("", &*helper)] {
+        let Some(sshd) = Sshd::start(with) else { return };
+        let (port, turns) = counting(sshd.port);
+        let (url, key) = (sshd.url_at(port, &source), sshd.path("user_key"));
+        let (repository, pin) = (&lab.repository, &sshd.fingerprint);
+        let name = format!("at-{port}");
+        let text = format!(
+            "[repository]\nurl = '{repository}'\n[[source]]\nname = '{name}'\nurl = '{url}'\n\
+             identity_file = '{}'\nhost_key = '{pin}'\n{more}\n",
+            key.display(),
+        );
+        fs::write(lab.path("plan.toml"), text).unwrap();
+        let plan = lab.path("plan.toml").to_str().unwrap().to_owned();
+        lab.run(&["sync", &plan, "--json"]).expect(0);
+        turns.store(0, Ordering::SeqCst);
+        let verified = lab.run(&["verify", &plan, "--source", &name, "--json"]).expect(0).json();
+        assert_eq!(verified["verdict"], "verified", "{verified}");
+        let verifying = turns.swap(0, Ordering::SeqCst);
+        let there = lab.run(&["inventory", &plan, "--json"]).expect(0).json();
+        let looking = turns.swap(0, Ordering::SeqCst);
+        for part in ["/totals/bytes", "/types", "/content", "/duplicates"] {
+            assert_eq!(there.pointer(part), here.pointer(part), "{with} {more} {part}");
+        }
+        // Six connections or helpers, each of which takes ten to be made.
+        assert!(verifying < 150, "{with} {more}: {verifying}");
+        assert!(looking < 250, "{with} {more}: {looking}");
+    }
 }

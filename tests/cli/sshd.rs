@@ -1,4 +1,5 @@
-//! A real SSH server of a test's own, and a proxy before it that cuts connections.
+//! A real SSH server of a test's own, and proxies before it that cut connections, or count how often the
+//! client waits.
 
 use std::{
     fs,
@@ -8,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -205,4 +206,39 @@ fn relay(mut from: TcpStream, mut to: TcpStream, mut left: Option<usize>) -> boo
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
     false
+}
+
+/// A proxy before `port` that counts how often the client speaks after the server did.
+pub fn counting(port: u16) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    // Ends with the process.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, spoke) = (client.unwrap(), Arc::new(AtomicBool::new(false)));
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let relay = |mut from: TcpStream, mut to: TcpStream, note: Box<dyn Fn() + Send>| {
+                thread::spawn(move || {
+                    let mut buffer = [0; 64 << 10];
+                    while let Ok(read @ 1..) = from.read(&mut buffer) {
+                        note();
+                        if to.write_all(&buffer[..read]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = to.shutdown(Shutdown::Write);
+                })
+            };
+            let (asked, answered, turns) = (spoke.clone(), spoke, counted.clone());
+            let note = move || {
+                turns.fetch_add(usize::from(asked.swap(false, Ordering::SeqCst)), Ordering::SeqCst);
+            };
+            relay(client.try_clone().unwrap(), server.try_clone().unwrap(), Box::new(note));
+            let note = move || answered.store(true, Ordering::SeqCst);
+            relay(server, client, Box::new(note));
+        }
+    });
+    (own, turns)
 }

@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    ops::Range,
     os::unix::ffi::OsStrExt,
     path::Path,
     thread::scope,
@@ -82,6 +83,9 @@ pub fn serve(questions: impl Read, answers: impl Write) -> io::Result<()> {
                 }
             }
             Question::Complete(path, kind) => complete(&source, path, kind),
+            Question::Parts(path, places) => {
+                parts(&source, &path, &places).map_or_else(refused, Answer::Parts)
+            }
             Question::Open(path) => match source.open(&path) {
                 Ok(file) => open.insert(file).stat().map_or_else(refused, Answer::Stat),
                 Err(error) => refused(error),
@@ -123,6 +127,23 @@ fn complete(source: &LocalSource, path: RelativePath, kind: Kind) -> Answer {
         Ok(()) => Answer::Rest { kind: entry.kind, attributes: entry.attributes },
         Err(error) => refused(error),
     }
+}
+
+/// What is at these places of a file.
+fn parts(
+    source: &LocalSource,
+    path: &RelativePath,
+    places: &[Range<u64>],
+) -> Result<Vec<Vec<u8>>, ReadError> {
+    let mut file = source.open(path)?;
+    let one = |place: &Range<u64>| {
+        let mut bytes = Vec::new();
+        let len = (place.end - place.start) as usize;
+        let came = read_full(&mut *file, place.start, &mut bytes, len)?;
+        bytes.truncate(came);
+        Ok(bytes)
+    };
+    places.iter().map(one).collect()
 }
 
 fn chunker(cutter: &Cutter) -> io::Result<Chunker> {
@@ -362,7 +383,7 @@ fn read(
                 Ready::Hole(len)
             }
             Window::Data { bytes, cuts } => {
-                let hash = |cut: &std::ops::Range<usize>| Cut {
+                let hash = |cut: &Range<usize>| Cut {
                     len: cut.len() as u32,
                     hash: *blake3::hash(&bytes[cut.clone()]).as_bytes(),
                 };

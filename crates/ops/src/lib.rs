@@ -6,6 +6,7 @@
 //! [`Cancel`].
 
 pub mod audit;
+mod batch;
 mod bucket;
 mod cancel;
 mod certify;
@@ -32,6 +33,7 @@ mod restore;
 pub mod server;
 pub mod session;
 pub mod sync;
+mod taking;
 mod threads;
 mod verify;
 
@@ -63,6 +65,10 @@ pub fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
 }
+
+/// Workers that read a source over a network, where nobody asks for another number: they wait for it more
+/// than they compute.
+pub const WAITING_READERS: usize = 6;
 
 /// How many workers to start: as many as asked for, or one for each core where that is 0.
 pub(crate) fn workers(asked: usize) -> usize {

@@ -19,9 +19,9 @@
 //! | workers → packer | two buffers being filled, one closed at a time |
 //! | packer → uploader | a buffer for each worker, [`SENDING`] to [`MOST_SENDING`] |
 //!
-//! A batch is at most [`BATCH_STEPS`] steps and about [`BATCH_BYTES`] bytes to read; a larger
-//! file is a batch of its own. Every worker has a window of 12 MiB. With packs of 32 MiB and two
-//! cores that adds up to about 200 MiB at the worst; `docs/architecture.md` has the sum.
+//! A batch is at most 256 steps and about 4 MiB to read; a larger file is a batch of its own
+//! ([`Batch`]). Every worker has a window of 12 MiB. With packs of 32 MiB and two cores that adds up to
+//! about 200 MiB at the worst; `docs/architecture.md` has the sum.
 //!
 //! Whoever fails sets [`Cancel`]; every stage then comes to its end, and the first error is the
 //! pass's.
@@ -41,24 +41,21 @@ use drover_types::{Observer, RepositoryId, SourceId, WriterId, lock};
 
 use crate::{
     Cancel, Error,
+    batch::Batch,
     sync::{
         collector::{Collected, Collector},
         dedup::Dedup,
         packer::{MetaSink, Packer, Pool},
         reader::{Buffers, ReadContext},
         steps::{Step, Steps},
-        taking::Taking,
         times::{Clocks, StageTime},
         uploader::{Uploader, channel},
         worker::{Done, work},
     },
+    taking::Taking,
     threads,
 };
 
-/// Steps of a batch.
-const BATCH_STEPS: usize = 256;
-/// Bytes that a batch reads, about.
-const BATCH_BYTES: u64 = 4 << 20;
 /// Batches between merge and collector.
 const ORDERED_BATCHES: usize = 64;
 /// Buffers for packs that are closed and not acknowledged, at least.
@@ -171,11 +168,11 @@ pub(crate) fn run(stages: Stages<'_>, steps: Steps<'_>) -> Result<Finished, Erro
             let for_workers = for_workers.clone();
             let (context, first_error) = (&context, &first_error);
             move || {
-                let taking = Taking::new(source, keys, context.chunker);
+                let taking = Taking::cutting(source, keys, context.chunker);
                 let mut buffers = Buffers::new(taking);
                 while let Ok((batch, reply)) = clocks.batches.time(|| for_workers.recv()) {
                     if let Some(taking) = &mut buffers.taking {
-                        taking.announce(&batch);
+                        taking.announce(batch.iter().filter_map(Step::wish).collect());
                     }
                     let mut do_one = |step| match cancel.is_set() {
                         true => Err(Error::Stopped),
@@ -257,27 +254,16 @@ fn distribute(
             workers.send((batch, reply)).map_err(|_| Error::Stopped)
         })
     };
-    let mut batch = Vec::with_capacity(BATCH_STEPS);
-    let mut bytes = 0u64;
+    let mut batch = Batch::new();
     while let Some(step) = clocks.steps.time(|| steps.next()) {
         if cancel.is_set() {
             return Err(Error::Stopped);
         }
         let step = step?;
-        let size = match &step {
-            Step::Read { entry, .. } => entry.evidence.size,
-            _ => 0,
-        };
-        if batch.len() == BATCH_STEPS
-            || (!batch.is_empty() && bytes.saturating_add(size) > BATCH_BYTES)
-        {
-            give(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_STEPS)))?;
-            bytes = 0;
-        }
-        bytes = bytes.saturating_add(size);
-        batch.push(step);
+        let bytes = step.to_read();
+        batch.push(step, bytes).map_or(Ok(()), give)?;
     }
-    if batch.is_empty() { Ok(()) } else { give(batch) }
+    batch.rest().map_or(Ok(()), give)
 }
 
 /// The first error of any stage; setting one stops all the others.

@@ -20,7 +20,10 @@ use std::{
 
 use common::{World, assert_same, describe, noise};
 use drover_ops::{
-    Cancel, EntryCounts, Error, SyncOptions, SyncOutcome, Verdict, helper::serve, sync,
+    Cancel, Compared, EntryCounts, Error, SyncOptions, SyncOutcome, Verdict, compare_tree,
+    helper::serve,
+    inventory::{InventoryOptions, inventory},
+    sync,
 };
 use drover_source::{
     Cut, HelperSource, LocalSource, Source, Stat, Taken, WalkEvent, WalkOptions,
@@ -47,6 +50,8 @@ struct Here {
     /// Told before what is said to a helper goes, counted over all of them.
     meddle: Option<Meddle>,
     said: Arc<AtomicUsize>,
+    /// Bytes that came from all of them.
+    heard: Arc<AtomicUsize>,
 }
 
 impl Here {
@@ -56,8 +61,8 @@ impl Here {
     }
 
     fn with(side: impl Fn(UnixStream) + Send + Sync + 'static) -> Self {
-        let (launched, said) = (Arc::default(), Arc::default());
-        Self { side: Arc::new(side), breaks: Vec::new(), launched, meddle: None, said }
+        let (launched, said, heard) = (Arc::default(), Arc::default(), Arc::default());
+        Self { side: Arc::new(side), breaks: Vec::new(), launched, meddle: None, said, heard }
     }
 
     fn source(self, root: &Path) -> HelperSource {
@@ -76,8 +81,8 @@ impl Launch for Here {
         assert_eq!(greeting, GREETING.as_bytes());
         let number = self.launched.fetch_add(1, Ordering::SeqCst);
         let left = self.breaks.get(number).copied().unwrap_or(usize::MAX);
-        let (meddle, said) = (self.meddle.clone(), self.said.clone());
-        Ok(Box::new(Breaking { socket: ours, left, meddle, said }))
+        let (meddle, said, heard) = (self.meddle.clone(), self.said.clone(), self.heard.clone());
+        Ok(Box::new(Breaking { socket: ours, left, meddle, said, heard }))
     }
 }
 
@@ -87,6 +92,7 @@ struct Breaking {
     left: usize,
     meddle: Option<Meddle>,
     said: Arc<AtomicUsize>,
+    heard: Arc<AtomicUsize>,
 }
 
 impl Read for Breaking {
@@ -97,6 +103,7 @@ impl Read for Breaking {
         let len = buffer.len().min(self.left);
         let read = self.socket.read(&mut buffer[..len])?;
         self.left -= read;
+        self.heard.fetch_add(read, Ordering::SeqCst);
         Ok(read)
     }
 }
@@ -171,6 +178,23 @@ fn what_it_took_is_what_a_pass_on_the_spot_takes() {
     let second = sync(&world.session(), &source, &options, &Silent, &Cancel::new()).unwrap();
     assert_eq!((second.counts.unchanged, second.new), (first.counts.total(), 0));
 
+    // Of a verification, hashes come, and small files.
+    let compare = |here: Here, what| {
+        let source = here.source(&world.source());
+        let (reader, cancel) = (&mut world.reader(), Cancel::new());
+        compare_tree(reader, second.snapshot, &source, what, &Silent, &cancel).unwrap().0
+    };
+    let here = Here::new();
+    let heard = here.heard.clone();
+    let verified = compare(here, Compared::Source);
+    assert_eq!((verified.verdict, verified.problems), (Verdict::Verified, vec![]));
+    assert!(verified.bytes > 60 << 20, "{}", verified.bytes);
+    let heard = heard.load(Ordering::SeqCst);
+    assert!(heard < 8 << 20, "{heard}");
+    let breaks = Here { breaks: vec![100_000, 1_000_000, 300_000, 1_000_000], ..Here::new() };
+    let verified = compare(breaks, Compared::Source);
+    assert_eq!((verified.verdict, verified.problems), (Verdict::Verified, vec![]));
+
     // An insertion sends what is around it.
     let mut large = fs::read(world.path("source/large")).unwrap();
     large.splice(10 << 20..10 << 20, *b"inserted");
@@ -178,6 +202,9 @@ fn what_it_took_is_what_a_pass_on_the_spot_takes() {
     let third = pass(&world, &Here::new().source(&world.source())).unwrap();
     assert_eq!(third.counts.changed, 1);
     assert!(third.new < 9 << 20, "{}", third.new);
+    let other = compare(Here::new(), Compared::Target);
+    let found: Vec<_> = other.problems.iter().map(|problem| problem.kind.as_str()).collect();
+    assert!(found.contains(&"content differs"), "{found:?}");
     world.restore(third.snapshot, "again");
     assert_same(&world, "again");
 }
@@ -313,19 +340,24 @@ fn events(names: &[&str]) -> Vec<Answer> {
     vec![Answer::Events(events), Answer::End]
 }
 
-/// The kinds of exceptions of a pass over a helper that answers a file so.
-fn taken(
-    answers: impl Fn(&Question) -> Vec<Answer> + Send + Sync + 'static,
-) -> Vec<(ExceptionKind, String)> {
-    let world = World::new();
-    let here = lying(move |question| match question {
+/// A helper of one file, which answers everything but its walk so.
+fn of_one_file(answers: impl Fn(&Question) -> Vec<Answer> + Send + Sync + 'static) -> Here {
+    lying(move |question| match question {
         Question::Walk { .. } => events(&["a"]),
         Question::Cutter(_) => vec![],
         Question::Complete(_, kind) => {
             vec![Answer::Rest { kind: kind.clone(), attributes: Attributes::default() }]
         }
         question => answers(question),
-    });
+    })
+}
+
+/// The kinds of exceptions of a pass over a helper that answers a file so.
+fn taken(
+    answers: impl Fn(&Question) -> Vec<Answer> + Send + Sync + 'static,
+) -> Vec<(ExceptionKind, String)> {
+    let world = World::new();
+    let here = of_one_file(answers);
     let outcome = pass(&world, &here.source(Path::new("/"))).unwrap();
     assert_eq!(world.verify(true).verdict, Verdict::Verified);
     outcome.exceptions.into_iter().map(|e| (e.kind, e.message)).collect()
@@ -411,6 +443,72 @@ fn a_helper_that_lies_about_a_file_is_not_believed() {
     }
     let refused = taken(|_| vec![Answer::Refused(ExceptionKind::Denied, "not for you".into())]);
     assert_eq!(refused, [(ExceptionKind::Denied, "not for you".to_owned())]);
+}
+
+/// Nobody else knows what a file hashes to there; but what does not fit is no hash.
+#[test]
+fn a_verification_takes_no_more_of_a_helper_than_a_pass_does() {
+    let world = World::new();
+    let hash = |of: &[u8]| FileHash(*blake3::hash(of).as_bytes());
+    let told = hash(b"told");
+    let honest = move |question: &Question| match question {
+        Question::Take(_) => vec![Answer::Hole(100), end(100, Some(told))],
+        _ => vec![],
+    };
+    let snapshot = pass(&world, &of_one_file(honest).source(Path::new("/"))).unwrap().snapshot;
+    let verdict = |here: Here| {
+        let (source, cancel) = (here.source(Path::new("/")), Cancel::new());
+        let (reader, what) = (&mut world.reader(), Compared::Target);
+        compare_tree(reader, snapshot, &source, what, &Silent, &cancel).unwrap().0.verdict
+    };
+    assert_eq!(verdict(of_one_file(honest)), Verdict::Verified);
+    let cut = Cut { len: 8 << 20, hash: [7; 32] };
+    let lies: Vec<(Verdict, Vec<Answer>)> = vec![
+        (Verdict::Failed, vec![Answer::Hole(100), end(100, Some(hash(b"other")))]),
+        (Verdict::Failed, vec![Answer::Hole(99), end(99, Some(told))]),
+        (Verdict::Failed, vec![Answer::Whole(vec![7; 100]), end(100, Some(told))]),
+        (Verdict::Incomplete, vec![Answer::Hole(99), end(100, Some(told))]),
+        (Verdict::Incomplete, vec![Answer::Hole(100), end(100, None)]),
+        (Verdict::Incomplete, vec![Answer::Hole(0), end(100, Some(told))]),
+        (
+            Verdict::Incomplete,
+            vec![Answer::Hole(u64::MAX), Answer::Hole(101), end(100, Some(told))],
+        ),
+        (Verdict::Incomplete, vec![Answer::Whole(vec![7; 100]), Answer::Again, end(0, None)]),
+        (Verdict::Incomplete, vec![Answer::Cuts(vec![cut; 1000])]),
+        (Verdict::Incomplete, vec![Answer::Bytes(vec![7; 100]), end(100, Some(told))]),
+        (Verdict::Incomplete, vec![Answer::Refused(ExceptionKind::Denied, "no".into())]),
+    ];
+    for (expected, answers) in lies {
+        let shown = format!("{answers:?}");
+        let here = of_one_file(move |question| match question {
+            Question::Take(_) => answers.clone(),
+            _ => vec![],
+        });
+        assert_eq!(verdict(here), expected, "{shown}");
+    }
+}
+
+#[test]
+fn an_inventory_takes_no_places_that_it_did_not_ask_for() {
+    let look = |answer: Answer| {
+        let source = of_one_file(move |_| vec![answer.clone()]).source(Path::new("/"));
+        let options = InventoryOptions { parallel: 1, ..InventoryOptions::default() };
+        inventory(&source, None, &options, &Silent, &Cancel::new()).unwrap().report
+    };
+    let found = look(Answer::Parts(vec![b"letter ".repeat(20)[..100].to_vec()]));
+    assert!(found.exceptions.is_empty(), "{:?}", found.exceptions);
+    assert_eq!(found.types[0].files, 1);
+    for lie in [
+        Answer::Parts(vec![vec![7; 101]]),
+        Answer::Parts(vec![vec![7; 50], vec![7; 50]]),
+        Answer::Parts(vec![]),
+        Answer::Bytes(vec![7; 100]),
+        Answer::Refused(ExceptionKind::Denied, "no".into()),
+    ] {
+        let shown = format!("{lie:?}");
+        assert_eq!(look(lie).exceptions.len(), 1, "{shown}");
+    }
 }
 
 #[test]

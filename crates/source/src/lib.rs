@@ -35,7 +35,7 @@ pub use helper::{HelperProgram, HelperSource, SshLaunch};
 pub use local::{LocalSource, SETTABLE_FLAGS};
 pub use paced::{Pace, Paced, Wait};
 pub use sftp::{Agent, Proxy, SftpOptions, SftpSource, SshError, SshSecrets, legacy_algorithms_in};
-pub use taker::{Cut, Cutter, Piece, TakeError, Taken, Taker, Wish};
+pub use taker::{Cut, Cutter, PARTS, PARTS_BYTES, Piece, TakeError, Taken, Taker, Wish};
 pub use walk::{Enter, Walk, WalkOptions};
 
 /// Where a migration reads from.

@@ -196,6 +196,12 @@ impl Taker for PacedTaker {
     fn complete(&mut self, entry: &mut Entry) -> Result<(), TakeError> {
         self.inner.complete(entry)
     }
+
+    fn parts(&mut self, path: &RelativePath) -> Result<Option<Vec<Vec<u8>>>, TakeError> {
+        let parts = self.inner.parts(path)?;
+        self.pace.take(parts.iter().flatten().map(|part| part.len() as u64).sum());
+        Ok(parts)
+    }
 }
 
 #[cfg(test)]

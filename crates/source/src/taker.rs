@@ -3,9 +3,9 @@
 //! Files are announced many at a time, so that none costs a round trip of its own. It is dear, too, to
 //! fetch what the repository has already: a source that can run code on its server says of each file
 //! what chunks it consists of, and sends those that are wanted. One that cannot sends small files whole,
-//! and leaves the others to be read.
+//! and leaves the others to be read. Who wants to see only some places of a file asks for these.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use drover_types::{Entry, FileHash, Kind, RelativePath};
 use zeroize::Zeroize;
@@ -21,6 +21,14 @@ pub struct Cutter {
     /// The gear table. It is a secret of the domain: it tells nothing of what was stored, but with it
     /// the lengths of chunks would.
     pub gear: Box<[u64; 256]>,
+}
+
+impl Cutter {
+    /// One for who wants no chunks, but hashes of whole files: it cuts as seldom as it may, whatever
+    /// the bytes are, and holds no secret.
+    pub fn coarse() -> Self {
+        Self { sizes: [4 << 20; 3], gear: Box::new([0; 256]) }
+    }
 }
 
 impl fmt::Debug for Cutter {
@@ -86,6 +94,23 @@ pub enum Wish {
     },
     /// What the walk left out of another entry, which is of this kind: [`Taker::complete`].
     Rest(RelativePath, Kind),
+    /// Some places of a regular file, in bytes from its beginning: [`Taker::parts`]. At most
+    /// [`PARTS`] of them, and [`PARTS_BYTES`] together.
+    Parts(RelativePath, Vec<Range<u64>>),
+}
+
+/// Places of one file that may be asked for at a time.
+pub const PARTS: usize = 8;
+/// Bytes of one file that may be asked for by place at a time.
+pub const PARTS_BYTES: u64 = 1 << 20;
+
+impl Wish {
+    /// The entry that it is about.
+    pub fn path(&self) -> &RelativePath {
+        match self {
+            Self::File { path, .. } | Self::Rest(path, _) | Self::Parts(path, _) => path,
+        }
+    }
 }
 
 /// Why a taker did not give what it was asked for.
@@ -119,4 +144,8 @@ pub trait Taker: Send {
 
     /// Fills what the walk left out of the next entry, which was announced.
     fn complete(&mut self, entry: &mut Entry) -> Result<(), TakeError>;
+
+    /// The places of the next file that were asked for, each no longer than that, and shorter only
+    /// where the file ends. `None` where the file is to be read: [`Source::open`](crate::Source::open).
+    fn parts(&mut self, path: &RelativePath) -> Result<Option<Vec<Vec<u8>>>, TakeError>;
 }

@@ -14,15 +14,9 @@ mod suite;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
     os::unix::ffi::OsStrExt,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Arc, atomic::Ordering},
 };
 
 use drover_source::{
@@ -30,7 +24,7 @@ use drover_source::{
 };
 use drover_types::{Entry, ExceptionKind, Kind, RelativePath};
 use nobody::Nobody;
-use sshd::{Sshd, cutting};
+use sshd::{Sshd, counting, cutting};
 use suite::{build, check, contents, entries};
 use tempfile::tempdir;
 
@@ -118,41 +112,6 @@ fn assert_taken(source: &dyn Source, root: &Path, entries: &BTreeMap<RelativePat
         let here = root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
         assert!(fs::read(here).unwrap() == bytes, "{path}");
     }
-}
-
-/// A proxy before `port` that counts how often the client speaks after the server did.
-fn counting(port: u16) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let own = listener.local_addr().unwrap().port();
-    let turns = Arc::new(AtomicUsize::new(0));
-    let counted = turns.clone();
-    // Ends with the process.
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (client, spoke) = (client.unwrap(), Arc::new(AtomicBool::new(false)));
-            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let relay = |mut from: TcpStream, mut to: TcpStream, note: Box<dyn Fn() + Send>| {
-                thread::spawn(move || {
-                    let mut buffer = [0; 64 << 10];
-                    while let Ok(read @ 1..) = from.read(&mut buffer) {
-                        note();
-                        if to.write_all(&buffer[..read]).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = to.shutdown(std::net::Shutdown::Write);
-                })
-            };
-            let (asked, answered, turns) = (spoke.clone(), spoke, counted.clone());
-            let note = move || {
-                turns.fetch_add(usize::from(asked.swap(false, Ordering::SeqCst)), Ordering::SeqCst);
-            };
-            relay(client.try_clone().unwrap(), server.try_clone().unwrap(), Box::new(note));
-            let note = move || answered.store(true, Ordering::SeqCst);
-            relay(server, client, Box::new(note));
-        }
-    });
-    (own, turns)
 }
 
 /// Files of `len` bytes, `per` to a directory.

@@ -80,13 +80,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Answer::Stat(stat),
         Answer::Data(Some(3..9)),
         Answer::Refused(ExceptionKind::Denied, "permission".into()),
+        Answer::Parts(vec![vec![1, 2], vec![]]),
     ];
     let questions = [
         Question::Root(b"/srv".to_vec()),
         Question::Walk { threads: 4, one_file_system: true, buffer: 1024 },
         Question::Take(path.clone()),
         Question::Want(vec![true, false]),
-        Question::Complete(path, link),
+        Question::Complete(path.clone(), link),
+        Question::Parts(path, vec![0..9, 12..13]),
         Question::Read { offset: 3, len: 9 },
         Question::Rest,
     ];

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path, time::Instant};
 
 use clap::Args;
 use drover_ops::{
-    Error as OpsError, ReaderSession,
+    Error as OpsError, ReaderSession, WAITING_READERS,
     inventory::{self, Inventory, InventoryOptions, Since},
 };
 use drover_plan::Plan;
@@ -21,7 +21,7 @@ use crate::{
     place::{self, RepositoryArgs},
     reading,
     source::{Origin, SshArgs},
-    verb::sync::{WAITING_READERS, exclusions},
+    verb::sync::exclusions,
 };
 
 const EXAMPLES: &str = "\

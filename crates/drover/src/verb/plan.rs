@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use drover_ops::{
+    WAITING_READERS,
     estimate::{EstimateOptions, estimate},
     inventory::{self, Inventory, InventoryOptions},
 };
@@ -28,10 +29,7 @@ use crate::{
     planning::{self, Looked, template},
     reading,
     source::{Origin, SshArgs},
-    verb::{
-        inventory::seen_without_a_pass,
-        sync::{WAITING_READERS, exclusions},
-    },
+    verb::{inventory::seen_without_a_pass, sync::exclusions},
 };
 
 const EXAMPLES: &str = "\

@@ -14,7 +14,9 @@ use std::{
 
 use clap::Args;
 use drover_crypt::hierarchy::WriterCredential;
-use drover_ops::{Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WriterSession};
+use drover_ops::{
+    Exclusions, LastPass, Preview, SyncOptions, SyncOutcome, WAITING_READERS, WriterSession,
+};
 use drover_plan::{Age, Hooks, HooksOn, Limits};
 use drover_repo::state::StateFolder;
 use drover_report::{
@@ -106,9 +108,6 @@ pub struct SyncArgs {
 fn age(text: &str) -> Result<Age, String> {
     text.parse::<Age>().map_err(|error| error.to_string())
 }
-
-/// Files that are read at a time where each read waits for a server's answer.
-pub const WAITING_READERS: usize = 6;
 
 /// A source and how to read it.
 pub struct Planned {

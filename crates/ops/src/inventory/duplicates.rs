@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Small files are read whole at once. Only what has a size that another file has is opened, and
-//! only what has the ends of another as well is read to the end.
+//! only what has the ends of another as well is read to the end. A source over a network is asked for
+//! many ends at a time, and for hashes where it can compute them.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, iter::once, ops::Range, sync::Mutex};
 
-use drover_source::{ReadError, Source};
+use drover_source::{ReadError, Source, Wish};
 use drover_types::{Counter, Observer, RelativePath, lock};
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     sorter::{Sorted, Sorter},
     tally::{EXTREMES, Top},
 };
-use crate::{Cancel, Error, estimate::Class};
+use crate::{Cancel, Error, estimate::Class, taking::Taking};
 
 /// Files up to this size, in bytes, are read whole at once.
 const SMALL: u64 = 32 << 10;
@@ -82,26 +83,31 @@ impl Sizes {
         // Of each group whose records are the same in the first `key` bytes.
         let hashed = |candidates: Sorted, key: usize, whole: bool| -> Result<Sorter, Error> {
             let sorter = Mutex::new(Sorter::default());
-            let work = |buffer: &mut Vec<u8>, record: Vec<u8>| {
-                let (size, path) = parse(&record, key);
-                let Some(path) = path else { return Ok(()) };
-                let mut bytes = 0;
-                let hash = hash(source, &path, size, whole, buffer, &mut bytes, cancel);
-                observer.add(Counter::BytesRead, bytes);
-                *lock(&read) += bytes;
-                match hash {
-                    Ok(Some(hash)) => {
-                        let record = [&size.to_be_bytes(), &hash.as_bytes()[..], path.as_bytes()];
-                        lock(&sorter).push(&record)
-                    }
-                    Ok(None) => Ok(()),
-                    Err(error) => {
-                        failed(error);
-                        Ok(())
+            let begin = || Hasher::new(source, whole, observer, cancel);
+            let work = |hasher: &mut Hasher<'_>, batch: Vec<(u64, RelativePath)>| {
+                hasher.announce(&batch);
+                for (size, path) in batch {
+                    let mut bytes = 0;
+                    let hash = hasher.hash(&path, size, &mut bytes);
+                    *lock(&read) += bytes;
+                    match hash {
+                        Ok(Some(hash)) => {
+                            let size = size.to_be_bytes();
+                            lock(&sorter).push(&[&size, hash.as_bytes(), path.as_bytes()])?;
+                        }
+                        Ok(None) => {}
+                        Err(error) => failed(error),
                     }
                 }
+                Ok(())
             };
-            pool(workers, cancel, Vec::new, work, |send| candidates.shared(key, send))?;
+            pool(workers, cancel, begin, work, |send| {
+                candidates.shared(key, |record| {
+                    let (size, path) = parse(&record, key);
+                    let bytes = if whole { size } else { size.min(SMALL) };
+                    path.map_or(Ok(()), |path| send((size, path), bytes))
+                })
+            })?;
             Ok(sorter.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
         };
         let ends = hashed(self.0.finish()?, 8, false)?.finish()?;
@@ -188,41 +194,114 @@ impl Duplicates {
     }
 }
 
-/// The hash of a file's ends, or of all of it; `None` where it is not as long as the walk saw.
-fn hash(
-    source: &dyn Source,
-    path: &RelativePath,
-    size: u64,
+/// Hashes files: their ends, or all of them.
+struct Hasher<'s> {
+    source: &'s dyn Source,
+    taking: Option<Taking<'s>>,
+    buffer: Vec<u8>,
     whole: bool,
-    buffer: &mut Vec<u8>,
-    read: &mut u64,
-    cancel: &Cancel,
-) -> Result<Option<blake3::Hash>, ReadError> {
-    buffer.resize(if whole { 1 << 20 } else { SMALL as usize }, 0);
-    let mut file = source.open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let runs = match whole || size <= SMALL {
-        true => vec![(0, size)],
-        false => vec![(0, END), (size - END, size)],
-    };
-    for (mut at, to) in runs {
-        while at < to {
-            if cancel.is_set() {
-                return Ok(None);
-            }
-            let len = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
-            let came = file.read_at(at, &mut buffer[..len])?;
-            if came == 0 {
-                return Ok(None);
-            }
-            hasher.update(&buffer[..came]);
-            at += came as u64;
-            *read += came as u64;
+    observer: &'s dyn Observer,
+    cancel: &'s Cancel,
+}
+
+impl<'s> Hasher<'s> {
+    fn new(
+        source: &'s dyn Source,
+        whole: bool,
+        observer: &'s dyn Observer,
+        cancel: &'s Cancel,
+    ) -> Self {
+        let buffer = vec![0; if whole { 1 << 20 } else { SMALL as usize }];
+        Self { source, taking: Taking::reading(source), buffer, whole, observer, cancel }
+    }
+
+    /// What is hashed of a file of this size where not all of it is.
+    fn ends(size: u64) -> Vec<Range<u64>> {
+        match size <= SMALL {
+            true => once(0..size).collect(),
+            false => vec![0..END, size - END..size],
         }
     }
-    // A file that grew is none of those that were compared.
-    Ok(match file.read_at(size, &mut buffer[..1])? {
-        0 => Some(hasher.finalize()),
-        _ => None,
-    })
+
+    /// Says which files come next.
+    fn announce(&mut self, files: &[(u64, RelativePath)]) {
+        let Some(taking) = &mut self.taking else { return };
+        let whole = self.whole;
+        let wish = |(size, path): &(u64, RelativePath)| match whole {
+            true => Wish::File { path: path.clone(), size: *size },
+            false => {
+                let mut ends = Self::ends(*size);
+                // Whether it goes on.
+                ends.iter_mut().filter(|end| end.end == *size).for_each(|end| end.end += 1);
+                Wish::Parts(path.clone(), ends)
+            }
+        };
+        taking.announce(files.iter().map(wish).collect());
+    }
+
+    /// The hash of the next file, and the bytes that were read for it; `None` where it is not as long as
+    /// the walk saw.
+    fn hash(
+        &mut self,
+        path: &RelativePath,
+        size: u64,
+        read: &mut u64,
+    ) -> Result<Option<blake3::Hash>, ReadError> {
+        let Some(taking) = &mut self.taking else { return self.read(path, size, read) };
+        if self.whole {
+            return match taking.hash(path, self.observer, self.cancel, |_| {})? {
+                None => self.read(path, size, read),
+                Some(hashed) => {
+                    *read += hashed.size;
+                    let hash = blake3::Hash::from_bytes(*hashed.hash.as_bytes());
+                    Ok((hashed.size == size).then_some(hash))
+                }
+            };
+        }
+        let Some(parts) = taking.parts(path)? else { return self.read(path, size, read) };
+        let mut hasher = blake3::Hasher::new();
+        let mut fits = true;
+        for (part, end) in parts.iter().zip(Self::ends(size)) {
+            fits &= part.len() as u64 == end.end - end.start;
+            hasher.update(part);
+            *read += part.len() as u64;
+        }
+        self.observer.add(Counter::BytesRead, *read);
+        Ok(fits.then(|| hasher.finalize()))
+    }
+
+    /// The same of a file that is read alone.
+    fn read(
+        &mut self,
+        path: &RelativePath,
+        size: u64,
+        read: &mut u64,
+    ) -> Result<Option<blake3::Hash>, ReadError> {
+        let buffer = &mut self.buffer[..];
+        let mut file = self.source.open(path)?;
+        let mut hasher = blake3::Hasher::new();
+        let runs = if self.whole { once(0..size).collect() } else { Self::ends(size) };
+        for run in runs {
+            let mut at = run.start;
+            while at < run.end {
+                if self.cancel.is_set() {
+                    return Ok(None);
+                }
+                let len = usize::try_from(run.end - at).unwrap_or(usize::MAX).min(buffer.len());
+                let came = file.read_at(at, &mut buffer[..len])?;
+                if came == 0 {
+                    return Ok(None);
+                }
+                hasher.update(&buffer[..came]);
+                at += came as u64;
+                *read += came as u64;
+                self.observer.add(Counter::BytesRead, came as u64);
+            }
+        }
+        // A file that grew is none of those that were compared.
+        Ok(match file.read_at(size, &mut buffer[..1])? {
+            0 => Some(hasher.finalize()),
+            _ => None,
+        })
+    }
 }

@@ -194,7 +194,7 @@ pub fn inventory(
     });
     let walk_options =
         WalkOptions { one_file_system: options.one_file_system, ..WalkOptions::default() };
-    let mut take = |send: &mut dyn FnMut(content::Piece) -> Result<(), Error>| {
+    let mut take = |send: &mut dyn FnMut(content::Piece, u64) -> Result<(), Error>| {
         for event in source.walk(&walk_options)? {
             if cancel.is_set() {
                 return Err(Error::Interrupted);
@@ -205,7 +205,8 @@ pub fn inventory(
                     let first = walked.add(&entry)?;
                     if first {
                         observer.add(Counter::Bytes, entry.evidence.size);
-                        send((entry.path, entry.evidence.size))?;
+                        let size = entry.evidence.size;
+                        send((entry.path, size), content::about(size))?;
                     } else {
                         observer.add(Counter::EntriesDone, 1);
                     }
@@ -228,13 +229,13 @@ pub fn inventory(
     };
     match &contents {
         Some(contents) => {
-            let work = |inspector: &mut _, piece| {
-                contents.look(inspector, piece);
+            let work = |looker: &mut _, batch| {
+                contents.look(looker, batch, cancel);
                 Ok(())
             };
             pool::pool(workers, cancel, || contents.begin(), work, take)?;
         }
-        None => take(&mut |(_, size)| {
+        None => take(&mut |(_, size), _| {
             observer.add(Counter::EntriesDone, 1);
             observer.add(Counter::BytesDone, size);
             Ok(())

@@ -7,7 +7,6 @@ pub(crate) mod packer;
 mod preview;
 pub(crate) mod reader;
 pub(crate) mod steps;
-pub(crate) mod taking;
 pub(crate) mod times;
 pub(crate) mod uploader;
 pub(crate) mod window;

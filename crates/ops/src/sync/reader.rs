@@ -22,16 +22,16 @@ use rayon::prelude::*;
 use super::{
     dedup::Dedup,
     packer::Packer,
-    taking::{Broken, Taking, nonsense},
     times::{Clocks, Timed},
     window::{TRIES, WINDOW, Window, Windows, read_full, settled, torn},
 };
-use crate::{Cancel, Error};
+use crate::{
+    Cancel, Error,
+    taking::{Broken, INCONSISTENT, Taking, nonsense},
+};
 
 /// Zeros of a hole that are hashed at a time, in bytes: a fraction of a second.
 const ZEROS: u64 = 1 << 30;
-/// A helper's answers that do not fit each other.
-pub(super) const INCONSISTENT: &str = "what the helper sends does not fit what it tells";
 /// How far a large file has come is noted each time it has grown by this many bytes, or by a
 /// sixteenth.
 const NOTE_EVERY: u64 = 64 << 20;
@@ -137,7 +137,7 @@ impl ReadContext<'_> {
     ) -> Result<Entry, ReadFailure> {
         let Buffers { window, taking, told } = buffers;
         let Some(taking) = taking else { return self.read(entry, buffers) };
-        let taken = taking.file(&entry, |taker| {
+        let taken = taking.file(&entry.path, |taker| {
             let (mut extents, mut whole) = (Vec::new(), None);
             loop {
                 if self.cancel.is_set() {

@@ -12,7 +12,7 @@ use std::{
 
 use drover_crypt::domain::DomainKeys;
 use drover_repo::state::{StateError, StateFolder, TapeReader, TapeRecord};
-use drover_source::{Scope, Share, Walk, WalkEvent};
+use drover_source::{Scope, Share, Walk, WalkEvent, Wish};
 use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Kind, Observer, RelativePath, Total, lock,
 };
@@ -54,6 +54,27 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// What has to be taken from the source for it.
+    pub(crate) fn wish(&self) -> Option<Wish> {
+        match self {
+            Self::Read { entry, .. } => {
+                Some(Wish::File { path: entry.path.clone(), size: entry.evidence.size })
+            }
+            Self::Complete { entry, .. } => {
+                Some(Wish::Rest(entry.path.clone(), entry.kind.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes that have to be read for it.
+    pub(crate) fn to_read(&self) -> u64 {
+        match self {
+            Self::Read { entry, .. } => entry.evidence.size,
+            _ => 0,
+        }
+    }
+
     /// The bytes that [`Counter::Bytes`] grew by for this step.
     pub(crate) fn size(&self) -> u64 {
         let entry = match self {

@@ -9,7 +9,7 @@ use crossbeam_channel::bounded;
 use drover_chunk::FileHasher;
 use drover_repo::{CheckedSnapshot, certificate::Method, snapshot::Snapshot};
 use drover_source::{
-    ReadError, Source, WalkEvent, WalkOptions,
+    ReadError, Source, WalkEvent, WalkOptions, Wish,
     target::{is_marker, is_temporary},
 };
 use drover_types::{
@@ -20,11 +20,13 @@ use drover_types::{
 use super::{Finding, Verdict, VerifyOutcome};
 use crate::{
     Cancel, Error,
+    batch::Batch,
     compare::{Comparison, FirstNames, differences},
     merge::{Merged, Ordered, merge},
     owners::OwnerMap,
     reading::ReaderSession,
     sync::reader::stretches,
+    taking::Taking,
     threads,
 };
 
@@ -42,6 +44,37 @@ struct Pair {
     expected: Entry,
     found: Entry,
 }
+
+impl Pair {
+    /// Whether there is content to be compared.
+    fn are_files(&self) -> bool {
+        self.expected.kind == Kind::File && self.found.kind == Kind::File
+    }
+
+    /// Whether something has to be taken from the source to compare them. That a file has taken the
+    /// place of something else shows without its content.
+    fn is_taken(&self) -> bool {
+        self.found.kind != Kind::File || self.are_files()
+    }
+
+    fn wish(&self) -> Option<Wish> {
+        let Entry { path, kind, evidence, .. } = &self.found;
+        self.is_taken().then(|| match kind {
+            Kind::File => Wish::File { path: path.clone(), size: evidence.size },
+            kind => Wish::Rest(path.clone(), kind.clone()),
+        })
+    }
+}
+
+/// What a worker needs.
+struct Worker<'s> {
+    buffer: Vec<u8>,
+    /// Where the source wants to know ahead.
+    taking: Option<Taking<'s>>,
+}
+
+/// Batches that wait for a worker, for each of them.
+const WAITING: usize = 2;
 
 /// Compares the tree of `source` with `snapshot`: every attribute, and every file's bytes by
 /// their plain BLAKE3. Takes the meta key alone. Returns the outcome, and what changed since.
@@ -86,18 +119,20 @@ pub fn compare_mapped(
         bytes: AtomicU64::new(0),
     };
     threads::start_shared()?;
-    let workers = crate::workers(0);
-    let (pairs, for_workers) = bounded::<Pair>(256);
+    let workers = match Taking::reading(source) {
+        Some(_) => crate::WAITING_READERS,
+        None => crate::workers(0),
+    };
+    let (pairs, for_workers) = bounded::<Vec<Pair>>(WAITING * workers);
     let counted = std::thread::scope(|scope| {
         let working = threads::spawn_some(scope, workers, || {
             let for_workers = for_workers.clone();
             let check = &check;
             move || {
-                let mut buffer = vec![0; 1 << 20];
-                for pair in for_workers {
-                    if !cancel.is_set() {
-                        check.pair(pair, &mut buffer, cancel);
-                    }
+                let mut worker =
+                    Worker { buffer: vec![0; 1 << 20], taking: Taking::reading(source) };
+                for batch in for_workers {
+                    check.batch(batch, &mut worker, cancel);
                 }
             }
         });
@@ -162,10 +197,12 @@ impl Check<'_> {
         &self,
         session: &ReaderSession,
         reader: &drover_repo::ChunkReader<'_>,
-        pairs: &crossbeam_channel::Sender<Pair>,
+        workers: &crossbeam_channel::Sender<Vec<Pair>>,
         cancel: &Cancel,
     ) -> Result<(u64, u64), Error> {
         let (mut entries, mut files) = (0, 0);
+        let give = |batch| workers.send(batch).map_err(|_| Error::Interrupted);
+        let mut batch = Batch::new();
         let mut first_names = FirstNames::new(session.folder());
         let expected = session
             .tree(reader, self.snapshot, RelativePath::root())?
@@ -198,7 +235,9 @@ impl Check<'_> {
                     files += u64::from(expected.kind == Kind::File);
                     self.found(&expected);
                     if self.counts(&expected) {
-                        pairs.send(Pair { expected, found }).map_err(|_| Error::Interrupted)?;
+                        let pair = Pair { expected, found };
+                        let bytes = if pair.are_files() { pair.found.evidence.size } else { 0 };
+                        batch.push(pair, bytes).map_or(Ok(()), give)?;
                     } else {
                         self.done(&expected, 0);
                     }
@@ -239,6 +278,7 @@ impl Check<'_> {
                 }
             }
         }
+        batch.rest().map_or(Ok(()), give)?;
         Ok((entries, files))
     }
 
@@ -300,36 +340,35 @@ impl Check<'_> {
         self.observer.add(Counter::BytesDone, size(expected).saturating_sub(told));
     }
 
-    fn pair(&self, Pair { expected, found }: Pair, buffer: &mut [u8], cancel: &Cancel) {
-        let mut told = 0;
-        self.compare(&expected, found, buffer, &mut told, cancel);
-        self.done(&expected, told);
+    fn batch(&self, batch: Vec<Pair>, worker: &mut Worker<'_>, cancel: &Cancel) {
+        if let Some(taking) = &mut worker.taking {
+            taking.announce(batch.iter().filter_map(Pair::wish).collect());
+        }
+        for pair in batch {
+            if cancel.is_set() {
+                return;
+            }
+            let mut told = 0;
+            let is_taken = pair.is_taken();
+            let Pair { expected, mut found } = pair;
+            let Worker { buffer, taking } = worker;
+            let hash = match taking {
+                Some(taking) if is_taken => {
+                    self.take(&expected, &mut found, taking, buffer, &mut told, cancel)
+                }
+                _ => self.read(&expected, &mut found, buffer, &mut told, cancel),
+            };
+            match hash {
+                Ok(hash) => self.compare(&expected, &found, hash),
+                Err(error) => self.unreadable(error),
+            }
+            self.done(&expected, told);
+        }
     }
 
-    fn compare(
-        &self,
-        expected: &Entry,
-        mut found: Entry,
-        buffer: &mut [u8],
-        told: &mut u64,
-        cancel: &Cancel,
-    ) {
-        let mut hash = None;
-        let filled = match found.kind {
-            Kind::File => self.source.open(&found.path).and_then(|mut file| {
-                file.complete(&mut found.attributes)?;
-                if expected.kind == Kind::File {
-                    hash = Some(self.hash(&mut *file, size(expected), buffer, told, cancel)?);
-                }
-                Ok(())
-            }),
-            _ => self.source.complete(&mut found),
-        };
-        if let Err(error) = filled {
-            return self.unreadable(error);
-        }
+    fn compare(&self, expected: &Entry, found: &Entry, hash: Option<(FileHash, u64)>) {
         let mut messages: Vec<(&str, String)> =
-            differences(expected, &found, Comparison { owners: true, extended: true })
+            differences(expected, found, Comparison { owners: true, extended: true })
                 .iter()
                 .map(|difference| ("metadata differs", difference.to_string()))
                 .collect();
@@ -343,7 +382,7 @@ impl Check<'_> {
             messages.push(("content differs", message));
         }
         for (kind, message) in messages {
-            if self.what == Compared::Source && self.changed_since(&found) {
+            if self.what == Compared::Source && self.changed_since(found) {
                 lock(&self.changed).push((found.path.clone(), message));
             } else {
                 self.problem(kind, found.path.clone(), message);
@@ -362,6 +401,58 @@ impl Check<'_> {
             path: Some(exception.path),
             message: exception.message,
         });
+    }
+
+    /// Takes what was announced, and fills it in; hash and size of a file's content.
+    fn take(
+        &self,
+        expected: &Entry,
+        found: &mut Entry,
+        taking: &mut Taking<'_>,
+        buffer: &mut [u8],
+        told: &mut u64,
+        cancel: &Cancel,
+    ) -> Result<Option<(FileHash, u64)>, ReadError> {
+        if found.kind != Kind::File {
+            return taking.complete(found).map(|()| None);
+        }
+        let reached = |at| self.reached(at, size(expected), told);
+        let Some(hashed) = taking.hash(&found.path, self.observer, cancel, reached)? else {
+            return self.read(expected, found, buffer, told, cancel);
+        };
+        found.attributes = hashed.stat.attributes;
+        found.evidence = hashed.stat.evidence;
+        self.bytes.fetch_add(hashed.size, Ordering::Relaxed);
+        Ok(Some((hashed.hash, hashed.size)))
+    }
+
+    /// The same of an entry that is read alone.
+    fn read(
+        &self,
+        expected: &Entry,
+        found: &mut Entry,
+        buffer: &mut [u8],
+        told: &mut u64,
+        cancel: &Cancel,
+    ) -> Result<Option<(FileHash, u64)>, ReadError> {
+        if found.kind != Kind::File {
+            return self.source.complete(found).map(|()| None);
+        }
+        let mut file = self.source.open(&found.path)?;
+        file.complete(&mut found.attributes)?;
+        match expected.kind {
+            Kind::File => {
+                self.hash(&mut *file, size(expected), buffer, told, cancel).map(Option::Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Tells how far a file is; no more than is expected of it.
+    fn reached(&self, at: u64, expected: u64, told: &mut u64) {
+        let reached = at.min(expected);
+        self.observer.add(Counter::BytesDone, reached.saturating_sub(*told));
+        *told = reached.max(*told);
     }
 
     /// Hashes the zeros of a hole, as long as nobody wants to stop: what was hashed by then is of
@@ -395,9 +486,7 @@ impl Check<'_> {
                 hasher.update(&buffer[..read]);
                 at += read as u64;
                 self.observer.add(Counter::BytesRead, read as u64);
-                let reached = at.min(expected);
-                self.observer.add(Counter::BytesDone, reached.saturating_sub(*told));
-                *told = reached.max(*told);
+                self.reached(at, expected, told);
             }
             if at < data.end {
                 break;

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, BufReader, Write},
+    ops::Range,
     sync::Arc,
 };
 
@@ -130,14 +131,22 @@ pub(super) struct LaneTaker {
     lease: Option<Lease>,
     /// Announced and not asked for yet.
     wishes: VecDeque<Question>,
-    /// Asked for and not taken yet, with the bytes that each question took.
-    asked: VecDeque<(RelativePath, usize)>,
+    /// Asked for and not taken yet.
+    asked: VecDeque<Asked>,
     /// Bytes of those.
     ahead: usize,
     /// What is being taken.
     path: RelativePath,
     /// Its answers are not all here: with them a helper is of no use to anyone else.
     under_way: bool,
+}
+
+struct Asked {
+    path: RelativePath,
+    /// Bytes of the question.
+    len: usize,
+    /// Where only places of the file are wanted: which.
+    parts: Vec<Range<u64>>,
 }
 
 impl LaneTaker {
@@ -174,8 +183,12 @@ impl LaneTaker {
             let before = lease.lane().out.len();
             lease.ask(&wish)?;
             let len = lease.lane().out.len() - before;
-            let (Question::Take(path) | Question::Complete(path, _)) = wish else { continue };
-            self.asked.push_back((path, len));
+            let (path, parts) = match wish {
+                Question::Parts(path, parts) => (path, parts),
+                Question::Take(path) | Question::Complete(path, _) => (path, Vec::new()),
+                _ => continue,
+            };
+            self.asked.push_back(Asked { path, len, parts });
             self.ahead += len;
         }
         match &mut self.lease {
@@ -184,15 +197,15 @@ impl LaneTaker {
         }
     }
 
-    /// Begins with what was announced as `path`.
-    fn next(&mut self, path: &RelativePath) -> Result<(), TakeError> {
+    /// Begins with what was announced as `path`; which of its places were asked for.
+    fn next(&mut self, path: &RelativePath) -> Result<Vec<Range<u64>>, TakeError> {
         self.pump().map_err(broken)?;
         match self.asked.pop_front() {
-            Some((asked, len)) if asked == *path => {
-                self.ahead -= len;
-                self.path = asked;
+            Some(asked) if asked.path == *path => {
+                self.ahead -= asked.len;
+                self.path = asked.path;
                 self.under_way = true;
-                Ok(())
+                Ok(asked.parts)
             }
             _ => Err(TakeError::Broken("it was not announced in this order".into())),
         }
@@ -201,10 +214,19 @@ impl LaneTaker {
     fn answer(&mut self) -> Result<Answer, TakeError> {
         match self.lease().and_then(Lease::answer).map_err(broken)? {
             Answer::Refused(kind, message) => {
-                self.under_way = false;
+                self.ended();
                 Err(TakeError::Entry(refused(&self.path, kind, message)))
             }
             answer => Ok(answer),
+        }
+    }
+
+    /// All that is said of what was begun was said. Where nothing else is to come, the helper is of use to
+    /// others.
+    fn ended(&mut self) {
+        self.under_way = false;
+        if self.asked.is_empty() && self.wishes.is_empty() {
+            self.lease = None;
         }
     }
 }
@@ -214,12 +236,13 @@ impl Taker for LaneTaker {
         self.wishes.extend(wishes.iter().cloned().map(|wish| match wish {
             Wish::File { path, .. } => Question::Take(path),
             Wish::Rest(path, kind) => Question::Complete(path, kind),
+            Wish::Parts(path, parts) => Question::Parts(path, parts),
         }));
         self.pump().map_err(broken)
     }
 
     fn begin(&mut self, path: &RelativePath) -> Result<(), TakeError> {
-        self.next(path)
+        self.next(path).map(drop)
     }
 
     fn piece(&mut self) -> Result<Piece, TakeError> {
@@ -229,7 +252,7 @@ impl Taker for LaneTaker {
             Answer::Cuts(cuts) => Piece::Cuts(cuts),
             Answer::Again => Piece::Again,
             Answer::Taken(taken) => {
-                self.under_way = false;
+                self.ended();
                 Piece::End(taken)
             }
             _ => return Err(TakeError::Broken(out_of_turn())),
@@ -254,8 +277,24 @@ impl Taker for LaneTaker {
     fn complete(&mut self, entry: &mut Entry) -> Result<(), TakeError> {
         self.next(&entry.path)?;
         let answer = self.answer()?;
-        self.under_way = false;
-        rest(entry, answer).map_err(TakeError::Broken)
+        rest(entry, answer).map_err(TakeError::Broken)?;
+        self.ended();
+        Ok(())
+    }
+
+    fn parts(&mut self, path: &RelativePath) -> Result<Option<Vec<Vec<u8>>>, TakeError> {
+        let asked = self.next(path)?;
+        let fits =
+            |(part, asked): (&Vec<u8>, &Range<u64>)| part.len() as u64 <= asked.end - asked.start;
+        match self.answer()? {
+            Answer::Parts(parts)
+                if parts.len() == asked.len() && parts.iter().zip(&asked).all(fits) =>
+            {
+                self.ended();
+                Ok(Some(parts))
+            }
+            _ => Err(TakeError::Broken(out_of_turn())),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ const PACKET: u32 = 32 << 10;
 const SAID: u64 = 1 << 10;
 
 /// What a helper says first: that it is one, and of which version.
-pub const GREETING: &str = concat!("drover helper ", env!("CARGO_PKG_VERSION"), ", messages 1\n");
+pub const GREETING: &str = concat!("drover helper ", env!("CARGO_PKG_VERSION"), ", messages 2\n");
 
 /// Finds a folder for the program: one where programs may run. What it prints begins with what it
 /// found; nothing else is left.

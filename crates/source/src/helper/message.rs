@@ -26,7 +26,7 @@ use super::entry::{
 };
 use crate::{
     Scope, SourceDescription, Stat, WalkEvent,
-    taker::{Cut, Cutter, Taken},
+    taker::{Cut, Cutter, PARTS, PARTS_BYTES, Taken},
 };
 
 /// The longest message: a chunk, or the attributes of an entry, and what is said about it.
@@ -79,6 +79,8 @@ pub enum Question {
     NextData(u64),
     /// Extended attributes and flags of the open file: [`Answer::Rest`] or [`Answer::Refused`].
     Rest,
+    /// Places of a file: [`Answer::Parts`] or [`Answer::Refused`].
+    Parts(RelativePath, Vec<Range<u64>>),
 }
 
 /// What a helper answers.
@@ -115,6 +117,8 @@ pub enum Answer {
     Stat(Stat),
     /// A run of data, or none.
     Data(Option<Range<u64>>),
+    /// What is at the places that were asked for, shorter where the file ends.
+    Parts(Vec<Vec<u8>>),
     /// It concerns one entry.
     Refused(ExceptionKind, String),
 }
@@ -182,6 +186,15 @@ impl Question {
                 e.varint(*offset);
             }
             Self::Rest => e.u8(10),
+            Self::Parts(path, parts) => {
+                e.u8(11);
+                e.bytes(path.as_bytes());
+                e.varint(parts.len() as u64);
+                for part in parts {
+                    e.varint(part.start);
+                    e.varint(part.end);
+                }
+            }
         }
         write_message(&e.finish(), to)
     }
@@ -222,6 +235,16 @@ impl Question {
             8 => Self::Read { offset: d.varint()?, len: d.varint()? },
             9 => Self::NextData(d.varint()?),
             10 => Self::Rest,
+            11 => {
+                let path = path(&mut d)?;
+                let count = d.length(PARTS)?;
+                let parts = (0..count).map(|_| range(&mut d)).collect::<Result<Vec<_>, _>>()?;
+                let fits = |left: u64, part: &Range<u64>| left.checked_sub(part.end - part.start);
+                if parts.iter().try_fold(PARTS_BYTES, fits).is_none() {
+                    return Err(DecodeError::Invalid("more places than are told at a time"));
+                }
+                Self::Parts(path, parts)
+            }
             _ => return Err(DecodeError::Invalid("no such question")),
         };
         d.end()?;
@@ -312,6 +335,11 @@ impl Answer {
                 e.u8(*kind as u8);
                 e.bytes(message.as_bytes());
             }
+            Self::Parts(parts) => {
+                e.u8(14);
+                e.varint(parts.len() as u64);
+                parts.iter().for_each(|part| e.bytes(part));
+            }
         }
         e.finish()
     }
@@ -390,19 +418,18 @@ impl Answer {
             }
             11 => Self::Stat(decode_stat(&mut d)?),
             12 => Self::Data(match flag(&mut d)? {
-                true => {
-                    let (start, end) = (d.varint()?, d.varint()?);
-                    if start >= end {
-                        return Err(DecodeError::Invalid("a run of data that is empty"));
-                    }
-                    Some(start..end)
-                }
+                true => Some(range(&mut d)?),
                 false => None,
             }),
             13 => {
                 let kind = ExceptionKind::from_code(d.u8()?);
                 let kind = kind.ok_or(DecodeError::Invalid("no such exception"))?;
                 Self::Refused(kind, words(&mut d, WORDS)?)
+            }
+            14 => {
+                let count = d.length(PARTS)?;
+                let part = |d: &mut Decoder<'_>| d.bytes(PARTS_BYTES as usize).map(<[u8]>::to_vec);
+                Self::Parts((0..count).map(|_| part(&mut d)).collect::<Result<_, _>>()?)
             }
             _ => return Err(DecodeError::Invalid("no such answer")),
         };
@@ -463,6 +490,14 @@ pub(super) fn flag(d: &mut Decoder<'_>) -> Result<bool, DecodeError> {
         0 => Ok(false),
         1 => Ok(true),
         _ => Err(DecodeError::Invalid("neither yes nor no")),
+    }
+}
+
+fn range(d: &mut Decoder<'_>) -> Result<Range<u64>, DecodeError> {
+    let (start, end) = (d.varint()?, d.varint()?);
+    match start < end {
+        true => Ok(start..end),
+        false => Err(DecodeError::Invalid("a place of no length")),
     }
 }
 

@@ -6,12 +6,14 @@
 //! ── getfattr (all), find (all) ───────►      what it tells after; handles are closed beside it
 //! ```
 //!
+//! Of who wants only places of a file the shell is asked nothing, since nothing else is told of it.
+//!
 //! What holds for a file that is read alone holds here: it is what it was before it was read, what its
 //! name leads to is what is open, and attributes are asked for in between. Whatever is not as plain as
 //! that is left to be read alone, which tries again and says why: a file that changed, or is larger than
 //! the walk saw it, that cannot be opened, or whose connection broke twice.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io, ops::Range, slice, sync::Arc};
 
 use drover_types::{Entry, Kind, RelativePath, Timestamp, Xattr, clock, limits};
 
@@ -19,7 +21,7 @@ use super::{
     Tree,
     client::{AHEAD, BLOCK, Failure, Sftp, Ticket},
     convert,
-    packet::{FileAttributes, Request},
+    packet::{FILE, FileAttributes, Request},
     pool::Lease,
     says_the_same,
     shell::Told,
@@ -51,6 +53,7 @@ pub(super) struct Batches {
 enum Fetched {
     File { bytes: Vec<u8>, stat: Box<Stat> },
     Rest { target: Option<Vec<u8>>, xattrs: Option<Vec<Xattr>> },
+    Parts(Vec<Vec<u8>>),
 }
 
 impl Batches {
@@ -72,12 +75,14 @@ impl Batches {
     fn fetch(&mut self) {
         let (mut items, mut bytes, mut text): (Vec<Item>, _, _) = (Vec::new(), 0, 0);
         while let Some(wish) = self.wishes.front() {
-            let (path, size) = match wish {
-                Wish::File { path, size } => (path, *size),
-                Wish::Rest(path, _) => (path, 0),
+            let size = match wish {
+                Wish::File { size, .. } => *size,
+                Wish::Rest(..) => 0,
+                Wish::Parts(_, parts) => parts.iter().map(|part| part.end - part.start).sum(),
             };
             let alone = size > AHEAD as u64;
             let more = if alone { 0 } else { size as usize };
+            let path = wish.path();
             let at = self.tree.at(path);
             let full = items.len() == FILES || bytes + more > AHEAD || text + at.len() > PATHS;
             if full && !items.is_empty() {
@@ -85,8 +90,9 @@ impl Batches {
             }
             (bytes, text) = (bytes + more, text + at.len());
             let what = match wish {
-                Wish::File { .. } if alone => What::Alone,
-                Wish::File { .. } => What::File(more),
+                Wish::File { .. } | Wish::Parts(..) if alone => What::Alone,
+                Wish::File { .. } => What::File(size),
+                Wish::Parts(_, parts) => What::Parts(parts.clone()),
                 Wish::Rest(_, Kind::Symlink { .. }) => What::Link,
                 Wish::Rest(..) => What::Other,
             };
@@ -150,6 +156,13 @@ impl Taker for Batches {
         }
         Ok(())
     }
+
+    fn parts(&mut self, path: &RelativePath) -> Result<Option<Vec<Vec<u8>>>, TakeError> {
+        Ok(match self.next(path)? {
+            Some(Fetched::Parts(parts)) => Some(parts),
+            _ => None,
+        })
+    }
 }
 
 /// Something to fetch.
@@ -169,7 +182,7 @@ impl Item {
     fn asks_xattrs(&self, read: Option<&Read>) -> bool {
         match self.what {
             What::File(_) => read.is_some(),
-            What::Alone => false,
+            What::Parts(_) | What::Alone => false,
             What::Link | What::Other => true,
         }
     }
@@ -177,8 +190,10 @@ impl Item {
 
 enum What {
     /// A file of this many bytes, as the walk saw it.
-    File(usize),
-    /// A larger one.
+    File(u64),
+    /// Places of a file.
+    Parts(Vec<Range<u64>>),
+    /// More than comes at a time.
     Alone,
     Link,
     Other,
@@ -187,7 +202,7 @@ enum What {
 /// What a file was before and after it was read, and what was read.
 struct Read {
     before: FileAttributes,
-    bytes: Vec<u8>,
+    parts: Vec<Vec<u8>>,
     after: FileAttributes,
 }
 
@@ -216,7 +231,7 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
     let first: Vec<_> = items
         .iter()
         .map(|item| match item.what {
-            What::File(_) => Some(sftp.ask(Request::Open(&item.at))),
+            What::File(_) | What::Parts(_) => Some(sftp.ask(Request::Open(&item.at))),
             What::Link => Some(sftp.ask(Request::ReadLink(&item.at))),
             What::Alone | What::Other => None,
         })
@@ -245,14 +260,20 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
         .iter()
         .zip(&handles)
         .map(|(item, handle)| match (&item.what, handle) {
-            (What::File(size), Some(handle)) => Some(Asked::new(sftp, handle, *size)),
+            (What::File(size), Some(handle)) => {
+                Some(Asked::new(sftp, handle, slice::from_ref(&(0..*size))))
+            }
+            (What::Parts(parts), Some(handle)) => Some(Asked::new(sftp, handle, parts)),
             _ => None,
         })
         .collect();
     let mut reads = Vec::new();
-    for asked in asked {
+    for (asked, item) in asked.into_iter().zip(items) {
         reads.push(match asked {
-            Some(asked) => asked.take(sftp)?,
+            Some(asked) => asked.take(sftp)?.filter(|read| match item.what {
+                What::File(size) => read.before.size == Some(size),
+                _ => true,
+            }),
             None => None,
         });
     }
@@ -287,16 +308,18 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
     let mut found = Vec::new();
     for ((item, read_of), target) in items.iter().zip(reads).zip(targets) {
         let told = if item.is_file() { (before.next(), after.next()) } else { (None, None) };
+        let asked = item.asks_xattrs(read_of.as_ref());
         let attributes = match &mut xattrs {
-            Some(xattrs) if item.asks_xattrs(read_of.as_ref()) => xattrs.next(),
+            Some(xattrs) if asked => xattrs.next(),
             _ => None,
         };
-        if asks_xattrs && attributes.is_none() {
+        if asks_xattrs && asked && attributes.is_none() {
             found.push(None);
             continue;
         }
         found.push(match (&item.what, read_of) {
-            (What::File(_), Some(read_of)) => {
+            (What::Parts(_), Some(read_of)) => Some(Fetched::Parts(read_of.parts)),
+            (What::File(_), Some(mut read_of)) => {
                 let stat = match told {
                     (Some(before), Some(after)) if shell.is_some() => {
                         strong(before, after, &read_of, begun, ended)
@@ -306,14 +329,15 @@ fn fetch(lease: &mut Lease, items: &[Item], by_shell: bool) -> io::Result<Vec<Op
                 };
                 stat.map(|mut stat| {
                     stat.attributes.xattrs = attributes.unwrap_or_default();
-                    Fetched::File { bytes: read_of.bytes, stat: Box::new(stat) }
+                    let bytes = read_of.parts.pop().unwrap_or_default();
+                    Fetched::File { bytes, stat: Box::new(stat) }
                 })
             }
             (What::Link, _) => target
                 .filter(|target| target.len() <= limits::SYMLINK)
                 .map(|target| Fetched::Rest { target: Some(target), xattrs: attributes }),
             (What::Other, _) => Some(Fetched::Rest { target: None, xattrs: attributes }),
-            (What::File(_) | What::Alone, _) => None,
+            (What::File(_) | What::Parts(_) | What::Alone, _) => None,
         });
     }
     Ok(found)
@@ -331,43 +355,58 @@ fn plain<T>(answer: Result<T, Failure>) -> io::Result<Option<T>> {
 /// What was asked of an open file.
 struct Asked {
     before: Ticket,
-    blocks: Vec<(Ticket, usize)>,
+    parts: Vec<Part>,
     after: Ticket,
 }
 
+/// A place of a file, and its blocks under way with the bytes that each asks for.
+struct Part {
+    place: Range<u64>,
+    blocks: Vec<(Ticket, usize)>,
+}
+
 impl Asked {
-    fn new(sftp: &mut Sftp, handle: &[u8], size: usize) -> Self {
+    fn new(sftp: &mut Sftp, handle: &[u8], places: &[Range<u64>]) -> Self {
         let before = sftp.ask(Request::Fstat(handle));
-        let blocks = (0..size).step_by(BLOCK).map(|start| {
-            let len = BLOCK.min(size - start);
-            let read = Request::Read { handle, offset: start as u64, len: len as u32 };
-            (sftp.ask(read), len)
-        });
-        let blocks = blocks.collect();
-        Self { before, blocks, after: sftp.ask(Request::Fstat(handle)) }
+        let mut part = |place: &Range<u64>| {
+            let blocks = place.clone().step_by(BLOCK).map(|offset| {
+                let len = (place.end - offset).min(BLOCK as u64) as usize;
+                (sftp.ask(Request::Read { handle, offset, len: len as u32 }), len)
+            });
+            Part { blocks: blocks.collect(), place: place.clone() }
+        };
+        let parts = places.iter().map(&mut part).collect();
+        Self { before, parts, after: sftp.ask(Request::Fstat(handle)) }
     }
 
-    /// Waits for all; `None` where that is not the file as the walk saw it, or shorter.
+    /// Waits for all; `None` where it is no regular file, or does not hold what is within its size.
     fn take(self, sftp: &mut Sftp) -> io::Result<Option<Read>> {
         let before = plain(sftp.attributes(self.before))?;
-        let (mut bytes, mut whole) = (Vec::new(), true);
-        let mut ended = false;
-        for (ticket, len) in self.blocks {
-            match plain(sftp.data(ticket, len))? {
-                Some(Some(data)) => {
-                    // Bytes after the end are none of this file.
-                    whole &= !ended;
-                    ended = data.len() < len;
-                    bytes.extend_from_slice(&data);
+        let size = before.filter(|before| before.sort() == FILE).and_then(|before| before.size);
+        let (mut parts, mut whole) = (Vec::new(), true);
+        for Part { place, blocks } in self.parts {
+            let mut bytes = Vec::new();
+            let mut ended = false;
+            for (ticket, len) in blocks {
+                match plain(sftp.data(ticket, len))? {
+                    Some(Some(data)) => {
+                        // Bytes after the end are none of this file.
+                        whole &= !ended;
+                        ended = data.len() < len;
+                        bytes.extend_from_slice(&data);
+                    }
+                    Some(None) => ended = true,
+                    None => whole = false,
                 }
-                Some(None) => ended = true,
-                None => whole = false,
             }
+            let there = place.end.min(size.unwrap_or(0)).saturating_sub(place.start);
+            whole &= bytes.len() as u64 == there;
+            parts.push(bytes);
         }
         let after = plain(sftp.attributes(self.after))?;
         Ok(match (before, after) {
-            (Some(before), Some(after)) if whole && before.size == Some(bytes.len() as u64) => {
-                Some(Read { before, bytes, after })
+            (Some(before), Some(after)) if whole && size.is_some() => {
+                Some(Read { before, parts, after })
             }
             _ => None,
         })

@@ -126,6 +126,19 @@ impl Shell {
         self.find(command, "%f")
     }
 
+    /// Asks for the entries of several directories by one command: [`Self::listed`] tells those of each after
+    /// the directory itself, which is called `.` there.
+    pub(super) fn ask_lists(&mut self, paths: &[&[u8]]) -> io::Result<()> {
+        let mut command = b"find".to_vec();
+        for path in paths {
+            command.push(b' ');
+            quote(&mut command, path);
+            command.extend_from_slice(b"/.");
+        }
+        command.extend_from_slice(b" -maxdepth 1");
+        self.find(command, "%f")
+    }
+
     /// Tells the entries of the directory that was asked for one by one, as the server has them; ends
     /// early where `take` says so, after which the shell is of no use any more. Whether all were told.
     pub(super) fn listed(

@@ -160,32 +160,76 @@ fn several_by_shell(
     shell: &mut Shell,
     directories: &[Directory<'_>],
 ) -> io::Result<Vec<Option<Listed>>> {
+    if let Some(listed) = together(shell, directories)? {
+        return Ok(listed);
+    }
     for directory in directories {
         shell.ask_list(&directory.at)?;
     }
     let (mut all, mut total) = (Vec::new(), 0);
     for Directory { limits, .. } in directories {
-        let (mut listed, mut plain) = (Listed::default(), true);
-        let whole = shell.listed(|told| {
-            total += 1;
-            // The numbers of devices are asked for apart.
-            plain &= total <= NAMES && !told.is_device();
-            let kind = told.kind.clone();
-            if plain {
-                let name = told.name.clone();
-                return listed.add(name, Seen::Shell(Box::new(told), kind), *limits);
-            }
-            match total > limits.names {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        })?;
+        let mut listed = Some(Listed::default());
+        let whole = shell.listed(|told| add(&mut listed, told, &mut total, *limits))?;
         if total > limits.names {
             return Err(io::Error::other("the shell lists too many names"));
         }
-        all.push((whole && plain).then(|| listed.sorted()));
+        all.push(listed.filter(|_| whole).map(Listed::sorted));
     }
     Ok(all)
+}
+
+/// By one command for all of them. `None` where it did not see all of one of them: which, it does not tell.
+fn together(
+    shell: &mut Shell,
+    directories: &[Directory<'_>],
+) -> io::Result<Option<Vec<Option<Listed>>>> {
+    let paths: Vec<&[u8]> = directories.iter().map(|directory| &*directory.at).collect();
+    if paths.iter().map(|path| path.len()).sum::<usize>() > PATH {
+        return Ok(None);
+    }
+    shell.ask_lists(&paths)?;
+    let (mut all, mut total, mut fits) = (Vec::new(), 0, true);
+    let whole = shell.listed(|told| {
+        if *told.name == *b"." {
+            all.push(Some(Listed::default()));
+            return ControlFlow::Continue(());
+        }
+        let at = all.len().checked_sub(1);
+        let directory = at.and_then(|at| Some((all.last_mut()?, directories.get(at)?.limits)));
+        let Some((listed, limits)) = directory else {
+            fits = false;
+            return ControlFlow::Break(());
+        };
+        add(listed, told, &mut total, limits)
+    })?;
+    if !fits || directories.iter().any(|directory| total > directory.limits.names) {
+        return Err(io::Error::other("the shell lists too many names"));
+    }
+    let listed = |listed: Option<Listed>| listed.map(Listed::sorted);
+    let whole = whole && all.len() == directories.len();
+    Ok(whole.then(|| all.into_iter().map(listed).collect()))
+}
+
+/// Adds what a shell tells of one of several directories, and forgets a listing that is to be had alone.
+fn add(
+    listed: &mut Option<Listed>,
+    told: Told,
+    total: &mut usize,
+    limits: Limits,
+) -> ControlFlow<()> {
+    *total += 1;
+    // The numbers of devices are asked for apart.
+    if *total > NAMES || told.is_device() {
+        *listed = None;
+    }
+    match listed {
+        Some(listed) => {
+            let (name, kind) = (told.name.clone(), told.kind.clone());
+            listed.add(name, Seen::Shell(Box::new(told), kind), limits)
+        }
+        None if *total > limits.names => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    }
 }
 
 /// Lists a directory.
