@@ -14,6 +14,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 use drover_source::{
     Cutter, Piece, ReadError, SftpOptions, SftpSource, Source, SourceError, WalkEvent, WalkOptions,
     Wish,
+    host::{Host, Part, SshHost},
 };
 use drover_types::{Entry, Kind, RelativePath};
 use nobody::Nobody;
@@ -42,7 +43,7 @@ struct Seen {
 }
 
 struct Liar {
-    _sshd: Sshd,
+    sshd: Sshd,
     source: Result<SftpSource, SourceError>,
 }
 
@@ -59,7 +60,7 @@ impl Liar {
         // A busy machine may need longer to start the server than one that never answers is given.
         let opens = NEVER_LISTED.contains(&lie) && lie != "wrong-number";
         let source = open().or_else(|error| if opens { open() } else { Err(error) });
-        Some(Self { _sshd: sshd, source })
+        Some(Self { sshd, source })
     }
 
     fn walk(&self) -> Seen {
@@ -227,4 +228,20 @@ fn a_batch_takes_only_what_is_plain() {
     for lie in ["short-reads", "ends-early", "vanishes", "grows", "long-reads", "hangs-reading"] {
         assert_eq!(take(lie), Some(Piece::Alone), "{lie}");
     }
+}
+
+/// Files of `/proc` come in pieces of any length too, and whole.
+#[test]
+fn a_host_reads_files_that_come_in_pieces() {
+    let liar = liar!("short-reads");
+    let host = SshHost::open(&options(&liar.sshd, Duration::from_secs(20))).unwrap();
+    let read = |part, most| host.read("/tree/file", part, most).unwrap();
+    let whole = read(Part::Head, 1 << 20);
+    assert_eq!((whole.bytes.len(), whole.truncated), (300_000, false));
+    assert!(whole.bytes.iter().all(|&b| b == 7));
+    let head = read(Part::Head, 100_000);
+    assert_eq!((head.bytes.len(), head.truncated), (100_000, true));
+    let tail = read(Part::Tail, 100_000);
+    assert_eq!((tail.bytes.len(), tail.truncated), (100_000, true));
+    assert!(host.list("/tree").unwrap().iter().any(|listed| listed.name == b"file"));
 }

@@ -5,28 +5,31 @@
 //! channel does not.
 
 use std::{
-    cell::OnceCell,
-    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    cell::{OnceCell, RefCell, RefMut},
+    io::{self, ErrorKind, Read, Write},
     net::TcpStream,
-    path::Path,
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use ssh2::{Channel, ErrorCode, Session, Sftp};
+use ssh2::{Channel, ErrorCode, Session};
 
 use super::{
     CommandOutput, FileContent, Host, HostCommand, HostError, HostStream, LONGEST_LISTING, Listed,
     ListedKind, Part, SEARCH_PATH,
 };
-use crate::sftp::{SftpOptions, SshError, Wire, session};
+use crate::sftp::{
+    BLOCK, Failure, Sftp, SftpOptions, SshError, Wire,
+    packet::{FILE, Request},
+    session,
+};
 
 /// How long a server may take to answer a question about a file or a channel.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// The file types of `st_mode`.
-const TYPE: u32 = 0o170_000;
-const REGULAR: u32 = 0o100_000;
+/// Sorts of entries, as `st_mode` has them.
+const DIRECTORY: u32 = 0o040_000;
+const LINK: u32 = 0o120_000;
 
 /// Another machine, as an account of it.
 pub struct SshHost {
@@ -35,7 +38,7 @@ pub struct SshHost {
     session: Session,
     wire: Wire,
     algorithms: String,
-    sftp: OnceCell<Option<Sftp>>,
+    sftp: OnceCell<Option<RefCell<Sftp>>>,
     /// Whether `timeout` is there to be put before commands.
     has_timeout: OnceCell<bool>,
 }
@@ -60,10 +63,11 @@ impl SshHost {
         &self.algorithms
     }
 
-    fn sftp(&self) -> Result<&Sftp, HostError> {
+    fn sftp(&self) -> Result<RefMut<'_, Sftp>, HostError> {
         self.answer_within(ANSWER);
-        let sftp = self.sftp.get_or_init(|| self.session.sftp().ok());
-        sftp.as_ref().ok_or(HostError::Unsuitable("the server offers no SFTP"))
+        let open = || Sftp::open(&self.session, ANSWER).ok().map(RefCell::new);
+        let sftp = self.sftp.get_or_init(open).as_ref();
+        Ok(sftp.ok_or(HostError::Unsuitable("the server offers no SFTP"))?.borrow_mut())
     }
 
     fn answer_within(&self, time: Duration) {
@@ -193,54 +197,81 @@ impl Host for SshHost {
     }
 
     fn read(&self, path: &str, part: Part, most: usize) -> Result<FileContent, HostError> {
-        let sftp = self.sftp()?;
-        let stat = sftp.stat(Path::new(path)).map_err(failed)?;
-        if stat.perm.is_some_and(|mode| mode & TYPE != REGULAR) {
+        let sftp = &mut *self.sftp()?;
+        let stat = sftp.ask(Request::Stat(path.as_bytes()));
+        let stat = sftp.attributes(stat).map_err(refused)?;
+        if stat.mode.is_some() && stat.sort() != FILE {
             return Err(HostError::Unsuitable("it is no regular file"));
         }
-        let mut file = sftp.open(Path::new(path)).map_err(failed)?;
         let skipped = match part {
             Part::Tail => stat.size.unwrap_or(0).saturating_sub(most as u64),
             Part::Head => 0,
         };
-        if skipped > 0 {
-            file.seek(SeekFrom::Start(skipped))?;
-        }
-        let mut bytes = Vec::new();
-        (&mut file).take(most as u64).read_to_end(&mut bytes).map_err(HostError::of)?;
-        let more = bytes.len() == most && matches!(file.read(&mut [0]), Ok(1));
+        let handle = sftp.ask(Request::Open(path.as_bytes()));
+        let handle = sftp.handle(handle).map_err(refused)?;
+        // One after the other: those of /proc come in pieces of any length, and have no size.
+        let (mut bytes, mut offset) = (Vec::new(), skipped);
+        let read = loop {
+            // One more than wanted, to see whether there is more.
+            let len = (most + 1 - bytes.len()).min(BLOCK);
+            let ticket = sftp.ask(Request::Read { handle: &handle, offset, len: len as u32 });
+            match sftp.data(ticket, len) {
+                Ok(Some(data)) => {
+                    offset += data.len() as u64;
+                    bytes.extend_from_slice(&data);
+                    if bytes.len() > most {
+                        break Ok(());
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(failure) => break Err(refused(failure)),
+            }
+        };
+        sftp.close(&handle);
+        read?;
+        let more = bytes.len() > most;
+        bytes.truncate(most);
         Ok(FileContent { bytes, truncated: more || skipped > 0 })
     }
 
     fn list(&self, path: &str) -> Result<Vec<Listed>, HostError> {
-        let mut directory = self.sftp()?.opendir(Path::new(path)).map_err(failed)?;
-        let mut listed = Vec::new();
-        while listed.len() < LONGEST_LISTING {
-            let (name, stat) = match directory.readdir() {
-                Ok(entry) => entry,
-                // `LIBSSH2_ERROR_FILE`: there are no more.
-                Err(error) if error.code() == ErrorCode::Session(-16) => break,
-                Err(error) => return Err(failed(error)),
+        let sftp = &mut *self.sftp()?;
+        let handle = sftp.ask(Request::OpenDir(path.as_bytes()));
+        let handle = sftp.handle(handle).map_err(refused)?;
+        let (mut listed, mut left) = (Vec::new(), LONGEST_LISTING);
+        let names = loop {
+            let ticket = sftp.ask(Request::ReadDir(&handle));
+            let names = match sftp.names(ticket) {
+                Ok(Some(names)) => names,
+                Ok(None) => break Ok(()),
+                Err(failure) => break Err(refused(failure)),
             };
-            let name = name.into_os_string().into_encoded_bytes();
-            if matches!(name.as_slice(), b"." | b"..") || name.contains(&b'/') {
-                continue;
+            let is_plain = |name: &[u8]| !matches!(name, b"." | b"..") && !name.contains(&b'/');
+            let told = names.len();
+            let plain = names.into_iter().filter(|entry| is_plain(&entry.name));
+            listed.extend(plain.take(left).map(|entry| {
+                let attributes = entry.attributes;
+                Listed {
+                    name: entry.name,
+                    kind: match attributes.sort() {
+                        FILE => ListedKind::File,
+                        DIRECTORY => ListedKind::Directory,
+                        LINK => ListedKind::Link,
+                        _ => ListedKind::Other,
+                    },
+                    mode: attributes.mode.unwrap_or(0) & 0o7777,
+                    owner: attributes.owners.map_or(0, |(user, _)| user),
+                    size: attributes.size.unwrap_or(0),
+                    modified: attributes.mtime.map_or(0, i64::from),
+                }
+            }));
+            left = left.saturating_sub(told);
+            if left == 0 {
+                break Ok(());
             }
-            let mode = stat.perm.unwrap_or(0);
-            listed.push(Listed {
-                name,
-                kind: match mode & TYPE {
-                    REGULAR => ListedKind::File,
-                    0o040_000 => ListedKind::Directory,
-                    0o120_000 => ListedKind::Link,
-                    _ => ListedKind::Other,
-                },
-                mode: mode & 0o7777,
-                owner: stat.uid.unwrap_or(0),
-                size: stat.size.unwrap_or(0),
-                modified: stat.mtime.and_then(|time| i64::try_from(time).ok()).unwrap_or(0),
-            });
-        }
+        };
+        sftp.close(&handle);
+        names?;
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
     }
@@ -279,6 +310,16 @@ impl Write for Forwarded {
 /// Sorts an error of the library.
 fn failed(error: ssh2::Error) -> HostError {
     HostError::of(error.into())
+}
+
+/// Sorts what a server says of a file.
+fn refused(failure: Failure) -> HostError {
+    match failure {
+        Failure::Broken(error) => HostError::of(error),
+        Failure::Status { code: 2, .. } => HostError::Missing,
+        Failure::Status { code: 3, .. } => HostError::Denied,
+        failure => HostError::Io(io::Error::other(failure.to_string())),
+    }
 }
 
 /// One line that any shell takes apart into these words again: within single quotes nothing but the

@@ -24,14 +24,14 @@ const WINDOW: u32 = 8 << 20;
 /// The largest packet of SSH that every implementation takes.
 const PACKET: u32 = 32 << 10;
 /// Bytes of a file that are asked for by one request: what every server gives.
-pub(super) const BLOCK: usize = 32 << 10;
+pub(crate) const BLOCK: usize = 32 << 10;
 /// Bytes of files that are under way at a time.
-pub(super) const AHEAD: usize = 4 << 20;
+pub(crate) const AHEAD: usize = 4 << 20;
 /// The longest handle, by the protocol.
 const HANDLE: usize = 256;
 
 /// A channel that speaks SFTP.
-pub(super) struct Sftp {
+pub(crate) struct Sftp {
     channel: Channel,
     /// How long an answer may take.
     patience: Duration,
@@ -58,11 +58,11 @@ enum State {
 /// A request that is under way: to be answered or forgotten.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Ticket(u32);
+pub(crate) struct Ticket(u32);
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// It says nothing about what was asked for, but that the connection is of no use.
     Broken(io::Error),
     /// What the server says of what was asked for.
@@ -82,13 +82,13 @@ impl fmt::Display for Failure {
 }
 
 /// An answer that is none to what was asked.
-pub(super) fn nonsense() -> Failure {
+pub(crate) fn nonsense() -> Failure {
     Failure::Broken(io::Error::new(io::ErrorKind::InvalidData, "the server answers nonsense"))
 }
 
 impl Sftp {
     /// Starts SFTP on a new channel.
-    pub(super) fn open(session: &Session, patience: Duration) -> io::Result<Self> {
+    pub(crate) fn open(session: &Session, patience: Duration) -> io::Result<Self> {
         let mut channel = session.channel_open("session", WINDOW, PACKET, None)?;
         channel.handle_extended_data(ExtendedData::Ignore)?;
         channel.subsystem("sftp")?;
@@ -112,7 +112,7 @@ impl Sftp {
     }
 
     /// Asks something; it is sent once an answer is waited for.
-    pub(super) fn ask(&mut self, request: Request<'_>) -> Ticket {
+    pub(crate) fn ask(&mut self, request: Request<'_>) -> Ticket {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         request.write(number, &mut self.out);
@@ -121,7 +121,7 @@ impl Sftp {
     }
 
     /// Sends what was asked.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
@@ -133,7 +133,7 @@ impl Sftp {
     }
 
     /// The answer, if it is none that says that something went wrong.
-    pub(super) fn answer(&mut self, ticket: Ticket) -> Result<Answer, Failure> {
+    pub(crate) fn answer(&mut self, ticket: Ticket) -> Result<Answer, Failure> {
         let answer = self.wait(&ticket).map_err(|error| {
             self.broken = true;
             Failure::Broken(error)
@@ -149,7 +149,7 @@ impl Sftp {
     }
 
     /// Lets go of an answer that nobody wants any more.
-    pub(super) fn forget(&mut self, ticket: Ticket) {
+    pub(crate) fn forget(&mut self, ticket: Ticket) {
         if let Some(state) = self.under_way.get_mut(&ticket.0) {
             match state {
                 State::Here(_) => drop(self.under_way.remove(&ticket.0)),
@@ -159,13 +159,13 @@ impl Sftp {
     }
 
     /// Ends the use of a handle, without waiting for it.
-    pub(super) fn close(&mut self, handle: &[u8]) {
+    pub(crate) fn close(&mut self, handle: &[u8]) {
         let ticket = self.ask(Request::Close(handle));
         self.forget(ticket);
     }
 
     /// The handle of what was opened.
-    pub(super) fn handle(&mut self, ticket: Ticket) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn handle(&mut self, ticket: Ticket) -> Result<Vec<u8>, Failure> {
         match self.answer(ticket)? {
             Answer::Handle(handle) if handle.len() <= HANDLE => Ok(handle),
             _ => Err(nonsense()),
@@ -173,7 +173,7 @@ impl Sftp {
     }
 
     /// Attributes that were asked for.
-    pub(super) fn attributes(&mut self, ticket: Ticket) -> Result<FileAttributes, Failure> {
+    pub(crate) fn attributes(&mut self, ticket: Ticket) -> Result<FileAttributes, Failure> {
         match self.answer(ticket)? {
             Answer::Attributes(attributes) => Ok(attributes),
             _ => Err(nonsense()),
@@ -181,7 +181,7 @@ impl Sftp {
     }
 
     /// Bytes of a file, at least one and at most as many as were asked for; `None` at its end.
-    pub(super) fn data(&mut self, ticket: Ticket, len: usize) -> Result<Option<Vec<u8>>, Failure> {
+    pub(crate) fn data(&mut self, ticket: Ticket, len: usize) -> Result<Option<Vec<u8>>, Failure> {
         match self.answer(ticket) {
             Ok(Answer::Data(data)) if (1..=len).contains(&data.len()) => Ok(Some(data)),
             Ok(_) => Err(nonsense()),
@@ -190,7 +190,7 @@ impl Sftp {
     }
 
     /// Names of a directory, at least one; `None` after the last.
-    pub(super) fn names(&mut self, ticket: Ticket) -> Result<Option<Vec<Name>>, Failure> {
+    pub(crate) fn names(&mut self, ticket: Ticket) -> Result<Option<Vec<Name>>, Failure> {
         match self.answer(ticket) {
             Ok(Answer::Names(names)) if !names.is_empty() => Ok(Some(names)),
             Ok(_) => Err(nonsense()),
@@ -199,7 +199,7 @@ impl Sftp {
     }
 
     /// The one name that answers to [`Request::ReadLink`] and [`Request::RealPath`].
-    pub(super) fn name(&mut self, ticket: Ticket) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn name(&mut self, ticket: Ticket) -> Result<Vec<u8>, Failure> {
         match self.answer(ticket)? {
             Answer::Names(mut names) if names.len() == 1 => Ok(names.remove(0).name),
             _ => Err(nonsense()),

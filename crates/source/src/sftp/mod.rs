@@ -40,7 +40,7 @@ use rustix::io::Errno;
 
 pub use algorithms::legacy_in as legacy_algorithms_in;
 use batch::Batches;
-use client::{Failure, Sftp};
+pub(crate) use client::{BLOCK, Failure, Sftp};
 pub use connect::SshSecrets;
 pub(crate) use connect::session;
 pub use error::SshError;

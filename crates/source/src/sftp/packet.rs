@@ -20,7 +20,7 @@ const READ: u32 = 1;
 /// Mode bits that tell what an entry is.
 const SORT: u32 = 0o170_000;
 /// [`SORT`] of a regular file.
-pub(super) const FILE: u32 = 0o100_000;
+pub(crate) const FILE: u32 = 0o100_000;
 
 /// Something that a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub struct FileAttributes {
 
 impl FileAttributes {
     /// The mode's bits that tell what it is; 0 where that is not said.
-    pub(super) fn sort(&self) -> u32 {
+    pub(crate) fn sort(&self) -> u32 {
         self.mode.unwrap_or(0) & SORT
     }
 }
