@@ -1,7 +1,5 @@
 //! What can go wrong in a verb.
 
-use std::path::PathBuf;
-
 use drover_pack::PackError;
 use drover_repo::{
     RepositoryError, index::IndexError, log::LogError, snapshot::SnapshotError, state::StateError,
@@ -81,8 +79,6 @@ pub enum Error {
     Revoked {
         /// The number of its last snapshot that counts.
         last: u64,
-        /// The file that holds its credential.
-        credential: PathBuf,
     },
     /// The keys at hand do not allow it.
     #[error("{0}")]

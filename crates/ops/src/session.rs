@@ -329,13 +329,8 @@ fn renewed(
     if listed.iter().any(|object| object.name == revoked) {
         let bytes = objects.get(&revoked, limits::SMALL_OBJECT)?;
         // What the root did not sign ends nothing.
-        if let Ok(revocation) = Revocation::decode_verified(&bytes, credential.root_public())
-            && revocation.object_name() == revoked
-        {
-            return Err(Error::Revoked {
-                last: revocation.last_sequence,
-                credential: folder.credential_file(),
-            });
+        if let Some(revocation) = Revocation::of(&revoked, &bytes, credential.root_public()) {
+            return Err(Error::Revoked { last: revocation.last_sequence });
         }
     }
     let found = newest(objects, listed, later, |name, bytes| {

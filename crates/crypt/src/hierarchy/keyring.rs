@@ -282,9 +282,8 @@ impl Keyring {
     /// The writers that `keys` revoke, each with the number of its last snapshot that counts.
     pub fn revoked(&self, keys: &[Object]) -> BTreeMap<WriterId, u64> {
         let read = |object: &Object| {
-            let revocation = Revocation::decode_verified(&object.bytes, &self.root_public).ok()?;
-            (object.name == revocation.object_name())
-                .then_some((revocation.writer, revocation.last_sequence))
+            let revocation = Revocation::of(&object.name, &object.bytes, &self.root_public)?;
+            Some((revocation.writer, revocation.last_sequence))
         };
         keys.iter().filter_map(read).collect()
     }

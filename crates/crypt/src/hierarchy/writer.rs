@@ -248,6 +248,12 @@ impl Revocation {
         format!("{}/revoked-{writer}", keys_folder(repository))
     }
 
+    /// What an object of this name revokes; `None` where `root` did not sign it, or for another writer.
+    pub fn of(name: &str, bytes: &[u8], root: &PublicKey) -> Option<Self> {
+        let revocation = Self::decode_verified(bytes, root).ok()?;
+        (revocation.object_name() == name).then_some(revocation)
+    }
+
     /// Reads a revocation and checks that `root` signed it.
     pub fn decode_verified(bytes: &[u8], root: &PublicKey) -> Result<Self, HierarchyError> {
         let body = verified(bytes, REVOCATION_CONTEXT, root)?;

@@ -160,14 +160,19 @@ impl EvidenceArgs {
                 return Ok(());
             }
         };
-        match inspect::log(&session) {
+        let chain = match inspect::log(&session) {
             Ok((records, problems)) => {
                 let report = log::report(place, &session, "show", &records, &problems);
                 made.log = report.verdict;
                 documents(folder, "log", "the audit log, and whether it is whole", report, true)?;
+                Chain::beside(&session, &records).map_err(Error::from)
             }
-            Err(error) => missing("the audit log", &error.into()),
-        }
+            Err(error) => {
+                let error = Error::from(error);
+                missing("the audit log", &error);
+                Err(error)
+            }
+        };
         match key::listed(place, context) {
             Ok(report) => {
                 let what = "ways in and writers, without any secret";
@@ -175,13 +180,10 @@ impl EvidenceArgs {
             }
             Err(error) => missing("the keys", &error),
         }
-        let chain = match Chain::load(&session) {
-            Ok(chain) => chain,
-            Err(error) => {
-                missing("the steps of the cutover", &error.into());
-                Chain::default()
-            }
-        };
+        let chain = chain.unwrap_or_else(|error| {
+            missing("the steps of the cutover", &error);
+            Chain::default()
+        });
         step_rows(folder, &chain)?;
         made.bucket = bucket::ask(session.objects());
         bucket_rows(folder, &made.bucket, &chain)?;

@@ -10,7 +10,11 @@ use drover_repo::{
 use drover_store::{CreateOnly, StoreError};
 use drover_types::{PackClass, Timestamp, clock, limits};
 
-use crate::{Error, PROGRAM, ReaderSession, WriterSession, audit::Event, inspect};
+use crate::{
+    Error, PROGRAM, ReaderSession, WriterSession,
+    audit::Event,
+    inspect::{self, LoggedAction},
+};
 
 /// The verb of the records that steps leave in the audit log.
 const VERB: &str = "cutover";
@@ -56,6 +60,21 @@ pub struct Chain {
 impl Chain {
     /// Reads the steps, and compares them with what the audit log says was taken.
     pub fn load(session: &ReaderSession) -> Result<Self, Error> {
+        let mut chain = Self::read(session)?;
+        let (records, wrong) = inspect::log(session)?;
+        chain.problems.extend(wrong);
+        chain.compare_with(&records);
+        Ok(chain)
+    }
+
+    /// The same beside an audit log that was read.
+    pub fn beside(session: &ReaderSession, records: &[LoggedAction]) -> Result<Self, Error> {
+        let mut chain = Self::read(session)?;
+        chain.compare_with(records);
+        Ok(chain)
+    }
+
+    fn read(session: &ReaderSession) -> Result<Self, Error> {
         let objects = session.objects();
         let mut listed: Vec<String> =
             objects.list(names::CUTOVER)?.into_iter().map(|object| object.name).collect();
@@ -72,7 +91,6 @@ impl Chain {
                 Err(message) => chain.problems.push(Problem::new("cutover", name, message)),
             }
         }
-        chain.compare_with_log(session)?;
         Ok(chain)
     }
 
@@ -101,9 +119,7 @@ impl Chain {
 
     /// The newest steps can be taken away by whoever holds the bucket, and leave a chain that looks
     /// whole. The audit log, of which each snapshot holds the head, tells of them.
-    fn compare_with_log(&mut self, session: &ReaderSession) -> Result<(), Error> {
-        let (records, wrong) = inspect::log(session)?;
-        self.problems.extend(wrong);
+    fn compare_with(&mut self, records: &[LoggedAction]) {
         for (record, action) in records.iter().filter(|(_, action)| action.verb == VERB) {
             let known = |step: &Taken| action.outcome == told(step.sequence, &step.hash, &step.to);
             if !self.steps.iter().any(known) {
@@ -113,7 +129,6 @@ impl Chain {
                 self.problems.push(Problem::new("cutover", object, message));
             }
         }
-        Ok(())
     }
 
     fn end(&self) -> (u64, [u8; 32]) {

@@ -126,7 +126,7 @@ impl StateFolder {
     }
 
     /// The file that holds this machine's credential, where it has one.
-    pub fn credential_file(&self) -> PathBuf {
+    fn credential_file(&self) -> PathBuf {
         self.0.join("credential")
     }
 

@@ -19,17 +19,13 @@ use super::{
     ListedKind, Part, SEARCH_PATH,
 };
 use crate::sftp::{
-    BLOCK, Failure, Sftp, SftpOptions, SshError, Wire,
-    packet::{FILE, Request},
+    BLOCK, Failure, Sftp, SftpOptions, SshError, Wire, answered,
+    packet::{DIRECTORY, FILE, LINK, Request},
     session,
 };
 
 /// How long a server may take to answer a question about a file or a channel.
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// Sorts of entries, as `st_mode` has them.
-const DIRECTORY: u32 = 0o040_000;
-const LINK: u32 = 0o120_000;
 
 /// Another machine, as an account of it.
 pub struct SshHost {
@@ -316,9 +312,7 @@ fn failed(error: ssh2::Error) -> HostError {
 fn refused(failure: Failure) -> HostError {
     match failure {
         Failure::Broken(error) => HostError::of(error),
-        Failure::Status { code: 2, .. } => HostError::Missing,
-        Failure::Status { code: 3, .. } => HostError::Denied,
-        failure => HostError::Io(io::Error::other(failure.to_string())),
+        failure => HostError::of(answered(failure)),
     }
 }
 

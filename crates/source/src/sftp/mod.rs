@@ -45,7 +45,7 @@ pub use connect::SshSecrets;
 pub(crate) use connect::session;
 pub use error::SshError;
 use file::SftpFile;
-use packet::{FILE, FileAttributes, Request};
+use packet::{DIRECTORY, FILE, FileAttributes, LINK, Request};
 pub(crate) use pool::patiently;
 use pool::{Lease, Pool};
 use shell::{Shell, Tells};
@@ -319,7 +319,7 @@ fn broken(error: &io::Error) -> io::Error {
 }
 
 /// What a server's status means.
-fn answered(failure: Failure) -> io::Error {
+pub(crate) fn answered(failure: Failure) -> io::Error {
     match failure {
         // No such file, no such path.
         Failure::Status { code: 2 | 10, .. } => Errno::NOENT.into(),
@@ -332,9 +332,9 @@ fn answered(failure: Failure) -> io::Error {
 /// it does not say.
 fn kind_of(stat: &FileAttributes) -> Option<Kind> {
     Some(match stat.sort() {
-        0o040_000 => Kind::Directory,
+        DIRECTORY => Kind::Directory,
         FILE => Kind::File,
-        0o120_000 => Kind::Symlink { target: Box::default() },
+        LINK => Kind::Symlink { target: Box::default() },
         0o010_000 => Kind::Fifo,
         0o140_000 => Kind::Socket,
         _ => return None,

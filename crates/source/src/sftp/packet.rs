@@ -21,6 +21,10 @@ const READ: u32 = 1;
 const SORT: u32 = 0o170_000;
 /// [`SORT`] of a regular file.
 pub(crate) const FILE: u32 = 0o100_000;
+/// Of a directory.
+pub(crate) const DIRECTORY: u32 = 0o040_000;
+/// Of a symbolic link.
+pub(crate) const LINK: u32 = 0o120_000;
 
 /// Something that a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

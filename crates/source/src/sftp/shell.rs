@@ -120,9 +120,9 @@ impl Shell {
 
     /// Asks for the entries of the directory at `path`: [`Self::listed`].
     pub(super) fn ask_list(&mut self, path: &[u8]) -> io::Result<()> {
-        let mut command = b"find ".to_vec();
-        quote(&mut command, path);
-        command.extend_from_slice(b"/. -mindepth 1 -maxdepth 1");
+        let mut command = b"find".to_vec();
+        append(&mut command, &[path], b"/.");
+        command.extend_from_slice(b" -mindepth 1 -maxdepth 1");
         self.find(command, "%f")
     }
 
@@ -130,11 +130,7 @@ impl Shell {
     /// the directory itself, which is called `.` there.
     pub(super) fn ask_lists(&mut self, paths: &[&[u8]]) -> io::Result<()> {
         let mut command = b"find".to_vec();
-        for path in paths {
-            command.push(b' ');
-            quote(&mut command, path);
-            command.extend_from_slice(b"/.");
-        }
+        append(&mut command, paths, b"/.");
         command.extend_from_slice(b" -maxdepth 1");
         self.find(command, "%f")
     }
@@ -167,10 +163,7 @@ impl Shell {
     /// Asks what is at each of `paths`: [`Self::stats`].
     pub(super) fn ask_stats(&mut self, paths: &[&[u8]]) -> io::Result<()> {
         let mut command = b"find".to_vec();
-        for path in paths {
-            command.push(b' ');
-            quote(&mut command, path);
-        }
+        append(&mut command, paths, b"");
         command.extend_from_slice(b" -maxdepth 0");
         self.find(command, "%p")
     }
@@ -213,10 +206,7 @@ impl Shell {
     /// Asks for the extended attributes of each of `paths`: [`Self::all_xattrs`].
     pub(super) fn ask_all_xattrs(&mut self, paths: &[&[u8]]) -> io::Result<()> {
         let mut command = b"getfattr -h -d -m - -e hex --absolute-names".to_vec();
-        for path in paths {
-            command.push(b' ');
-            quote(&mut command, path);
-        }
+        append(&mut command, paths, b"");
         self.ask(&command)
     }
 
@@ -341,6 +331,15 @@ impl Told {
 
 fn nonsense() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the server's shell answers nonsense")
+}
+
+/// Appends words that the shell takes as these paths, each with `end` behind it.
+fn append(command: &mut Vec<u8>, paths: &[&[u8]], end: &[u8]) {
+    for path in paths {
+        command.push(b' ');
+        quote(command, path);
+        command.extend_from_slice(end);
+    }
 }
 
 /// Appends `path` as the shell takes it for one word.
