@@ -5,10 +5,12 @@
 //! table comes from the domain's secrets: with a public one, the lengths of chunks would tell
 //! which known file they belong to.
 
-use std::fmt;
+use std::{fmt, ops::ControlFlow};
 
 use drover_types::limits;
 use fastcdc::v2020::{self, Normalization};
+
+use crate::gear::Gear;
 
 /// How long chunks may be, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +81,7 @@ impl Default for ChunkSizes {
 #[derive(Clone)]
 pub struct Chunker {
     sizes: ChunkSizes,
-    gear: [u64; 256],
-    /// The gear table shifted left by one bit: FastCDC takes two bytes at each step.
-    gear_shifted: [u64; 256],
+    gear: Gear,
     /// Before the average a cut is made less likely, after it more likely.
     mask_before: u64,
     mask_after: u64,
@@ -91,7 +91,7 @@ impl Chunker {
     /// `gear` must be 256 values drawn from the domain's secret.
     pub fn new(gear: &[u64; 256], sizes: ChunkSizes) -> Self {
         let (mask_before, mask_after) = v2020::select_masks(sizes.average, Normalization::Level1);
-        Self { sizes, gear: *gear, gear_shifted: gear.map(|g| g << 1), mask_before, mask_after }
+        Self { sizes, gear: Gear::new(gear), mask_before, mask_after }
     }
 
     /// The sizes it cuts to.
@@ -109,21 +109,25 @@ impl Chunker {
         if data.is_empty() {
             return None;
         }
-        let (_, len) = v2020::cut_gear(
-            data,
-            self.sizes.min,
-            self.sizes.average,
-            self.sizes.max,
-            self.mask_before,
-            self.mask_after,
-            self.mask_before << 1,
-            self.mask_after << 1,
-            &self.gear,
-            &self.gear_shifted,
-        );
+        let len = self.search(&data[..data.len().min(self.sizes.max)]);
         // A cut that was found lies before the end of the data; `len` at the end means none was.
         let complete = len < data.len() || len == self.sizes.max || end_of_input;
         complete.then_some(len)
+    }
+
+    /// Where the chunk ends that begins with `data`, which is no longer than any may be.
+    fn search(&self, data: &[u8]) -> usize {
+        // Bytes are looked at by two.
+        let end = data.len() & !1;
+        let (min, average) = (self.sizes.min.min(end), self.sizes.average.min(end));
+        let found = match self.gear.find(&data[min..average], 0, self.mask_before) {
+            ControlFlow::Continue(hash) => self
+                .gear
+                .find(&data[average..end], hash, self.mask_after)
+                .map_break(|at| average + at),
+            ControlFlow::Break(at) => ControlFlow::Break(min + at),
+        };
+        found.break_value().unwrap_or(data.len())
     }
 }
 
@@ -262,6 +266,35 @@ mod tests {
                 at = chunk.end;
             }
             prop_assert_eq!(at, data.len());
+        }
+
+        /// Sizes with which stretches are searched in turns, and the crate's own search beside it.
+        #[test]
+        fn the_crate_finds_the_same(
+            runs in prop::collection::vec((any::<u64>(), 0..90_000usize, 0..4u8), 1..6),
+            key in 0..4u64,
+            average in (10..=16u32).prop_map(|bits| 1 << bits),
+        ) {
+            let data: Vec<u8> = runs
+                .into_iter()
+                .flat_map(|(seed, len, sort)| match sort {
+                    0 => vec![seed as u8; len],
+                    _ => pseudo_random(seed, len),
+                })
+                .collect();
+            let sizes = ChunkSizes::new(256, average, 1 << 18).expect("valid sizes");
+            let chunker = Chunker::new(&gear(key), sizes);
+            let (before, after) = (chunker.mask_before, chunker.mask_after);
+            let (table, shifted) = (gear(key), gear(key).map(|value| value << 1));
+            let mut rest = &data[..];
+            while let Some(len) = chunker.cut(rest, true) {
+                let (_, expected) = v2020::cut_gear(
+                    rest, 256, average, 1 << 18, before, after, before << 1, after << 1, &table, &shifted,
+                );
+                prop_assert_eq!(len, expected);
+                rest = &rest[len..];
+            }
+            prop_assert!(rest.is_empty());
         }
 
         #[test]

@@ -9,6 +9,7 @@
 
 pub mod compress;
 pub mod cut;
+mod gear;
 pub mod hash;
 mod sample;
 
