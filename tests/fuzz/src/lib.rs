@@ -30,6 +30,7 @@ pub mod report;
 pub mod server;
 pub mod sftp;
 mod shared;
+pub mod shell;
 pub mod snapshot;
 pub mod tape;
 pub mod url;
@@ -54,5 +55,5 @@ macro_rules! targets {
 
 targets! {
     pack frame index snapshot log manifest entry keys tape plan url report hasher cut names server inspect certificate
-    proof cutover helper sftp
+    proof cutover helper sftp shell
 }

@@ -19,12 +19,12 @@ use drover_types::{Entry, Kind, RelativePath, Timestamp, Xattr, clock, limits};
 
 use super::{
     Tree,
+    answers::Told,
     client::{AHEAD, BLOCK, Failure, Sftp, Ticket},
     convert,
     packet::{FILE, FileAttributes, Request},
     pool::Lease,
     says_the_same,
-    shell::Told,
 };
 use crate::{
     Stat,

@@ -10,6 +10,7 @@
 //! directory while it is read: the account's rights are what bounds a pass there.
 
 mod algorithms;
+pub mod answers;
 mod batch;
 mod client;
 mod connect;
@@ -39,6 +40,7 @@ use drover_types::{
 use rustix::io::Errno;
 
 pub use algorithms::legacy_in as legacy_algorithms_in;
+use answers::Tells;
 use batch::Batches;
 pub(crate) use client::{BLOCK, Failure, Sftp};
 pub use connect::SshSecrets;
@@ -48,7 +50,7 @@ use file::SftpFile;
 use packet::{DIRECTORY, FILE, FileAttributes, LINK, Request};
 pub(crate) use pool::patiently;
 use pool::{Lease, Pool};
-use shell::{Shell, Tells};
+use shell::Shell;
 pub(crate) use wire::Wire;
 
 use crate::{

@@ -11,11 +11,7 @@ use std::{
 };
 
 use super::{
-    SftpOptions,
-    client::Sftp,
-    connect::Connection,
-    error::SshError,
-    shell::{Shell, Tells},
+    SftpOptions, answers::Tells, client::Sftp, connect::Connection, error::SshError, shell::Shell,
 };
 use crate::pool;
 

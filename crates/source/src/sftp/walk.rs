@@ -16,11 +16,13 @@ use std::{
 use drover_types::{ExceptionKind, Kind, RelativePath, Timestamp, clock};
 
 use super::{
-    Tree, checked_name,
+    Tree,
+    answers::Told,
+    checked_name,
     client::{Failure, Sftp, Ticket, nonsense},
     convert,
     packet::{FileAttributes, Name, Request},
-    shell::{Shell, Told},
+    shell::Shell,
 };
 use crate::{
     Enter, ReadError, Scope, SourceError, Walk, WalkEvent, WalkOptions,
