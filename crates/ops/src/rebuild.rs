@@ -104,7 +104,7 @@ impl<'r> Readable<'r> {
             database.adopt(packs)?;
         }
         let reader = ChunkReader::new(objects, &self.keyring, &history, &index);
-        let dedup = Dedup::new(database);
+        let dedup = Dedup::new(database)?;
         for (id, snapshot) in sources {
             match write_tape(&reader, &history, snapshot, folder, &dedup) {
                 Ok(()) => {

@@ -160,7 +160,7 @@ pub fn sync(
         let SourceRecord { entries, bytes, .. } = *last;
         observer.total(Total { entries, bytes, basis: Basis::LastPass });
     }
-    let dedup = Dedup::new(&session.database);
+    let dedup = Dedup::new(&session.database)?;
     let workers = crate::workers(options.parallel);
     let parent_tape = match &last {
         Some(last) => TapeReader::open(&session.folder.manifest(source_id, last.snapshot))?,

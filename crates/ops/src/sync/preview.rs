@@ -78,7 +78,7 @@ pub fn preview(
     let walk_options =
         WalkOptions { one_file_system: options.one_file_system, ..WalkOptions::default() };
     let walk = begin(source, &name, last.as_ref(), options, &walk_options)?;
-    let dedup = last_pass.map(|known| Dedup::new(&known.database));
+    let dedup = last_pass.map(|known| Dedup::new(&known.database)).transpose()?;
     let mut tapes = Vec::new();
     if let Some((known, id)) = known {
         for (_, path) in known.folder.checkpoints(id) {
