@@ -13,6 +13,7 @@ mod database;
 mod filter;
 mod links;
 mod tape;
+mod values;
 mod verifier;
 
 use std::{
@@ -25,10 +26,11 @@ use std::{
 use drover_store::CreateOnly;
 use drover_types::{PackId, RepositoryId, SnapshotId, SourceId, WriterId, codec::DecodeError};
 
-pub use database::{Commit, Database, Head, Partial, SourceRecord};
+pub use database::Database;
 pub use filter::Filter;
 pub use links::{FileKey, LinkMap};
 pub use tape::{EndedTape, TapeReader, TapeRecord, TapeWriter};
+pub use values::{Commit, Head, Partial, SourceRecord};
 pub use verifier::verifier_key;
 
 /// Why the state cannot be used.
