@@ -54,7 +54,7 @@ pub struct CommandSource {
 enum Place {
     /// On this machine; it finds this environment, and nothing else.
     Here(Vec<(OsString, OsString)>),
-    There(there::Server),
+    There(Box<there::Server>),
 }
 
 impl CommandSource {
@@ -83,7 +83,7 @@ impl CommandSource {
         let url = server.url.clone();
         let server = there::Server::reach(server)
             .map_err(|source| SourceError::Ssh { url, source: Box::new(source) })?;
-        Ok(Self { file: name.clone(), words, place: Place::There(server), patience })
+        Ok(Self { file: name.clone(), words, place: Place::There(Box::new(server)), patience })
     }
 
     fn entry(&self, path: RelativePath, kind: Kind, mode: u32, mtime: Timestamp) -> Entry {
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn errors_without_end_hold_nothing_up() {
         // More of them than a pipe holds, before and after the output; and a child that keeps them open.
-        let errors = "head -c 1000000 /dev/zero | tr \\0 e >&2";
+        let errors = "head -c 1000000 /dev/zero | tr '\\0' e >&2";
         let script = format!("{errors}; echo out; {errors}; sleep 1000 >/dev/null & exit 0");
         assert_eq!(read(&script).unwrap().0, b"out\n");
         let error = read(&format!("{errors}; echo last words >&2; exit 1")).unwrap_err();
