@@ -5,6 +5,10 @@ use std::{fmt::Display, sync::PoisonError};
 
 use crate::sync::{Arc, Condvar, Mutex, lock};
 
+/// So many are made at a time. Servers refuse many that have not logged in yet: OpenSSH, where nothing else
+/// is set, begins to at ten (`MaxStartups`).
+pub(crate) const MAKING: usize = 4;
+
 /// Keeps what nobody uses. At most a fixed number is in use at a time.
 pub(crate) struct Pool<C> {
     most: usize,
@@ -17,9 +21,8 @@ struct State<C> {
     idle: Vec<C>,
     /// In use or being made.
     busy: usize,
-    /// One is being made, and no other: servers refuse many that have not logged in yet
-    /// (`MaxStartups`).
-    making: bool,
+    /// Being made.
+    making: usize,
     /// Why none can be made any more: nobody waits for it once more.
     gone: Option<String>,
 }
@@ -33,11 +36,11 @@ pub(crate) struct Lease<C> {
 impl<C> Pool<C> {
     /// With the first one.
     pub(crate) fn new(first: C, most: usize) -> Arc<Self> {
-        let state = State { idle: vec![first], busy: 0, making: false, gone: None };
+        let state = State { idle: vec![first], busy: 0, making: 0, gone: None };
         Arc::new(Self { most, state: Mutex::new(state), free: Condvar::new() })
     }
 
-    /// One that nobody uses, or what `make` makes; waits where all are in use, or another is being made.
+    /// One that nobody uses, or what `make` makes; waits where all are in use, or [`MAKING`] are being made.
     /// `gone` says why there is none, once one could not be made.
     pub(crate) fn take<E: Display>(
         self: &Arc<Self>,
@@ -53,18 +56,18 @@ impl<C> Pool<C> {
                 state.busy += 1;
                 return Ok(Lease { pool: self.clone(), content: Some(content) });
             }
-            if state.busy < self.most && !state.making {
+            if state.busy < self.most && state.making < MAKING {
                 break;
             }
             // Whichever is sooner: one that is given back, or this one's turn to make one.
             state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.busy += 1;
-        state.making = true;
+        state.making += 1;
         drop(state);
         let made = make();
         let mut state = lock(&self.state);
-        state.making = false;
+        state.making -= 1;
         self.free.notify_all();
         match made {
             Ok(content) => Ok(Lease { pool: self.clone(), content: Some(content) }),
