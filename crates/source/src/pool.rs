@@ -142,6 +142,30 @@ mod tests {
     }
 
     #[test]
+    fn several_are_made_at_a_time() {
+        let pool = Pool::new(0, 8);
+        let gone = |why: &str| why.to_owned();
+        let _first = pool.take(|| Ok::<_, String>(1), gone).unwrap();
+        let begun = std::time::Instant::now();
+        let making = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let takers = [(); MAKING].map(|()| {
+            let (pool, making) = (pool.clone(), making.clone());
+            std::thread::spawn(move || {
+                let make = || {
+                    making.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    while making.load(std::sync::atomic::Ordering::SeqCst) < MAKING {
+                        assert!(begun.elapsed().as_secs() < 60, "they wait for each other");
+                        std::thread::park_timeout(std::time::Duration::from_millis(1));
+                    }
+                    Ok::<_, String>(2)
+                };
+                pool.take(make, gone).map(|_| ()).unwrap();
+            })
+        });
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
+    }
+
+    #[test]
     fn nobody_waits_for_what_is_gone() {
         let pool = Pool::new(1, 4);
         let gone = |why: &str| format!("gone: {why}");

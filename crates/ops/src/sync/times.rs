@@ -159,3 +159,22 @@ impl SourceFile for Timed<'_> {
         self.clock.time(|| self.file.complete(attributes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn reading_and_work_go_on_at_once() {
+        let (begun, reads) = channel();
+        let (works, working) = channel();
+        let patience = Duration::from_secs(20);
+        let (read, worked) = Clocks::default().beside(
+            || begun.send(()).is_ok() && working.recv_timeout(patience).is_ok(),
+            move || reads.recv_timeout(patience).is_ok() && works.send(()).is_ok(),
+        );
+        assert!(read && worked, "one waited for the other's end");
+    }
+}
