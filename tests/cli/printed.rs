@@ -83,6 +83,8 @@ fn what_ends_badly_on_a_server_does_not_count() {
     let noted = lab.path("process");
     let silent = format!("echo $$ >'{}'; echo half; exec sleep 1000", noted.display());
     refused(&lab, &sshd, &silent, "hook_timeout = '1 second'", "silent for 1s");
+    let closed = "echo half; exec >&- 2>&-; exec sleep 1000";
+    refused(&lab, &sshd, closed, "hook_timeout = '1 second'", "silent for 1s");
     let process = fs::read_to_string(&noted).unwrap();
     let process = Path::new("/proc").join(process.trim());
     let begun = std::time::Instant::now();

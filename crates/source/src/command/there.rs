@@ -76,7 +76,7 @@ fn start(session: &Session, words: &[String]) -> io::Result<Channel> {
 /// The fields are dropped in this order.
 pub(super) struct Running {
     channel: Channel,
-    session: Session,
+    _session: Session,
     wire: Wire,
     /// What came behind the greeting.
     ahead: Vec<u8>,
@@ -95,7 +95,7 @@ impl Running {
     ) -> io::Result<Self> {
         let answer = answer.min(patience.silence);
         let (ahead, said) = (Vec::new(), Said::default());
-        let mut running = Self { channel, session, wire, ahead, said, patience };
+        let mut running = Self { channel, _session: session, wire, ahead, said, patience };
         let begun = Instant::now();
         let (mut printed, mut buffer) = (Vec::new(), vec![0; 4 << 10]);
         while printed.len() < PROFILE {
@@ -141,9 +141,9 @@ impl Running {
 }
 
 /// `None` where there is nothing for the moment.
-fn pausing(read: io::Result<usize>) -> io::Result<Option<usize>> {
-    match read {
-        Ok(read) => Ok(Some(read)),
+fn pausing<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(io::Error::new(error.kind(), format!("the connection broke: {error}"))),
     }
@@ -161,14 +161,10 @@ impl Output for Running {
     }
 
     fn end(&mut self) -> io::Result<Option<String>> {
-        let millis = self.patience.silence.as_millis();
-        self.session.set_timeout(u32::try_from(millis).unwrap_or(u32::MAX).max(1));
-        self.session.set_blocking(true);
-        self.channel.wait_close().map_err(|error| {
-            io::Error::other(format!(
-                "how it ended is not known, since the connection broke: {error}"
-            ))
-        })?;
+        let begun = Instant::now();
+        while pausing(self.channel.wait_close().map_err(Into::into))?.is_none() {
+            self.patience.wait(&[self.wire.as_fd()], begun)?;
+        }
         let signalled = self.channel.exit_signal().is_ok_and(|signal| signal.exit_signal.is_some());
         Ok(match self.channel.exit_status()? {
             _ if signalled => Some(BY_SIGNAL.to_owned()),
