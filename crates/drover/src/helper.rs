@@ -52,8 +52,9 @@ fn read(path: &PathBuf) -> io::Result<HelperProgram> {
     let mut program = Vec::new();
     file.take(length).read_to_end(&mut program)?;
     // The sections, which are left out: where they are, and how many.
-    program[40..48].fill(0);
-    program[60..64].fill(0);
+    for place in [40..48, 60..64] {
+        program.get_mut(place).ok_or(io::ErrorKind::UnexpectedEof)?.fill(0);
+    }
     let compress: Compress = Box::new(move || {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         // Nothing is refused by memory.

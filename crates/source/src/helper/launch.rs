@@ -198,7 +198,10 @@ impl SshLaunch {
         let length = gzip.len().to_string();
         let script = ["/bin/sh", "-c", COPY, "drover", length.as_str()];
         let mut channel = exec(session, &[&script[..], &self.before()].concat())?;
+        // What runs in its place may wait for ever for what comes in.
+        answer_within(session, self.options.answer);
         let folder = make_folder(&mut channel, machine)?;
+        answer_within(session, ANSWER);
         let sent = channel.write_all(gzip);
         let started = match sent {
             Ok(()) => greeted(channel),
@@ -212,6 +215,10 @@ impl SshLaunch {
         }
         Ok((started?, folder))
     }
+}
+
+fn answer_within(session: &Session, time: Duration) {
+    session.set_timeout(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
 }
 
 fn program_in(folder: &str) -> String {
@@ -300,7 +307,7 @@ impl Launch for SshLaunch {
         // One that was reached before is waited for; where nobody listens at first, nobody will.
         let reached = !lock(&self.algorithms).is_empty();
         let (session, wire, algorithms) = if reached { patiently(open)? } else { open()? };
-        session.set_timeout(u32::try_from(ANSWER.as_millis()).unwrap_or(u32::MAX));
+        answer_within(&session, ANSWER);
         *lock(&self.algorithms) = algorithms;
         let channel = match &self.program {
             HelperProgram::Installed(words) => {
@@ -350,7 +357,7 @@ impl Stream for SshStream {
 impl Drop for SshStream {
     /// Waits for the helper's end: it takes away what was copied.
     fn drop(&mut self) {
-        self.session.set_timeout(u32::try_from(FAREWELL.as_millis()).unwrap_or(u32::MAX));
+        answer_within(&self.session, FAREWELL);
         // Of a connection that was cut, or broke, all of this fails at once.
         let _ = self.channel.send_eof();
         let _ = self.channel.wait_eof();
