@@ -1,6 +1,6 @@
 #!/bin/bash
-# Reads a server over SSH by drover (SFTP alone, SFTP and a shell, a helper there), rclone and scp, without
-# delay and with 20 ms of it, and writes a dated table.
+# Reads a server over SSH by drover (SFTP alone, SFTP and a shell, a helper there), rclone, rclone to an
+# encrypted remote, and scp, without delay and with 20 ms of it, and writes a dated table.
 #
 #   benches/ssh.sh [-c CORPORA] [-l LINKS] [-w DIR]
 #
@@ -48,6 +48,7 @@ printf '%s\n' "Port $server" 'ListenAddress 127.0.0.1' "HostKey $ssh/host" \
   'PasswordAuthentication no' 'PermitRootLogin yes' 'Subsystem sftp internal-sftp' \
   'MaxStartups 100' 'MaxSessions 64' >"$ssh/config"
 /usr/sbin/sshd -D -f "$ssh/config" -E "$ssh/log" & jobs+=($!)
+daemon=$!
 declare -A ports=()
 for link in $links; do
   port=$server
@@ -62,12 +63,21 @@ for link in $links; do
   [ -n "$up" ] || { say "nobody listens on port $port"; tail -5 "$ssh/log" >&2; exit 1; }
 done
 
-# timed COMMAND…: wall and CPU seconds
+# CPU seconds of the server's connections that have ended.
+served() {
+  for _ in {1..100}; do pgrep -P "$daemon" >/dev/null || break; sleep 0.05; done
+  awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($14 + $15) / tick }' "/proc/$daemon/stat"
+}
+# timed COMMAND…: wall seconds, CPU seconds of the client and of the server
 timed() {
+  local before
   sync
+  before=$(served)
   /usr/bin/time -o "$ssh/time" -f '%e %U %S' "$@" >"$ssh/out" 2>&1 ||
     { say "failed: $*"; tail -5 "$ssh/out" >&2; echo failed; return; }
-  tail -1 "$ssh/time" | awk '{ printf "%.1f / %.1f", $1, $2 + $3 }'
+  tail -1 "$ssh/time" |
+    awk -v server="$(served)" -v before="$before" \
+      '{ printf "%.1f / %.1f / %.1f", $1, $2 + $3, server - before }'
 }
 options=(--ssh-identity-file "$ssh/key" --ssh-config /dev/null
   --ssh-host-key "$(ssh-keygen -lf "$ssh/host.pub" | cut -d' ' -f2)")
@@ -84,11 +94,15 @@ run() {
   # It would run md5sum on the server for every file, and is faster without.
   reach+=",shell_type=none,disable_hashcheck=true:$tree"
   case $way:$step in
-    scp:walk | scp:none | scp:churn) echo – ;;
+    scp:walk | scp:none | scp:churn | crypt:walk) echo – ;;
     scp:baseline)
       rm -rf "$dir/copy-scp"
       timed scp "${scp[@]}" -P "$port" "127.0.0.1:$tree" "$dir/copy-scp" ;;
     rclone:walk) timed rclone --config /dev/null --checkers 16 size "$reach" ;;
+    crypt:*)
+      [ "$step" != baseline ] || rm -rf "$dir/copy-crypt"
+      timed rclone --config /dev/null --transfers 8 --checkers 16 copy "$reach" \
+        ":crypt,remote=$dir/copy-crypt,password=$(rclone obscure benchmark):" ;;
     rclone:*)
       [ "$step" != baseline ] || rm -rf "$dir/copy-rclone"
       timed rclone --config /dev/null --transfers 8 --checkers 16 copy "$reach" "$dir/copy-rclone" ;;
@@ -114,15 +128,16 @@ cp "$drover" "$dir/helper"
 strip "$dir/helper" 2>/dev/null || true
 export DROVER_HELPER=$dir/helper
 
-ways="helper shell sftp rclone scp"
-command -v rclone >/dev/null || { ways=${ways/rclone /} && say "rclone is not installed"; }
+ways="helper shell sftp rclone crypt scp"
+command -v rclone >/dev/null || { ways=${ways/rclone crypt /} && say "rclone is not installed"; }
 result=$here/results/$(date +%Y-%m-%dT%H%M)-ssh.md
 {
   echo "# Over SSH, $(date +%Y-%m-%d)"
   echo
   echo "$("$drover" --version), $(ssh -V 2>&1 | cut -d, -f1), $(rclone version 2>/dev/null | head -1),"
-  echo "$(nproc) cores, server and client on the same machine. Wall seconds / CPU seconds of the client's"
-  echo "process. \`sftp\` is without a shell on the server, \`shell\` with one."
+  echo "$(nproc) cores, server and client on the same machine, load $(cut -d' ' -f1-3 /proc/loadavg) before. Wall"
+  echo "seconds / CPU seconds of the client's process / of the server's. \`sftp\` is without a shell on the server,"
+  echo "\`shell\` with one; \`crypt\` is rclone to an encrypted remote."
 } >"$dir/result"
 declare -A changed=()
 for part in $corpora; do

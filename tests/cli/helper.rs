@@ -1,7 +1,12 @@
 //! A helper on the server, over a real sshd: copied there and taken away again, installed there, or not
 //! to be had.
 
-use std::{fs, path::Path, sync::atomic::Ordering};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use crate::{
     compare::assert_same,
@@ -119,7 +124,10 @@ fn where_there_is_none_sftp_has_to_do_and_it_is_said() {
     }
 
     // A machine of another sort is asked what it is before anything is copied there.
-    let Some(sshd) = Sshd::start("") else { return };
+    let folder = lab.path("folder of the account");
+    fs::create_dir(&folder).unwrap();
+    let more = format!("SetEnv \"TMPDIR={}\"", folder.display());
+    let Some(sshd) = Sshd::start(&more) else { return };
     let mut header = fs::read(env!("CARGO_BIN_EXE_drover")).unwrap();
     header.truncate(4096);
     header[18..20]
@@ -130,6 +138,12 @@ fn where_there_is_none_sftp_has_to_do_and_it_is_said() {
     let pass = sync(&lab, &sshd.url(&source), &copied(&sshd)).expect(0).json();
     let warnings = pass["warnings"].to_string();
     assert!(warnings.contains("the program is for Linux"), "{warnings}");
+    // What was made there goes once the server sees that nothing comes.
+    let begun = Instant::now();
+    while !is_empty(&folder) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "something is left on the server");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 
     // What is no program at all is an error of whoever names it.
     let lab = lab.with_variable("DROVER_HELPER", &other);

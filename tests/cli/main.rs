@@ -29,6 +29,7 @@ mod landing;
 mod living;
 mod names;
 mod plan;
+mod printed;
 mod proxy;
 mod reader;
 mod recipes;

@@ -224,10 +224,19 @@ impl Origin {
                 Ok(Arc::new(source))
             }
             Self::Command(printed) => {
-                let server = self.ssh_options(context)?;
                 let Printed { words, file, silence, .. } = printed;
-                let environment = hooks::environment().collect();
-                Ok(Arc::new(CommandSource::new(words.clone(), file, server, *silence, environment)))
+                let (words, cancel) = (words.clone(), context.cancel.clone());
+                let stopped = Box::new(move || cancel.is_set());
+                let Some(options) = self.ssh_options(context)? else {
+                    let environment = hooks::environment().collect();
+                    let source = CommandSource::here(words, file, environment, *silence, stopped);
+                    return Ok(Arc::new(source));
+                };
+                let host = options.host.clone();
+                let open = || CommandSource::there(words, file, options, *silence, stopped);
+                let source = context.progress.pause(open).map_err(drover_ops::Error::from)?;
+                warn_of_algorithms(&source.description().connection, &host, context);
+                Ok(Arc::new(source))
             }
             Self::Server(url, ssh) => {
                 let options = options(url, ssh, context)?;
@@ -238,16 +247,7 @@ impl Origin {
                         Arc::new(source.map_err(drover_ops::Error::from)?)
                     }
                 };
-                let connection = source.description().connection;
-                let legacy = legacy_algorithms_in(&connection);
-                if !legacy.is_empty() {
-                    context.progress.warn(&format!(
-                        "the connection to {} uses algorithms that are broken or weak, as was allowed \
-                         for it: {}. Whoever can listen in may come to read or change what is sent",
-                        url.host,
-                        legacy.join(", ")
-                    ));
-                }
+                warn_of_algorithms(&source.description().connection, &url.host, context);
                 Ok(source)
             }
         }
@@ -261,6 +261,18 @@ impl fmt::Display for Origin {
             Self::Server(url, _) => url.fmt(f),
             Self::Command(printed) => f.write_str(&escape(printed.words.join(" ").as_bytes())),
         }
+    }
+}
+
+/// Says so where a connection came to use algorithms that are only for servers that know no others.
+fn warn_of_algorithms(connection: &str, host: &str, context: &Context) {
+    let legacy = legacy_algorithms_in(connection);
+    if !legacy.is_empty() {
+        context.progress.warn(&format!(
+            "the connection to {host} uses algorithms that are broken or weak, as was allowed for it: {}. \
+             Whoever can listen in may come to read or change what is sent",
+            legacy.join(", ")
+        ));
     }
 }
 

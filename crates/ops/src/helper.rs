@@ -27,7 +27,7 @@ use drover_types::{Attributes, Entry, Evidence, Exception, FileHash, Kind, Relat
 use rayon::prelude::*;
 
 use crate::{
-    sync::window::{TRIES, Window, Windows, read_full, settled, torn},
+    sync::window::{Data, TRIES, Window, Windows, read_full, settled, torn},
     threads,
 };
 
@@ -194,7 +194,7 @@ impl From<io::Error> for Stop {
 enum Ready {
     Hole(u64),
     Cuts {
-        bytes: Vec<u8>,
+        data: Data,
         cuts: Vec<Cut>,
     },
     /// The end: size and hash, or none where the file became shorter.
@@ -333,20 +333,20 @@ impl<R: Read, W: Write> Talk<R, W> {
     fn tell(
         &mut self,
         windows: &Receiver<Ready>,
-        give_back: &Sender<Vec<u8>>,
+        give_back: &Sender<Data>,
     ) -> io::Result<Option<(u64, FileHash)>> {
         for window in windows {
             match window {
                 Ready::Hole(len) => Answer::Hole(len).write(&mut self.answers)?,
                 Ready::End(end) => return Ok(end),
-                Ready::Cuts { bytes, cuts } => {
+                Ready::Cuts { data, cuts } => {
                     let lens: Vec<_> = cuts.iter().map(|cut| cut.len as usize).collect();
                     Answer::Cuts(cuts).write(&mut self.answers)?;
                     let wanted = self.wanted()?;
                     if wanted.len() != lens.len() {
                         return Err(out_of_turn());
                     }
-                    let mut rest = &bytes[..];
+                    let mut rest = data.bytes();
                     for (len, wanted) in lens.into_iter().zip(wanted) {
                         let (chunk, after) = rest.split_at(len);
                         if wanted {
@@ -355,7 +355,7 @@ impl<R: Read, W: Write> Talk<R, W> {
                         rest = after;
                     }
                     // Nobody may be waiting for it any more.
-                    let _ = give_back.send(bytes);
+                    let _ = give_back.send(data);
                 }
             }
         }
@@ -370,31 +370,30 @@ fn read(
     size: u64,
     chunker: &Chunker,
     ready: &Sender<Ready>,
-    buffers: &Receiver<Vec<u8>>,
+    buffers: &Receiver<Data>,
 ) -> Result<(), ReadError> {
-    let mut windows = Windows::new(chunker, size, 0);
+    let mut spare = Vec::new();
+    let mut windows = Windows::new(chunker, &mut spare, size, 0);
     let mut hasher = FileHasher::new();
-    let mut buffer = Vec::new();
     loop {
-        let window = match windows.next(file, &mut buffer)? {
+        buffers.try_iter().for_each(|data| windows.give_back(data));
+        let window = match windows.next(file)? {
             Window::Hole(hole) => {
                 let len = hole.end - hole.start;
                 hasher.update_zeros(len);
                 Ready::Hole(len)
             }
-            Window::Data { bytes, cuts } => {
+            Window::Data(data) => {
+                let bytes = data.bytes();
                 let hash = |cut: &Range<usize>| Cut {
                     len: cut.len() as u32,
                     hash: *blake3::hash(&bytes[cut.clone()]).as_bytes(),
                 };
                 let ((), cuts) = rayon::join(
                     || hasher.update(bytes),
-                    || cuts.par_iter().map(hash).collect::<Vec<_>>(),
+                    || data.cuts.par_iter().map(hash).collect::<Vec<_>>(),
                 );
-                let mut copy = buffers.try_recv().unwrap_or_default();
-                copy.clear();
-                copy.extend_from_slice(bytes);
-                Ready::Cuts { bytes: copy, cuts }
+                Ready::Cuts { data, cuts }
             }
             Window::Shorter => Ready::End(None),
             Window::End => Ready::End(Some((hasher.len(), hasher.finalize()))),

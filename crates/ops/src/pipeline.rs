@@ -20,7 +20,7 @@
 //! | packer → uploader | a buffer for each worker, [`SENDING`] to [`MOST_SENDING`] |
 //!
 //! A batch is at most 256 steps and about 4 MiB to read; a larger file is a batch of its own
-//! ([`Batch`]). Every worker has a window of 12 MiB. With packs of 32 MiB and two cores that adds up to
+//! ([`Batch`]). Every worker has two windows of 8 MiB. With packs of 32 MiB and two cores that adds up to
 //! about 200 MiB at the worst; `docs/architecture.md` has the sum.
 //!
 //! Whoever fails sets [`Cancel`]; every stage then comes to its end, and the first error is the

@@ -12,7 +12,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -22,7 +22,9 @@ use drover_source::{
     LocalSource, ReadError, Source, SourceDescription, SourceError, SourceFile, Stat, Walk,
     WalkOptions,
 };
-use drover_types::{Attributes, Entry, ExceptionKind, RelativePath, Silent};
+use drover_types::{
+    Attributes, Counter, Entry, Exception, ExceptionKind, Observer, Phase, RelativePath, Silent,
+};
 
 /// What the pass is about to do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,4 +296,41 @@ fn passes_over_a_tree_that_never_rests_are_whole_and_the_one_after_is_right() {
     assert!(world.verify(true).problems.is_empty());
     world.restore(outcome.snapshot, "landing");
     assert_same(&world, "landing");
+}
+
+/// Counts the bytes that were read and worked on.
+#[derive(Clone, Default)]
+struct Worked(Arc<AtomicU64>);
+
+impl Observer for Worked {
+    fn add(&self, counter: Counter, amount: u64) {
+        if counter == Counter::BytesRead {
+            self.0.fetch_add(amount, Ordering::SeqCst);
+        }
+    }
+    fn phase(&self, _: Phase) {}
+    fn exception(&self, _: &Exception) {}
+    fn warning(&self, _: &str) {}
+}
+
+/// Reads are of 1 MiB, and windows of 8: the ninth is of the second window.
+#[test]
+fn the_next_window_is_read_while_one_is_worked_on() {
+    let world = World::new();
+    fs::write(world.source().join("file"), noise(1, 40 << 20)).unwrap();
+    let (worked, behind) = (Worked::default(), Arc::new(AtomicU64::new(u64::MAX)));
+    let (seen, noted) = (worked.0.clone(), behind.clone());
+    let meddle = move |at, count| {
+        if (at, count) == (At::Read, 9) {
+            noted.store(seen.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    };
+    let inner = LocalSource::open(&world.source()).unwrap();
+    let source = Busy { inner, path: "file", meddle: Arc::new(meddle) };
+    let options = SyncOptions::default();
+    let outcome = sync(&world.session(), &source, &options, &worked, &Cancel::new()).unwrap();
+    assert_eq!(behind.load(Ordering::SeqCst), 0, "the first window was done before");
+    assert_eq!(worked.0.load(Ordering::SeqCst), 40 << 20);
+    world.restore(outcome.snapshot, "restored");
+    assert_same(&world, "restored");
 }

@@ -4,67 +4,86 @@
 //! and so does whether it counts: what ends with anything but exit code 0 is no file. Here the command
 //! runs in a process group of its own; on a server it is a channel of an SSH connection.
 
+mod here;
+mod there;
+
 use std::{
     ffi::OsString,
-    io::{self, Read},
+    fmt,
+    io::{self, ErrorKind},
     ops::Range,
-    os::unix::process::CommandExt,
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex},
-    thread::{self, JoinHandle},
-    time::Duration,
+    os::fd::BorrowedFd,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use drover_types::{Attributes, Entry, Evidence, Kind, RelativePath, Timestamp, clock, lock};
+use drover_types::{
+    Attributes, Entry, Evidence, Kind, RelativePath, Timestamp, clock, path::escape,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, kill_process_group},
+    io::Errno,
 };
-use ssh2::{Channel, Session};
 
 use crate::{
     Loss, ReadError, Source, SourceDescription, SourceError, SourceFile, Stat, Walk, WalkEvent,
-    WalkOptions,
-    host::{SEARCH_PATH, line},
-    sftp::{SftpOptions, session},
+    WalkOptions, sftp::SftpOptions,
 };
 
 /// The size of a file whose end is not known before it is read.
 pub const STREAM: u64 = u64::MAX;
 /// Of what the command says of its errors, so much is kept: its end.
 const SAID: usize = 2 << 10;
+/// Bytes of errors that are taken at a time.
+const ERRORS: usize = 16 << 10;
+/// How often a command that is silent is asked whether anybody still wants its output.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Whether nobody wants the output any more.
+pub type Stopped = dyn Fn() -> bool + Send + Sync;
 
 /// A command whose output is a file.
 pub struct CommandSource {
-    description: SourceDescription,
     file: RelativePath,
     words: Vec<String>,
-    environment: Vec<(OsString, OsString)>,
-    server: Option<SftpOptions>,
-    silence: Duration,
+    place: Place,
+    patience: Arc<Patience>,
+}
+
+/// Where the command runs.
+enum Place {
+    /// On this machine; it finds this environment, and nothing else.
+    Here(Vec<(OsString, OsString)>),
+    There(Box<there::Server>),
 }
 
 impl CommandSource {
-    /// `words` printed as the file `name`; on a server, where there is one. A command that prints
-    /// nothing for as long as `silence` is ended. Here it finds `environment`, and nothing else.
-    pub fn new(
+    /// `words` printed as the file `name`, on this machine: the command finds `environment`, and nothing
+    /// else. One that prints nothing for as long as `silence`, or is stopped, is ended.
+    pub fn here(
         words: Vec<String>,
         name: &RelativePath,
-        server: Option<SftpOptions>,
-        silence: Duration,
         environment: Vec<(OsString, OsString)>,
+        silence: Duration,
+        stopped: Box<Stopped>,
     ) -> Self {
-        let here = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let description = SourceDescription {
-            kind: "command",
-            host: server.as_ref().map_or_else(here, SftpOptions::place),
-            root: words.join(" ").into_bytes().into(),
-            user: server.as_ref().map(|server| server.user.clone()).unwrap_or_default(),
-            privileged: false,
-            file_system: 0,
-            connection: String::new(),
-        };
-        Self { description, file: name.clone(), words, environment, server, silence }
+        let patience = Arc::new(Patience { silence, stopped });
+        Self { file: name.clone(), words, place: Place::Here(environment), patience }
+    }
+
+    /// The same on a server, to which a connection is made.
+    pub fn there(
+        words: Vec<String>,
+        name: &RelativePath,
+        server: SftpOptions,
+        silence: Duration,
+        stopped: Box<Stopped>,
+    ) -> Result<Self, SourceError> {
+        let patience = Arc::new(Patience { silence, stopped });
+        let url = server.url.clone();
+        let server = there::Server::reach(server)
+            .map_err(|source| SourceError::Ssh { url, source: Box::new(source) })?;
+        Ok(Self { file: name.clone(), words, place: Place::There(Box::new(server)), patience })
     }
 
     fn entry(&self, path: RelativePath, kind: Kind, mode: u32, mtime: Timestamp) -> Entry {
@@ -86,45 +105,36 @@ impl CommandSource {
         }
     }
 
-    fn here(&self) -> io::Result<Output> {
-        let [program, arguments @ ..] = self.words.as_slice() else {
-            return Err(io::Error::other("an empty command"));
-        };
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let listener = child.stderr.take().map(|stderr| listen(stderr, said.clone()));
-        let Some(stdout) = child.stdout.take() else {
-            return Err(io::Error::other("it has no output"));
-        };
-        Ok(Output::Here { child, stdout, said, listener, silence: self.silence })
-    }
-
-    fn there(&self, options: &SftpOptions) -> io::Result<Output> {
-        let (session, ..) = session(options).map_err(io::Error::other)?;
-        let millis = u32::try_from(self.silence.as_millis()).unwrap_or(u32::MAX).max(1);
-        session.set_blocking(true);
-        session.set_timeout(millis);
-        let path = format!("PATH={SEARCH_PATH}");
-        let mut words = vec!["/usr/bin/env", path.as_str()];
-        words.extend(self.words.iter().map(String::as_str));
-        let mut channel = session.channel_session()?;
-        channel.exec(&line(&words))?;
-        channel.send_eof()?;
-        Ok(Output::There { channel, _session: session })
+    fn run(&self) -> io::Result<Box<dyn Output>> {
+        let patience = self.patience.clone();
+        Ok(match &self.place {
+            Place::Here(environment) => {
+                Box::new(here::Running::start(&self.words, environment, patience)?)
+            }
+            Place::There(server) => Box::new(server.run(&self.words, patience)?),
+        })
     }
 }
 
 impl Source for CommandSource {
     fn description(&self) -> SourceDescription {
-        self.description.clone()
+        let here = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let (host, user, connection) = match &self.place {
+            Place::Here(_) => (here(), String::new(), String::new()),
+            Place::There(server) => {
+                let options = &server.options;
+                (options.place(), options.user.clone(), server.algorithms.clone())
+            }
+        };
+        SourceDescription {
+            kind: "command",
+            host,
+            root: self.words.join(" ").into_bytes().into(),
+            user,
+            privileged: false,
+            file_system: 0,
+            connection,
+        }
     }
 
     fn walk(&self, _: &WalkOptions) -> Result<Walk, SourceError> {
@@ -138,15 +148,11 @@ impl Source for CommandSource {
         if *path != self.file {
             return Err(ReadError::other(path, "the command prints one file alone"));
         }
-        let output = match &self.server {
-            None => self.here(),
-            Some(options) => self.there(options),
-        };
-        let output = output.map_err(|error| {
+        let output = self.run().map_err(|error| {
             ReadError::other(path, format!("the command cannot be run: {error}"))
         })?;
-        let stat = self.entry(path.clone(), Kind::File, 0o600, clock::now());
-        Ok(Box::new(CommandFile { entry: stat, output, at: 0, ended: false }))
+        let entry = self.entry(path.clone(), Kind::File, 0o600, clock::now());
+        Ok(Box::new(CommandFile { entry, output, at: 0, ended: false }))
     }
 
     fn complete(&self, _: &mut Entry) -> Result<(), ReadError> {
@@ -158,114 +164,84 @@ impl Source for CommandSource {
     }
 }
 
-/// Where the output comes from.
-enum Output {
-    Here {
-        child: Child,
-        stdout: ChildStdout,
-        said: Arc<Mutex<Vec<u8>>>,
-        listener: Option<JoinHandle<()>>,
+/// A command that runs. Dropping it ends it.
+trait Output: Send {
+    /// More of what it prints; nothing once it prints no more.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// How it ended, once it prints no more: in words, unless all is well.
+    fn end(&mut self) -> io::Result<Option<String>>;
+
+    /// The end of what it said of its errors.
+    fn said(&self) -> &Said;
+}
+
+/// The end of what a command says of its errors.
+#[derive(Default)]
+struct Said(Vec<u8>);
+
+impl Said {
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        let over = self.0.len().saturating_sub(SAID);
+        self.0.drain(..over);
+    }
+}
+
+/// How long output is waited for.
+struct Patience {
+    silence: Duration,
+    stopped: Box<Stopped>,
+}
+
+impl Patience {
+    /// Waits until one of `outputs` has something, at most as long as a silence may last that began at
+    /// `begun`.
+    fn wait(&self, outputs: &[BorrowedFd<'_>], begun: Instant) -> io::Result<()> {
+        self.wait_for(outputs, begun, self.silence)
+    }
+
+    /// The same, at most for `silence`: an error of the kind `TimedOut`.
+    fn wait_for(
+        &self,
+        outputs: &[BorrowedFd<'_>],
+        begun: Instant,
         silence: Duration,
-    },
-    There {
-        channel: Channel,
-        _session: Session,
-    },
-}
-
-impl Output {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Here { stdout, silence, .. } => {
-                let mut fds = [PollFd::new(&*stdout, PollFlags::IN)];
-                let patience = Timespec::try_from(*silence).ok();
-                loop {
-                    match poll(&mut fds, patience.as_ref()) {
-                        Ok(0) => {
-                            return Err(io::Error::other(format!("it was silent for {silence:?}")));
-                        }
-                        Ok(_) => break,
-                        Err(rustix::io::Errno::INTR) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                stdout.read(buffer)
+    ) -> io::Result<()> {
+        loop {
+            if (self.stopped)() {
+                return Err(io::Error::other("nobody wants what it prints any more"));
             }
-            Self::There { channel, .. } => channel.read(buffer),
+            let left = silence.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                let message = format!("it was silent for {silence:?}");
+                return Err(io::Error::new(ErrorKind::TimedOut, message));
+            }
+            let mut fds: Vec<_> =
+                outputs.iter().map(|output| PollFd::new(output, PollFlags::IN)).collect();
+            match poll(&mut fds, Timespec::try_from(left.min(LOOK)).ok().as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-
-    /// Once the output has ended: whether it counts.
-    fn end(&mut self) -> io::Result<()> {
-        let (ended, said) = match self {
-            Self::Here { child, said, listener, .. } => {
-                let status = child.wait()?;
-                if let Some(listener) = listener.take() {
-                    let _ = listener.join();
-                }
-                let ended = match status.code() {
-                    Some(0) => return Ok(()),
-                    Some(code) => format!("it ended with exit code {code}"),
-                    None => "it was ended by a signal".to_owned(),
-                };
-                (ended, std::mem::take(&mut *lock(said)))
-            }
-            Self::There { channel, .. } => {
-                let mut said = Vec::new();
-                let _ = channel.stderr().take(SAID as u64).read_to_end(&mut said);
-                channel.wait_close()?;
-                let signalled =
-                    channel.exit_signal().is_ok_and(|signal| signal.exit_signal.is_some());
-                let ended = match channel.exit_status()? {
-                    _ if signalled => "it was ended by a signal".to_owned(),
-                    0 => return Ok(()),
-                    code => format!("it ended with exit code {code}"),
-                };
-                (ended, said)
-            }
-        };
-        let said = drover_types::path::escape(said.trim_ascii());
-        let colon = if said.is_empty() { "" } else { ", and said: " };
-        Err(io::Error::other(format!("{ended}{colon}{said}")))
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Self::Here { child, .. } = self
-            && matches!(child.try_wait(), Ok(None))
-        {
-            let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            let _ = group.map(|group| kill_process_group(group, Signal::KILL));
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Keeps the end of what a command says of its errors.
-fn listen(mut stderr: impl Read + Send + 'static, said: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
-    thread::spawn(move || {
-        let mut buffer = [0; 1024];
-        while let Ok(n @ 1..) = stderr.read(&mut buffer) {
-            let mut said = lock(&said);
-            said.extend_from_slice(&buffer[..n]);
-            let over = said.len().saturating_sub(SAID);
-            said.drain(..over);
-        }
-    })
 }
 
 /// The output under way.
 struct CommandFile {
     entry: Entry,
-    output: Output,
+    output: Box<dyn Output>,
     at: u64,
     ended: bool,
 }
 
 impl CommandFile {
-    fn failed(&self, error: &io::Error) -> ReadError {
-        ReadError::other(&self.entry.path, format!("the command failed: {error}"))
+    /// What `why` and the command's own words come to.
+    fn failed(&self, why: &dyn fmt::Display) -> ReadError {
+        let said = escape(self.output.said().0.trim_ascii());
+        let colon = if said.is_empty() { "" } else { ", and said: " };
+        ReadError::other(&self.entry.path, format!("the command failed: {why}{colon}{said}"))
     }
 }
 
@@ -291,8 +267,10 @@ impl SourceFile for CommandFile {
         let read = self.output.read(buffer).map_err(|error| self.failed(&error))?;
         self.at += read as u64;
         if read == 0 {
+            if let Some(why) = self.output.end().map_err(|error| self.failed(&error))? {
+                return Err(self.failed(&why));
+            }
             self.ended = true;
-            self.output.end().map_err(|error| self.failed(&error))?;
         }
         Ok(read)
     }
@@ -306,9 +284,18 @@ impl SourceFile for CommandFile {
     }
 }
 
+/// How a command ended, by its exit code; `None` where all is well.
+fn by_code(code: i32) -> Option<String> {
+    (code != 0).then(|| format!("it ended with exit code {code}"))
+}
+
+/// How a command ended that did not end by itself.
+const BY_SIGNAL: &str = "it was ended by a signal";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::SEARCH_PATH;
 
     fn environment() -> Vec<(OsString, OsString)> {
         vec![("PATH".into(), SEARCH_PATH.into())]
@@ -317,7 +304,8 @@ mod tests {
     fn source(script: &str) -> CommandSource {
         let words = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let name = RelativePath::new(*b"all.sql").unwrap();
-        CommandSource::new(words, &name, None, Duration::from_secs(30), environment())
+        let silence = Duration::from_secs(30);
+        CommandSource::here(words, &name, environment(), silence, Box::new(|| false))
     }
 
     fn read(script: &str) -> Result<(Vec<u8>, u64), String> {
@@ -366,7 +354,40 @@ mod tests {
         let words = ["sleep".to_owned(), "1000".to_owned()].to_vec();
         let name = RelativePath::new(*b"all.sql").unwrap();
         let silence = Duration::from_millis(50);
-        let source = CommandSource::new(words, &name, None, silence, environment());
+        let stopped = Box::new(|| false);
+        let source = CommandSource::here(words, &name, environment(), silence, stopped);
+        let error = source.open(&name).unwrap().read_at(0, &mut [0; 10]).unwrap_err();
+        assert!(error.to_string().contains("silent"), "{error}");
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_not_wanted() {
+        let words = ["sleep".to_owned(), "1000".to_owned()].to_vec();
+        let name = RelativePath::new(*b"all.sql").unwrap();
+        let stopped = Box::new(|| true);
+        let silence = Duration::from_secs(1000);
+        let source = CommandSource::here(words, &name, environment(), silence, stopped);
+        let error = source.open(&name).unwrap().read_at(0, &mut [0; 10]).unwrap_err();
+        assert!(error.to_string().contains("nobody wants"), "{error}");
+    }
+
+    #[test]
+    fn errors_without_end_hold_nothing_up() {
+        // More of them than a pipe holds, before and after the output; and a child that keeps them open.
+        let errors = "head -c 1000000 /dev/zero | tr '\\0' e >&2";
+        let script = format!("{errors}; echo out; {errors}; sleep 1000 >/dev/null & exit 0");
+        assert_eq!(read(&script).unwrap().0, b"out\n");
+        let error = read(&format!("{errors}; echo last words >&2; exit 1")).unwrap_err();
+        assert!(error.ends_with("last words") && error.len() < 3 << 10, "{error}");
+    }
+
+    #[test]
+    fn who_goes_on_without_printing_is_not_waited_for() {
+        let words = ["/bin/sh", "-c", "exec >&-; exec sleep 1000"].map(str::to_owned).to_vec();
+        let name = RelativePath::new(*b"all.sql").unwrap();
+        let silence = Duration::from_millis(50);
+        let stopped = Box::new(|| false);
+        let source = CommandSource::here(words, &name, environment(), silence, stopped);
         let error = source.open(&name).unwrap().read_at(0, &mut [0; 10]).unwrap_err();
         assert!(error.to_string().contains("silent"), "{error}");
     }

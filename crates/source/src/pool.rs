@@ -5,6 +5,10 @@ use std::{fmt::Display, sync::PoisonError};
 
 use crate::sync::{Arc, Condvar, Mutex, lock};
 
+/// So many are made at a time. Servers refuse many that have not logged in yet: OpenSSH, where nothing else
+/// is set, begins to at ten (`MaxStartups`).
+pub(crate) const MAKING: usize = 4;
+
 /// Keeps what nobody uses. At most a fixed number is in use at a time.
 pub(crate) struct Pool<C> {
     most: usize,
@@ -17,9 +21,8 @@ struct State<C> {
     idle: Vec<C>,
     /// In use or being made.
     busy: usize,
-    /// One is being made, and no other: servers refuse many that have not logged in yet
-    /// (`MaxStartups`).
-    making: bool,
+    /// Being made.
+    making: usize,
     /// Why none can be made any more: nobody waits for it once more.
     gone: Option<String>,
 }
@@ -33,11 +36,11 @@ pub(crate) struct Lease<C> {
 impl<C> Pool<C> {
     /// With the first one.
     pub(crate) fn new(first: C, most: usize) -> Arc<Self> {
-        let state = State { idle: vec![first], busy: 0, making: false, gone: None };
+        let state = State { idle: vec![first], busy: 0, making: 0, gone: None };
         Arc::new(Self { most, state: Mutex::new(state), free: Condvar::new() })
     }
 
-    /// One that nobody uses, or what `make` makes; waits where all are in use, or another is being made.
+    /// One that nobody uses, or what `make` makes; waits where all are in use, or [`MAKING`] are being made.
     /// `gone` says why there is none, once one could not be made.
     pub(crate) fn take<E: Display>(
         self: &Arc<Self>,
@@ -53,18 +56,18 @@ impl<C> Pool<C> {
                 state.busy += 1;
                 return Ok(Lease { pool: self.clone(), content: Some(content) });
             }
-            if state.busy < self.most && !state.making {
+            if state.busy < self.most && state.making < MAKING {
                 break;
             }
             // Whichever is sooner: one that is given back, or this one's turn to make one.
             state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.busy += 1;
-        state.making = true;
+        state.making += 1;
         drop(state);
         let made = make();
         let mut state = lock(&self.state);
-        state.making = false;
+        state.making -= 1;
         self.free.notify_all();
         match made {
             Ok(content) => Ok(Lease { pool: self.clone(), content: Some(content) }),
@@ -136,6 +139,30 @@ mod tests {
         assert_eq!(second.give_up_all(), [1, 2]);
         assert_eq!(second.give_up(), None);
         assert_eq!(*pool.take(make(3), gone).unwrap().get(), 3);
+    }
+
+    #[test]
+    fn several_are_made_at_a_time() {
+        let pool = Pool::new(0, 8);
+        let gone = |why: &str| why.to_owned();
+        let _first = pool.take(|| Ok::<_, String>(1), gone).unwrap();
+        let begun = std::time::Instant::now();
+        let making = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let takers = [(); MAKING].map(|()| {
+            let (pool, making) = (pool.clone(), making.clone());
+            std::thread::spawn(move || {
+                let make = || {
+                    making.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    while making.load(std::sync::atomic::Ordering::SeqCst) < MAKING {
+                        assert!(begun.elapsed().as_secs() < 60, "they wait for each other");
+                        std::thread::park_timeout(std::time::Duration::from_millis(1));
+                    }
+                    Ok::<_, String>(2)
+                };
+                pool.take(make, gone).map(|_| ()).unwrap();
+            })
+        });
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A file of at most one chunk is read into one buffer and hashed once. A longer one is read
 //! window by window; while its chunks are hashed and compressed on all cores, its plain hash is
-//! taken beside them. Holes are never read. A file whose size or times changed while it was read
+//! taken beside them, and the next window is read. Holes are never read. A file whose size or times changed while it was read
 //! is read again, three times at most.
 
 use std::{cell::RefCell, ops::Range, sync::Arc};
@@ -23,7 +23,7 @@ use super::{
     dedup::Dedup,
     packer::Packer,
     times::{Clocks, Timed},
-    window::{TRIES, WINDOW, Window, Windows, read_full, settled, torn},
+    window::{Data, TRIES, WINDOW, Window, Windows, read_full, settled, torn},
 };
 use crate::{
     Cancel, Error,
@@ -85,6 +85,8 @@ thread_local! {
 /// One worker's buffers.
 pub(crate) struct Buffers<'s> {
     window: Vec<u8>,
+    /// Windows of large files.
+    windows: Vec<Vec<u8>>,
     /// Where the source wants to know ahead: what takes files from it.
     pub(crate) taking: Option<Taking<'s>>,
     /// How many bytes of the step under way [`Counter::BytesDone`] has grown by.
@@ -94,7 +96,7 @@ pub(crate) struct Buffers<'s> {
 impl<'s> Buffers<'s> {
     /// Empty ones.
     pub(crate) fn new(taking: Option<Taking<'s>>) -> Self {
-        Self { window: Vec::new(), taking, told: 0 }
+        Self { window: Vec::new(), windows: Vec::new(), taking, told: 0 }
     }
 }
 
@@ -135,7 +137,7 @@ impl ReadContext<'_> {
         mut entry: Entry,
         buffers: &mut Buffers<'_>,
     ) -> Result<Entry, ReadFailure> {
-        let Buffers { window, taking, told } = buffers;
+        let Buffers { window, taking, told, .. } = buffers;
         let Some(taking) = taking else { return self.read(entry, buffers) };
         let taken = taking.file(&entry.path, |taker| {
             let (mut extents, mut whole) = (Vec::new(), None);
@@ -286,39 +288,40 @@ impl ReadContext<'_> {
         }
         self.reached(entry, at, &mut buffers.told);
         let mut places = std::mem::take(&mut progress.places);
-        let mut windows = Windows::new(self.chunker, size, at);
-        let Buffers { window, told, .. } = buffers;
+        let Buffers { windows, told, .. } = buffers;
+        let mut windows = Windows::new(self.chunker, windows, size, at);
+        let mut next = windows.next(file).map_err(exception)?;
         loop {
             if self.cancel.is_set() {
                 return Err(Error::Stopped.into());
             }
-            match windows.next(file, window).map_err(exception)? {
+            next = match next {
                 Window::Hole(hole) => {
                     at = hole.end;
                     self.hole(entry, &mut progress, hole, told)?;
+                    windows.next(file).map_err(exception)?
                 }
-                Window::Data { bytes, cuts } => {
-                    let (_, chunks) = rayon::join(
-                        || progress.hasher.update(bytes),
-                        || {
-                            cuts.par_iter()
-                                .map(|c| self.store(&bytes[c.clone()]))
-                                .collect::<Result<Vec<_>, _>>()
-                        },
-                    );
+                Window::Data(data) => {
+                    let hasher = &mut progress.hasher;
+                    let (read, chunks) = self
+                        .clocks
+                        .beside(|| windows.next(file), || self.store_window(&data, hasher));
                     progress.extents.extend(chunks?.into_iter().map(Extent::Chunk));
-                    self.observer.add(Counter::BytesRead, bytes.len() as u64);
-                    at += bytes.len() as u64;
+                    let len = data.bytes().len() as u64;
+                    windows.give_back(data);
+                    self.observer.add(Counter::BytesRead, len);
+                    at += len;
                     self.reached(entry, at, told);
                     // What is printed again begins at its beginning.
                     if size != STREAM && at - noted >= NOTE_EVERY.max(at / 16) {
                         noted = at;
                         self.note(entry, stat, &progress, &mut places)?;
                     }
+                    read.map_err(exception)?
                 }
                 Window::Shorter => return Ok(None),
                 Window::End => break,
-            }
+            };
         }
         if size != STREAM && at >= NOTE_EVERY {
             self.note(entry, stat, &progress, &mut places)?;
@@ -326,6 +329,15 @@ impl ReadContext<'_> {
         let hash = progress.hasher.finalize();
         let extents = self.extents(entry, progress.extents)?;
         Ok(Some(Content { size: at, hash, extents }))
+    }
+
+    /// Stores the chunks of a window, and hashes it.
+    fn store_window(&self, data: &Data, hasher: &mut FileHasher) -> Result<Vec<ChunkRef>, Error> {
+        let bytes = data.bytes();
+        let store = |cut: &Range<usize>| self.store(&bytes[cut.clone()]);
+        let ((), chunks) =
+            rayon::join(|| hasher.update(bytes), || data.cuts.par_iter().map(store).collect());
+        chunks
     }
 
     /// A hole, hashed as the zeros that it reads as: a stretch at a time, so that the pass can be

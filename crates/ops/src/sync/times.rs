@@ -21,8 +21,12 @@ impl Clock {
     pub(crate) fn time<T>(&self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let done = work();
-        self.0.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.add(began.elapsed());
         done
+    }
+
+    fn add(&self, time: Duration) {
+        self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     fn read(&self) -> Duration {
@@ -44,6 +48,8 @@ pub(crate) struct Clocks {
     pub work: Clock,
     /// Workers: calls to the source.
     pub reading: Clock,
+    /// Workers: what was done beside calls to the source.
+    beside: Clock,
     /// Whoever stores a chunk: until a pack is there to be filled.
     pub filling: Clock,
     /// Closing packs: until there is a buffer to send them in.
@@ -78,6 +84,25 @@ pub struct StageTime {
 }
 
 impl Clocks {
+    /// Reads on this thread while `work` is done by rayon's.
+    pub(crate) fn beside<R, W: Send>(
+        &self,
+        read: impl FnOnce() -> R,
+        work: impl FnOnce() -> W + Send,
+    ) -> (R, W) {
+        let (mut done, began) = (None, Instant::now());
+        let (read, took) = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| {
+                let began = Instant::now();
+                done = Some((work(), began.elapsed()));
+            });
+            (read(), began.elapsed())
+        });
+        let Some((done, worked)) = done else { unreachable!("a scope ends when its work does") };
+        self.beside.add((took + worked).saturating_sub(began.elapsed()));
+        (read, done)
+    }
+
     /// What they tell of a pass with so many workers and senders.
     pub(crate) fn stages(&self, workers: usize, senders: usize) -> Vec<StageTime> {
         let stage = |stage, threads, busy: Duration, input: &[&Clock], room: &[&Clock]| StageTime {
@@ -87,7 +112,7 @@ impl Clocks {
             input: input.iter().map(|clock| clock.read()).sum(),
             room: room.iter().map(|clock| clock.read()).sum(),
         };
-        let (reading, work) = (self.reading.read(), self.work.read());
+        let (reading, work) = (self.reading.read(), self.work.read() + self.beside.read());
         let waited = self.filling.read() + self.buffers.read() + self.sealing.read();
         let preparing = work.saturating_sub(reading).saturating_sub(waited);
         let sending = self.sending.read() + self.noting.read();
@@ -132,5 +157,24 @@ impl SourceFile for Timed<'_> {
 
     fn complete(&mut self, attributes: &mut Attributes) -> Result<(), ReadError> {
         self.clock.time(|| self.file.complete(attributes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn reading_and_work_go_on_at_once() {
+        let (begun, reads) = channel();
+        let (works, working) = channel();
+        let patience = Duration::from_secs(20);
+        let (read, worked) = Clocks::default().beside(
+            || begun.send(()).is_ok() && working.recv_timeout(patience).is_ok(),
+            move || reads.recv_timeout(patience).is_ok() && works.send(()).is_ok(),
+        );
+        assert!(read && worked, "one waited for the other's end");
     }
 }

@@ -8,19 +8,33 @@ use drover_types::RelativePath;
 
 /// How many times a file is read before it counts as torn.
 pub(crate) const TRIES: usize = 3;
-/// Bytes of a window. At least twice the largest chunk, so that every window cuts one.
-pub(crate) const WINDOW: usize = 12 << 20;
+/// Bytes of a window, of which there are two for each file: one is read while the other is worked on. At
+/// least twice the largest chunk, so that every window cuts one.
+pub(crate) const WINDOW: usize = 8 << 20;
 
 /// What comes next of a file.
-pub(crate) enum Window<'w> {
+pub(crate) enum Window {
     /// Bytes that read as zero and take no room.
     Hole(Range<u64>),
-    /// Bytes, and where they are cut into chunks: from their beginning to their end.
-    Data { bytes: &'w [u8], cuts: Vec<Range<usize>> },
+    /// Bytes.
+    Data(Data),
     /// Nothing more.
     End,
     /// The file has become shorter than it was at first.
     Shorter,
+}
+
+/// Bytes that are cut into chunks.
+pub(crate) struct Data {
+    buffer: Vec<u8>,
+    /// Where they are cut: from their beginning to their end.
+    pub cuts: Vec<Range<usize>>,
+}
+
+impl Data {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.cuts.last().map_or(0, |cut| cut.end)]
+    }
 }
 
 /// Goes through a file. Of one that grows no more is read than was there at first, so that there is an
@@ -33,29 +47,29 @@ pub(crate) struct Windows<'c> {
     at: u64,
     /// The end of the run of data that `at` is in.
     data_end: u64,
-    /// The beginning of the buffer holds so many bytes from `at - used` on.
+    /// Its beginning holds so many bytes from `at` on.
+    buffer: Vec<u8>,
     filled: usize,
-    /// Of those, so many were given out.
-    used: usize,
+    /// Buffers to be used again.
+    spare: &'c mut Vec<Vec<u8>>,
     /// The file ended before its stat said.
     ended: bool,
 }
 
 impl<'c> Windows<'c> {
     /// The file from `at` on, where a chunk begins.
-    pub(crate) fn new(chunker: &'c Chunker, size: u64, at: u64) -> Self {
-        Self { chunker, size, at, data_end: at, filled: 0, used: 0, ended: false }
+    pub(crate) fn new(
+        chunker: &'c Chunker,
+        spare: &'c mut Vec<Vec<u8>>,
+        size: u64,
+        at: u64,
+    ) -> Self {
+        let buffer = spare.pop().unwrap_or_default();
+        Self { chunker, size, at, data_end: at, buffer, filled: 0, spare, ended: false }
     }
 
-    /// The next window, in `buffer`, which must be the same each time.
-    pub(crate) fn next<'w>(
-        &mut self,
-        file: &mut dyn SourceFile,
-        buffer: &'w mut Vec<u8>,
-    ) -> Result<Window<'w>, ReadError> {
-        buffer.copy_within(self.used..self.filled, 0);
-        self.filled -= self.used;
-        self.used = 0;
+    /// The next window. Its buffer is to be given back.
+    pub(crate) fn next(&mut self, file: &mut dyn SourceFile) -> Result<Window, ReadError> {
         if self.at >= self.data_end || self.ended {
             if self.at >= self.size {
                 return Ok(Window::End);
@@ -74,9 +88,10 @@ impl<'c> Windows<'c> {
             }
         }
         let want = (self.data_end - self.at).min(WINDOW as u64) as usize;
-        buffer.resize(want.max(self.filled), 0);
+        grow(&mut self.buffer, want);
         while self.filled < want {
-            match file.read_at(self.at + self.filled as u64, &mut buffer[self.filled..want])? {
+            let at = self.at + self.filled as u64;
+            match file.read_at(at, &mut self.buffer[self.filled..want])? {
                 0 => break,
                 n => self.filled += n,
             }
@@ -85,11 +100,23 @@ impl<'c> Windows<'c> {
             return Ok(if self.size == STREAM { Window::End } else { Window::Shorter });
         }
         let at_end = self.at + self.filled as u64 >= self.data_end || self.filled < want;
-        let cuts = self.cuts(&buffer[..self.filled], at_end);
-        self.used = cuts.last().map_or(0, |cut| cut.end);
-        self.at += self.used as u64;
-        self.ended = self.used == self.filled && at_end && self.at < self.data_end;
-        Ok(Window::Data { bytes: &buffer[..self.used], cuts })
+        let cuts = self.cuts(&self.buffer[..self.filled], at_end);
+        let used = cuts.last().map_or(0, |cut| cut.end);
+        self.at += used as u64;
+        self.ended = used == self.filled && at_end && self.at < self.data_end;
+        // What is left over begins the next one.
+        let mut next = self.spare.pop().unwrap_or_default();
+        let rest = &self.buffer[used..self.filled];
+        grow(&mut next, rest.len());
+        next[..rest.len()].copy_from_slice(rest);
+        self.filled = rest.len();
+        let buffer = std::mem::replace(&mut self.buffer, next);
+        Ok(Window::Data(Data { buffer, cuts }))
+    }
+
+    /// Lets what a window was in be used again.
+    pub(crate) fn give_back(&mut self, data: Data) {
+        self.spare.push(data.buffer);
     }
 
     /// Where `data` is cut into chunks; what is left over needs more data.
@@ -106,6 +133,18 @@ impl<'c> Windows<'c> {
             }
         }
         cuts
+    }
+}
+
+impl Drop for Windows<'_> {
+    fn drop(&mut self) {
+        self.spare.push(std::mem::take(&mut self.buffer));
+    }
+}
+
+fn grow(buffer: &mut Vec<u8>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
     }
 }
 
@@ -136,9 +175,7 @@ pub(crate) fn read_full(
     buffer: &mut Vec<u8>,
     len: usize,
 ) -> Result<usize, ReadError> {
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
+    grow(buffer, len);
     let mut filled = 0;
     while filled < len {
         match file.read_at(offset + filled as u64, &mut buffer[filled..len])? {

@@ -6,8 +6,9 @@
 //! administrator installed is run as it is: so it can have rights that the account lacks.
 
 use std::{
+    fmt,
     io::{self, Read, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -34,17 +35,27 @@ const SAID: u64 = 1 << 10;
 /// What a helper says first: that it is one, and of which version.
 pub const GREETING: &str = concat!("drover helper ", env!("CARGO_PKG_VERSION"), ", messages 2\n");
 
-/// Finds a folder for the program: one where programs may run. What it prints begins with what it
-/// found; nothing else is left.
-const FOLDER: &str = r#"umask 077
+/// Finds a folder for the program, one where programs may run, copies it there, and runs it. It is the
+/// beginning of what comes in, so many bytes of it, compressed. All of it is one command: each costs what
+/// the account's shell does before it begins.
+const COPY: &str = r#"umask 077
 printf 'machine %s\n' "$(uname -sm)"
 for place in "${TMPDIR:-/tmp}" /var/tmp "$HOME" /dev/shm; do
     folder=$(mktemp -d "$place/drover-helper.XXXXXXXXXX" 2>/dev/null) || continue
-    printf '#!/bin/sh\nexit 0\n' >"$folder/drover" && chmod 700 "$folder/drover" &&
-        "$folder/drover" 2>/dev/null && printf 'folder %s\n' "$folder" && exit 0
+    if printf '#!/bin/sh\nexit 0\n' >"$folder/drover" && chmod 700 "$folder/drover" &&
+        "$folder/drover" 2>/dev/null
+    then
+        printf 'folder %s\n' "$folder"
+        head -c "$1" | gzip -dc >"$folder/drover" && shift && exec "$@" "$folder/drover" helper
+        rm -rf "$folder"
+        exit 1
+    fi
     rm -rf "$folder"
 done
+printf 'folder\n'
 exit 1"#;
+/// The longest answer to it.
+const ANSWERED: usize = 8 << 10;
 
 /// Runs its arguments so that whatever else the server does goes before.
 const POLITE: &str = r#"ionice -c 3 -p $$ >/dev/null 2>&1
@@ -100,14 +111,17 @@ pub enum LaunchError {
     },
 }
 
+/// Compresses a program.
+pub type Compress = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
 /// Which program is a server's helper.
 #[derive(Clone)]
 pub enum HelperProgram {
     /// A program that is copied: its bytes, compressed by gzip, and the machine that it is for, as
     /// `uname -sm` says it.
     Copied {
-        /// Compressed by gzip.
-        gzip: Arc<[u8]>,
+        /// Compressed by gzip, once that is done.
+        gzip: Arc<LazyLock<Vec<u8>, Compress>>,
         /// Such as `Linux x86_64`.
         machine: String,
     },
@@ -138,97 +152,139 @@ impl SshLaunch {
         Self { polite, ..self }
     }
 
+    /// What goes before the program.
+    fn before(&self) -> Vec<&str> {
+        let polite = ["/bin/sh", "-c", POLITE, "drover"];
+        polite.into_iter().filter(|_| self.polite).collect()
+    }
+
     /// Runs the program on a channel of `session` and hears its greeting.
     fn start(&self, session: &Session, words: &[&str]) -> Result<Channel, LaunchError> {
-        let mut channel = session
-            .channel_open("session", WINDOW, PACKET, None)
-            .map_err(|error| LaunchError::Helper(error.to_string()))?;
-        let polite = ["/bin/sh", "-c", POLITE, "drover"].iter().filter(|_| self.polite);
-        let words: Vec<_> = polite.chain(words).copied().collect();
-        channel.exec(&line(&words)).map_err(|error| LaunchError::Helper(error.to_string()))?;
-        let mut greeting = vec![0; GREETING.len()];
-        let mut got = 0;
-        while got < greeting.len() && greeting[..got] == GREETING.as_bytes()[..got] {
-            match channel.read(&mut greeting[got..]) {
-                Ok(0) => break,
-                Ok(n) => got += n,
-                Err(error) => return Err(LaunchError::Helper(error.to_string())),
-            }
-        }
-        greeting.truncate(got);
-        match greeting == GREETING.as_bytes() {
-            true => Ok(channel),
-            false if greeting.starts_with(b"drover helper ") => {
-                Err(LaunchError::Version(escape(greeting.trim_ascii())))
-            }
-            false => Err(LaunchError::Helper(last_words(channel, &greeting))),
-        }
+        greeted(exec(session, &[&self.before(), words].concat())?)
     }
 
     fn copied(
         &self,
         session: &Session,
-        gzip: &[u8],
+        gzip: &LazyLock<Vec<u8>, Compress>,
         machine: &str,
     ) -> Result<Channel, LaunchError> {
-        let mut folder = lock(&self.folder);
-        if let Some(folder) = &*folder
+        let known = lock(&self.folder).clone();
+        if let Some(folder) = &known
             && let Ok(channel) = self.start(session, &[&program_in(folder), "helper"])
         {
             return Ok(channel);
         }
         // The first, or the one that was there is gone with the helpers that a broken connection
-        // ended.
-        let made = make_folder(session, machine)?;
-        let program = program_in(&made);
-        let script = format!("umask 077; gzip -dc >{} && chmod 700 {0}", line(&[&program]));
-        let (status, said) = run(session, &script, gzip)?;
-        if status != 0 {
-            return Err(LaunchError::NoPlace(format!("{made}: {}", said.trim())));
+        // ended. Another may have copied it again meanwhile.
+        let mut folder = lock(&self.folder);
+        if let Some(folder) = folder.as_ref().filter(|_| *folder != known) {
+            return self.start(session, &[&program_in(folder), "helper"]);
         }
-        let channel = self.start(session, &[&program, "helper"])?;
+        let (channel, made) = self.copy(session, gzip, machine)?;
         *folder = Some(made);
         Ok(channel)
     }
+
+    /// Copies the program to a folder of the account's own, and runs it.
+    fn copy(
+        &self,
+        session: &Session,
+        gzip: &LazyLock<Vec<u8>, Compress>,
+        machine: &str,
+    ) -> Result<(Channel, String), LaunchError> {
+        let no_place = |error: &dyn fmt::Display| LaunchError::NoPlace(error.to_string());
+        let gzip: &[u8] = gzip;
+        let length = gzip.len().to_string();
+        let script = ["/bin/sh", "-c", COPY, "drover", length.as_str()];
+        let mut channel = exec(session, &[&script[..], &self.before()].concat())?;
+        // What runs in its place may wait for ever for what comes in.
+        answer_within(session, self.options.answer);
+        let folder = make_folder(&mut channel, machine)?;
+        answer_within(session, ANSWER);
+        let sent = channel.write_all(gzip);
+        let started = match sent {
+            Ok(()) => greeted(channel),
+            Err(_) => Err(no_place(&last_words(channel, b""))),
+        };
+        // What does not run takes nothing away.
+        if started.is_err()
+            && let Ok(mut channel) = exec(session, &["rm", "-rf", &folder])
+        {
+            let _ = channel.wait_close();
+        }
+        Ok((started?, folder))
+    }
+}
+
+fn answer_within(session: &Session, time: Duration) {
+    session.set_timeout(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
 }
 
 fn program_in(folder: &str) -> String {
     format!("{folder}/drover")
 }
 
-/// A folder of the account's own on the server, where programs may run.
-fn make_folder(session: &Session, machine: &str) -> Result<String, LaunchError> {
-    let (status, said) = run(session, FOLDER, b"")?;
-    let told = |what: &str| {
-        let line = said.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(' '));
-        line.map(str::to_owned)
+/// Runs a command on a channel of its own.
+fn exec(session: &Session, words: &[&str]) -> Result<Channel, LaunchError> {
+    let exec = || {
+        let mut channel = session.channel_open("session", WINDOW, PACKET, None)?;
+        channel.exec(&line(words)).map(|()| channel)
     };
-    let found = told("machine").ok_or_else(|| LaunchError::NoPlace(said.trim().to_owned()))?;
+    exec().map_err(|error: ssh2::Error| LaunchError::Helper(error.to_string()))
+}
+
+/// Hears a helper's greeting.
+fn greeted(mut channel: Channel) -> Result<Channel, LaunchError> {
+    let mut greeting = vec![0; GREETING.len()];
+    let mut got = 0;
+    while got < greeting.len() && greeting[..got] == GREETING.as_bytes()[..got] {
+        match channel.read(&mut greeting[got..]) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) => return Err(LaunchError::Helper(error.to_string())),
+        }
+    }
+    greeting.truncate(got);
+    match greeting == GREETING.as_bytes() {
+        true => Ok(channel),
+        false if greeting.starts_with(b"drover helper ") => {
+            Err(LaunchError::Version(escape(greeting.trim_ascii())))
+        }
+        false => Err(LaunchError::Helper(last_words(channel, &greeting))),
+    }
+}
+
+/// The folder that [`COPY`] made on the server: it tells the machine and the folder, and then waits for
+/// the program.
+fn make_folder(channel: &mut Channel, machine: &str) -> Result<String, LaunchError> {
+    let (mut said, mut buffer) = (Vec::new(), [0; 512]);
+    let told = |said: &[u8], what: &str| {
+        let said = String::from_utf8_lossy(said).into_owned();
+        let mut lines = said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        lines.find_map(|line| Some(line.strip_prefix(what)?.trim().to_owned()))
+    };
+    while told(&said, "folder").is_none() && said.len() < ANSWERED {
+        match channel.read(&mut buffer) {
+            Ok(n @ 1..) => said.extend_from_slice(&buffer[..n]),
+            Ok(0) => break,
+            Err(error) => return Err(LaunchError::NoPlace(error.to_string())),
+        }
+    }
+    let Some(found) = told(&said, "machine ") else {
+        let _ = channel.stderr().take(SAID).read_to_end(&mut said);
+        said.truncate(SAID as usize);
+        return Err(LaunchError::NoPlace(escape(said.trim_ascii())));
+    };
     if found != machine {
         return Err(LaunchError::Machine { found: escape(found.as_bytes()), ours: machine.into() });
     }
-    match told("folder").filter(|folder| status == 0 && folder.starts_with('/')) {
+    match told(&said, "folder").filter(|folder| folder.starts_with('/')) {
         Some(folder) => Ok(folder),
         None => Err(LaunchError::NoPlace(
             "in none of its temporary folder, /var/tmp, its home and /dev/shm".to_owned(),
         )),
     }
-}
-
-/// Runs a script to its end; its exit code, and the beginning of what it says.
-fn run(session: &Session, script: &str, input: &[u8]) -> Result<(i32, String), LaunchError> {
-    let run = || -> io::Result<(i32, String)> {
-        let mut channel = session.channel_session()?;
-        channel.exec(&line(&["/bin/sh", "-c", script]))?;
-        channel.write_all(input)?;
-        channel.send_eof()?;
-        let mut said = Vec::new();
-        (&mut channel).take(SAID).read_to_end(&mut said)?;
-        channel.stderr().take(SAID).read_to_end(&mut said)?;
-        channel.wait_close()?;
-        Ok((channel.exit_status()?, String::from_utf8_lossy(&said).into_owned()))
-    };
-    run().map_err(|error| LaunchError::NoPlace(error.to_string()))
 }
 
 /// Why what should have greeted did not.
@@ -251,7 +307,7 @@ impl Launch for SshLaunch {
         // One that was reached before is waited for; where nobody listens at first, nobody will.
         let reached = !lock(&self.algorithms).is_empty();
         let (session, wire, algorithms) = if reached { patiently(open)? } else { open()? };
-        session.set_timeout(u32::try_from(ANSWER.as_millis()).unwrap_or(u32::MAX));
+        answer_within(&session, ANSWER);
         *lock(&self.algorithms) = algorithms;
         let channel = match &self.program {
             HelperProgram::Installed(words) => {
@@ -301,7 +357,7 @@ impl Stream for SshStream {
 impl Drop for SshStream {
     /// Waits for the helper's end: it takes away what was copied.
     fn drop(&mut self) {
-        self.session.set_timeout(u32::try_from(FAREWELL.as_millis()).unwrap_or(u32::MAX));
+        answer_within(&self.session, FAREWELL);
         // Of a connection that was cut, or broke, all of this fails at once.
         let _ = self.channel.send_eof();
         let _ = self.channel.wait_eof();

@@ -24,7 +24,7 @@ use crate::{
     taker::{Cutter, Taker},
 };
 use lane::{LaneTaker, Lease, Pool, out_of_turn, refused, rest};
-pub use launch::{GREETING, HelperProgram, Launch, LaunchError, SshLaunch, Stream};
+pub use launch::{Compress, GREETING, HelperProgram, Launch, LaunchError, SshLaunch, Stream};
 use message::{Answer, Question, RootError};
 
 /// How often something is begun again with a new helper.

@@ -19,13 +19,13 @@ use ssh2::{Channel, ExtendedData, Session};
 
 use super::packet::{Answer, FileAttributes, LONGEST, Name, Request};
 
-/// Bytes that a server may send before it hears that they were taken: at 20 ms, 400 MB/s.
-const WINDOW: u32 = 8 << 20;
+/// Bytes that a server may send before it hears that they were taken: more than is asked for at a time.
+const WINDOW: u32 = 12 << 20;
 /// The largest packet of SSH that every implementation takes.
 const PACKET: u32 = 32 << 10;
 /// Bytes of a file that are asked for by one request: what every server gives.
 pub(crate) const BLOCK: usize = 32 << 10;
-/// Bytes of files that are under way at a time.
+/// Bytes of small files that are under way at a time.
 pub(crate) const AHEAD: usize = 4 << 20;
 /// The longest handle, by the protocol.
 const HANDLE: usize = 256;
