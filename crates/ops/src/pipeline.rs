@@ -58,9 +58,9 @@ use crate::{
 
 /// Batches between merge and collector.
 const ORDERED_BATCHES: usize = 64;
-/// Buffers for packs that are closed and not acknowledged, at least: while two are on their way, a third is
-/// sealed.
-pub(crate) const SENDING: usize = 3;
+/// Buffers for packs that are closed and not acknowledged, at least. A third gains nothing beside a server on the
+/// same two processors, and costs 30 MB.
+pub(crate) const SENDING: usize = 2;
 /// The same, at most. Amazon reckons with 85 to 90 MB/s for each request that is under way (S3 User
 /// Guide, "Performance design patterns"); what many workers make needs more of them.
 const MOST_SENDING: usize = 8;
