@@ -136,6 +136,9 @@ for tool in ${tools//,/ }; do
   else absent+=("$tool"); fi
 done
 [ "${#absent[@]}" = 0 ] || echo "not installed, left out: ${absent[*]}" >&2
+for tool in drover restic rustic borg rclone pipe rsync cp; do
+  [ -n "$url" ] || [[ ,$tools, = *",$tool,"* ]] || absent+=("$tool")
+done
 if [[ " ${present[*]} " = *' rclone '* ]]; then
   RCLONE_CONFIG_SAFE_PASSWORD=$(rclone obscure benchmark); export RCLONE_CONFIG_SAFE_PASSWORD
 fi
