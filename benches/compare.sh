@@ -17,6 +17,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 scale=0.25 runs=3 corpora=large,small,mixed work=$here/work
+all=drover,restic,rustic,borg,rclone,pipe,rsync,cp
 tools= url=
 
 if [ "${1:-}" = table ]; then exec python3 "$here/table.py" "$2"; fi
@@ -27,7 +28,7 @@ while getopts s:n:c:t:w:u:h option; do
   esac
 done
 if [ -n "$url" ]; then tools=${tools:-drover,restic,rclone,s5cmd}
-else tools=${tools:-drover,restic,rustic,borg,rclone,pipe,rsync,cp}; fi
+else tools=${tools:-$all}; fi
 mkdir -p "$work" && work=$(cd "$work" && pwd)
 drover=$(realpath "${DROVER:-$here/../target/release/drover}")
 
@@ -136,7 +137,7 @@ for tool in ${tools//,/ }; do
   else absent+=("$tool"); fi
 done
 [ "${#absent[@]}" = 0 ] || echo "not installed, left out: ${absent[*]}" >&2
-for tool in drover restic rustic borg rclone pipe rsync cp; do
+for tool in ${all//,/ }; do
   [ -n "$url" ] || [[ ,$tools, = *",$tool,"* ]] || absent+=("$tool")
 done
 if [[ " ${present[*]} " = *' rclone '* ]]; then

@@ -133,6 +133,11 @@ fn index(c: &mut Criterion) {
     group.bench_function("unknown, in the database", |b| {
         b.iter(|| unknown.iter().filter(|id| database.has_chunk(id).expect("readable")).count());
     });
+    group.throughput(Throughput::Elements(CHUNKS));
+    group.bench_function("made into a filter", |b| {
+        b.iter(|| database.filter(1 << 20).expect("readable"));
+    });
+    group.throughput(Throughput::Elements(10_000));
     let filter = database.filter(1 << 20).expect("readable");
     group.bench_function("unknown, at the filter", |b| {
         b.iter(|| unknown.iter().filter(|id| filter.may_contain(id)).count());

@@ -67,7 +67,7 @@ impl<'s> Dedup<'s> {
             let _making = lock(&self.making);
             if self.filter.get().is_none() {
                 let filter = self.database.filter(EXPECTED_NEW)?;
-                return Ok(Some(self.filter.get_or_init(|| filter)));
+                self.filter.get_or_init(|| filter);
             }
         }
         Ok(self.filter.get())
@@ -115,12 +115,11 @@ impl<'s> Dedup<'s> {
     /// Whether acknowledged packs surely hold every chunk of `content`. Of a long list this says
     /// no: how far such a file has come is kept apart, place by place (`state::Partial`).
     pub fn all_stored(&self, content: &Content) -> Result<bool, StateError> {
-        let stored = |chunk: &ChunkRef| self.is_stored(chunk);
         match &content.extents {
             Extents::Inline(extents) => {
                 for extent in extents.iter() {
                     if let Extent::Chunk(chunk) = extent
-                        && !stored(chunk)?
+                        && !self.is_stored(chunk)?
                     {
                         return Ok(false);
                     }

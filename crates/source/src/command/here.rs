@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, ErrorKind, Read},
+    iter,
     os::{
         fd::{AsFd, OwnedFd},
         unix::process::CommandExt,
@@ -58,6 +59,13 @@ impl Running {
         Ok(running)
     }
 
+    /// Waits for `output`, or for what is said of errors.
+    fn wait(&self, output: &impl AsFd, begun: Instant) -> io::Result<()> {
+        let errors = self.stderr.as_ref().map(AsFd::as_fd);
+        let outputs: Vec<_> = iter::once(output.as_fd()).chain(errors).collect();
+        self.patience.wait(&outputs, begun)
+    }
+
     /// Takes what was said of errors meanwhile.
     fn listen(&mut self) {
         let Some(stderr) = &mut self.stderr else { return };
@@ -84,27 +92,21 @@ impl Output for Running {
                 Err(error) if is_pause(&error) => {}
                 read => return read,
             }
-            let outputs = [Some(self.stdout.as_fd()), self.stderr.as_ref().map(AsFd::as_fd)];
-            let outputs: Vec<_> = outputs.into_iter().flatten().collect();
-            self.patience.wait(&outputs, begun)?;
+            self.wait(&self.stdout, begun)?;
         }
     }
 
     fn end(&mut self) -> io::Result<Option<String>> {
         let begun = Instant::now();
         let status = loop {
-            let (status, Some(ended)) = (self.child.try_wait()?, &self.ended) else {
-                break self.child.wait()?;
-            };
-            // Once more: what it said last.
-            let outputs = [Some(ended.as_fd()), self.stderr.as_ref().map(AsFd::as_fd)];
-            let outputs: Vec<_> = outputs.into_iter().flatten().collect();
-            match status {
-                Some(status) => break status,
-                None => self.patience.wait(&outputs, begun)?,
+            match (self.child.try_wait()?, &self.ended) {
+                (Some(status), _) => break status,
+                (None, None) => break self.child.wait()?,
+                (None, Some(ended)) => self.wait(ended, begun)?,
             }
             self.listen();
         };
+        // Once more: what it said last.
         self.listen();
         Ok(status.code().map_or_else(|| Some(BY_SIGNAL.to_owned()), by_code))
     }

@@ -18,13 +18,11 @@ use ssh2::{Channel, Session};
 use super::{BY_SIGNAL, ERRORS, Output, Patience, Said, by_code};
 use crate::{
     host::{SEARCH_PATH, line},
-    sftp::{SftpOptions, SshError, Wire, patiently, session},
+    sftp::{SftpOptions, SshError, Wire, channel, patiently, session},
 };
 
 /// Bytes that a server may send before it hears that they were taken: at 20 ms, 400 MB/s.
 const WINDOW: u32 = 8 << 20;
-/// The largest packet of SSH that every implementation takes.
-const PACKET: u32 = 32 << 10;
 /// What is printed before the command's own output.
 const GREETING: &[u8] = b"drover: the output follows\n";
 /// What may be printed before that.
@@ -64,7 +62,7 @@ impl Server {
 }
 
 fn start(session: &Session, words: &[String]) -> io::Result<Channel> {
-    let mut channel = session.channel_open("session", WINDOW, PACKET, None)?;
+    let mut channel = channel(session, WINDOW)?;
     let path = format!("PATH={SEARCH_PATH}");
     let mut all = vec!["/usr/bin/env", path.as_str(), "/bin/sh", "-c", RUN, "drover"];
     all.extend(words.iter().map(String::as_str));

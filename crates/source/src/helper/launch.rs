@@ -18,7 +18,7 @@ use ssh2::{Channel, Session};
 use super::message::RootError;
 use crate::{
     host::line,
-    sftp::{SftpOptions, SshError, Wire, patiently, session},
+    sftp::{SftpOptions, SshError, Wire, channel, patiently, session},
 };
 
 /// How long a helper may take to answer: a walk waits for a disk, a file for its first chunk.
@@ -27,8 +27,6 @@ const ANSWER: Duration = Duration::from_secs(300);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Bytes that a server may send before it hears that they were taken: at 50 ms of delay, 640 MB/s.
 const WINDOW: u32 = 32 << 20;
-/// The largest packet of SSH that every implementation takes.
-const PACKET: u32 = 32 << 10;
 /// Of what is said in errors, so much is kept.
 const SAID: u64 = 1 << 10;
 
@@ -228,7 +226,7 @@ fn program_in(folder: &str) -> String {
 /// Runs a command on a channel of its own.
 fn exec(session: &Session, words: &[&str]) -> Result<Channel, LaunchError> {
     let exec = || {
-        let mut channel = session.channel_open("session", WINDOW, PACKET, None)?;
+        let mut channel = channel(session, WINDOW)?;
         channel.exec(&line(words)).map(|()| channel)
     };
     exec().map_err(|error: ssh2::Error| LaunchError::Helper(error.to_string()))

@@ -86,10 +86,15 @@ pub(crate) fn nonsense() -> Failure {
     Failure::Broken(io::Error::new(io::ErrorKind::InvalidData, "the server answers nonsense"))
 }
 
+/// A new channel, on which a server may send so many bytes before it hears that they were taken.
+pub(crate) fn channel(session: &Session, window: u32) -> Result<Channel, ssh2::Error> {
+    session.channel_open("session", window, PACKET, None)
+}
+
 impl Sftp {
     /// Starts SFTP on a new channel.
     pub(crate) fn open(session: &Session, patience: Duration) -> io::Result<Self> {
-        let mut channel = session.channel_open("session", WINDOW, PACKET, None)?;
+        let mut channel = channel(session, WINDOW)?;
         channel.handle_extended_data(ExtendedData::Ignore)?;
         channel.subsystem("sftp")?;
         let mut sftp = Self {

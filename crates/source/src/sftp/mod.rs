@@ -42,7 +42,7 @@ use rustix::io::Errno;
 pub use algorithms::legacy_in as legacy_algorithms_in;
 use answers::Tells;
 use batch::Batches;
-pub(crate) use client::{BLOCK, Failure, Sftp};
+pub(crate) use client::{BLOCK, Failure, Sftp, channel};
 pub use connect::SshSecrets;
 pub(crate) use connect::session;
 pub use error::SshError;
