@@ -12,9 +12,13 @@ use serde_json::Value;
 
 use crate::{
     lab::Lab,
-    services::{azure_service, fresh, s3_service},
+    services::{azure_service, fresh, google_service, s3_service},
 };
 
+/// What refuses requests without TLS, as AWS's documentation has it.
+const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",
+    "Action": "s3:*", "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"],
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]}"#;
 const XML: &str = "Content-Type: application/xml\r\n";
 
 /// Result and words of each setting.
@@ -63,24 +67,32 @@ fn a_bucket_of_s3() {
     let lab = service.lab().move_to(&format!("s3://{bucket}/server"));
     let document = plan(&lab);
     let pass = |words: &str| ("pass".to_owned(), words.to_owned());
+    let no_policy = "requests without TLS are answered: the bucket has no policy";
     let expected = [
         ("encryption", pass("AES256")),
         ("lifecycle", pass("no rules")),
         ("lock", pass("governance, 30 days")),
         ("public-access", pass("blocked")),
+        ("tls", ("finding".to_owned(), no_policy.to_owned())),
         ("versioning", pass("on")),
     ];
     let expected = BTreeMap::from(expected.map(|(name, told)| (name.to_owned(), told)));
     assert_eq!(told(&document), expected);
-    assert!(document["risks"].as_array().unwrap().iter().all(|risk| risk["from"] != "bucket"));
+    let risks = document["risks"].as_array().unwrap().iter();
+    let of_bucket: Vec<_> = risks.filter(|risk| risk["from"] == "bucket").collect();
+    assert_eq!(of_bucket.len(), 1, "{of_bucket:?}");
 
-    // A rule that deletes objects stands in the way.
-    set(
-        "lifecycle",
-        "<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix></Prefix></Filter>\
-         <Status>Enabled</Status><Expiration><Days>30</Days></Expiration></Rule>\
-         </LifecycleConfiguration>",
-    );
+    // A rule that deletes objects stands in the way, unless it is for others.
+    let rule = |prefix: &str| {
+        format!(
+            "<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix>{prefix}</Prefix></Filter>\
+             <Status>Enabled</Status><Expiration><Days>30</Days></Expiration></Rule>\
+             </LifecycleConfiguration>"
+        )
+    };
+    set("lifecycle", &rule("logs/"));
+    assert_eq!(told(&plan(&lab))["lifecycle"], pass("rules for other objects only"));
+    set("lifecycle", &rule(""));
     let document = plan(&lab);
     let finding = ("finding".to_owned(), "rules: 1 that delete objects".to_owned());
     assert_eq!(told(&document)["lifecycle"], finding);
@@ -93,7 +105,7 @@ fn a_bucket_of_s3() {
     assert_eq!(service.send("PUT", &bare, "", b"").0, 200);
     let lab = service.lab().move_to(&format!("s3://{bare}/server"));
     let found = told(&plan(&lab));
-    for setting in ["versioning", "lock", "public-access"] {
+    for setting in ["versioning", "lock", "public-access", "tls"] {
         assert_eq!(found[setting].0, "finding", "{found:?}");
     }
     lab.verb("init", &[""; 0]).expect(0);
@@ -105,6 +117,80 @@ fn a_bucket_of_s3() {
     assert_eq!(rows.lines().count(), 1 + found.len());
     assert!(rows.contains("\"versioning\",\"finding\",\"off\""), "{rows}");
     assert!(fs::read_to_string(folder.join("b3sums.txt")).unwrap().contains("bucket.csv"));
+}
+
+/// The bucket blocks a half, and its account the rest.
+#[test]
+fn what_the_account_blocks_counts() {
+    let Some(service) = s3_service() else { return };
+    let bucket = format!("account-{}", fresh());
+    assert_eq!(service.send("PUT", &bucket, "", b"").0, 200);
+    let block = |names: [&str; 2]| {
+        let blocks = names.map(|name| format!("<{name}>true</{name}>")).concat();
+        format!("<PublicAccessBlockConfiguration>{blocks}</PublicAccessBlockConfiguration>")
+    };
+    let lists = block(["BlockPublicAcls", "IgnorePublicAcls"]);
+    let policies = block(["BlockPublicPolicy", "RestrictPublicBuckets"]);
+    let question = format!("{bucket}?publicAccessBlock");
+    assert!(service.send("PUT", &question, XML, lists.as_bytes()).0 < 300);
+    let of_account = "v20180820/configuration/publicAccessBlock";
+    let id = "x-amz-account-id: 123456789012\r\n";
+    let lab = service.lab().move_to(&format!("s3://{bucket}/server"));
+    let public = |lab: &Lab| told(&plan(lab)).remove("public-access").unwrap();
+
+    // Of a store that is not Amazon's own nobody is asked but the bucket.
+    let (result, words) = public(&lab);
+    assert_eq!(result, "finding");
+    assert!(words.contains("but for BlockPublicPolicy, RestrictPublicBuckets"), "{words}");
+    assert!(words.contains("not Amazon's"), "{words}");
+
+    let lab = lab
+        .with_variable("AWS_ENDPOINT_URL_STS", &service.endpoint)
+        .with_variable("AWS_ENDPOINT_URL_S3_CONTROL", &service.endpoint);
+    service.send("DELETE", of_account, id, b"");
+    let (result, words) = public(&lab);
+    assert_eq!(result, "finding");
+    assert!(words.starts_with("blocked but for BlockPublicPolicy, Restrict"), "{words}");
+    let (status, answer) =
+        service.send("PUT", of_account, &format!("{id}{XML}"), policies.as_bytes());
+    assert!(status < 300, "{status} {}", String::from_utf8_lossy(&answer));
+    let together = "blocked, by bucket and account together";
+    assert_eq!(public(&lab), ("pass".to_owned(), together.to_owned()));
+}
+
+/// A fake of the JSON API answers here; what it is set to comes from Google's documentation.
+#[test]
+fn a_bucket_of_google() {
+    let Some(service) = google_service() else { return };
+    let bucket = format!("settings-{}", fresh());
+    let lab = service.lab().move_to(&format!("gs://{bucket}/server"));
+    let found = told(&plan(&lab));
+    let is = |result: &str, words: &str| (result.to_owned(), words.to_owned());
+    let kept = "off; what is deleted can be brought back for 7 days";
+    assert_eq!(found["versioning"], is("pass", kept));
+    assert_eq!(found["lock"], is("finding", "off"));
+    let open = "not prevented by the bucket; its policy opens it to nobody; objects have lists of \
+                rights of their own";
+    assert_eq!(found["public-access"], is("finding", open));
+    assert_eq!(found["encryption"].0, "pass");
+    assert_eq!(found["lifecycle"], is("pass", "no rules"));
+    assert_eq!(found["tls"].0, "could-not-check");
+
+    let json = "Content-Type: application/json\r\n";
+    let resource = format!("storage/v1/b/{bucket}");
+    let everyone =
+        br#"{"bindings": [{"role": "roles/storage.objectViewer", "members": ["allUsers"]}]}"#;
+    assert_eq!(service.send("PUT", &format!("{resource}/iam"), json, everyone).0, 200);
+    assert_eq!(told(&plan(&lab))["public-access"], is("finding", "open by its policy"));
+    let set = br#"{"iamConfiguration": {"publicAccessPrevention": "enforced"},
+        "versioning": {"enabled": true}, "retentionPolicy": {"retentionPeriod": "2592000"},
+        "lifecycle": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 30}}]}}"#;
+    assert_eq!(service.send("PATCH", &resource, json, set).0, 200);
+    let found = told(&plan(&lab));
+    assert_eq!(found["public-access"], is("pass", "prevented"));
+    assert_eq!(found["versioning"], is("pass", "on"));
+    assert_eq!(found["lock"].0, "pass");
+    assert_eq!(found["lifecycle"], is("finding", "rules: 1 that delete objects"));
 }
 
 #[test]
@@ -126,7 +212,8 @@ fn a_container_of_azure() {
     assert!(told(&document).is_empty());
 }
 
-/// A credential that may read objects and not settings.
+/// A credential that may read objects, and of the settings only the policy. (A denial of everything
+/// that comes without TLS cannot be tried on the stand-in, which leaves conditions out and denies all.)
 #[test]
 fn what_is_denied_is_not_fine() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -137,13 +224,24 @@ fn what_is_denied_is_not_fine() {
             let mut head = BufReader::new(connection.try_clone().unwrap()).lines();
             let request = head.next().unwrap().unwrap();
             head.take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty())).count();
-            let settings =
-                ["?versioning", "?object-lock", "?publicAccessBlock", "?encryption", "?lifecycle"];
-            let (status, code) = match settings.iter().any(|setting| request.contains(setting)) {
-                true => ("403 Forbidden", "AccessDenied"),
-                false => ("404 Not Found", "NoSuchKey"),
-            };
-            let body = format!("<Error><Code>{code}</Code></Error>");
+            let settings = [
+                "versioning",
+                "object-lock",
+                "publicAccessBlock",
+                "encryption",
+                "lifecycle",
+                "policy",
+            ];
+            let settings = settings.map(|setting| format!("?{setting}"));
+            let (status, code) =
+                match settings.iter().any(|setting| request.contains(setting.as_str())) {
+                    true => ("403 Forbidden", "AccessDenied"),
+                    false => ("404 Not Found", "NoSuchKey"),
+                };
+            let policy = request.contains("?policy ");
+            let status = if policy { "200 OK" } else { status };
+            let refused = format!("<Error><Code>{code}</Code></Error>");
+            let body = if policy { POLICY.to_owned() } else { refused };
             let length = body.len();
             let _ = write!(
                 connection,
@@ -152,9 +250,11 @@ fn what_is_denied_is_not_fine() {
         }
     });
     let document = plan(&lab);
-    let found = told(&document);
+    let mut found = told(&document);
     let why = "the store answered 403 AccessDenied".to_owned();
-    assert_eq!(found.len(), 5);
+    assert_eq!(found.len(), 6);
+    let tls = found.remove("tls").unwrap();
+    assert_eq!(tls, ("pass".to_owned(), "its policy refuses requests without TLS".to_owned()));
     assert!(
         found.values().all(|told| *told == ("could-not-check".into(), why.clone())),
         "{found:?}"

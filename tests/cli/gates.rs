@@ -167,7 +167,8 @@ fn a_bucket_that_changed_or_is_open() {
     let value = gate(&rehearsed, "bucket")["value"].as_str().unwrap();
     assert!(
         value.contains(
-            "public-access: not blocked by the bucket; its list of rights opens it to nobody"
+            "public-access: not blocked by the bucket; of its account: not asked, for the store is \
+             not Amazon's; its list of rights opens it to nobody"
         ),
         "{value}"
     );

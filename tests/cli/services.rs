@@ -99,11 +99,13 @@ impl Service {
         self.send(method, &target, "", body)
     }
 
-    /// Sends a request as it is, with more lines of the head.
+    /// Sends a request as it is, with more lines of the head. The stand-ins look whether it is signed,
+    /// for what, and not how.
     pub fn send(&self, method: &str, target: &str, head: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let host = self.endpoint.trim_start_matches("http://");
         let mut service = TcpStream::connect(host).unwrap();
-        write!(service, "{method} /{target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: AWS test:test\r\n{head}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len())
+        let signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        write!(service, "{method} /{target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {signed}\r\n{head}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len())
             .unwrap();
         service.write_all(body).unwrap();
         let mut answer = Vec::new();
@@ -137,12 +139,12 @@ pub fn azure_service() -> Option<Service> {
     Some(Service { scheme: "az", endpoint: service("DROVER_TEST_AZURE")?, environment })
 }
 
-fn google_service() -> Option<Service> {
+pub fn google_service() -> Option<Service> {
     let environment = |endpoint: &str| {
         let key = format!(
             r#"{{"gcs_base_url":"{endpoint}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
         );
-        vec![("GOOGLE_SERVICE_ACCOUNT_KEY", key)]
+        vec![("GOOGLE_SERVICE_ACCOUNT_KEY", key), ("GOOGLE_BASE_URL", endpoint.to_owned())]
     };
     Some(Service { scheme: "gs", endpoint: service("DROVER_TEST_GCS")?, environment })
 }

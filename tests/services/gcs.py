@@ -2,11 +2,12 @@
 """A small fake of Google Cloud Storage's XML API: what drover's client uses of it, in memory.
 
 Put (with `x-goog-if-generation-match: 0` for create-only), put in parts, metadata, get with a range,
-head, delete, and listing by pages (`list-type=2`). Any bucket exists, any credentials do.
+head, delete, and listing by pages (`list-type=2`). Any bucket exists, any credentials do. Of the JSON
+API it has what a bucket is set to: `GET` and `PATCH /storage/v1/b/BUCKET`, `GET` and `PUT .../iam`.
 Usage: gcs.py PORT
 """
 
-import hashlib, re, sys, threading, time, urllib.parse
+import hashlib, json, re, sys, threading, time, urllib.parse
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.sax.saxutils import escape
@@ -16,6 +17,7 @@ PAGE = 10
 
 objects = {}  # (bucket, key) -> (bytes, generation, time, metadata)
 uploads = {}  # id -> (metadata, {number: bytes})
+settings = {}  # path of the JSON API -> what was set
 generations = 0
 lock = threading.Lock()
 
@@ -44,6 +46,22 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, status, code):
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
         self.answer(status, body.encode(), {"Content-Type": "application/xml"})
+
+    def setting(self):
+        """What a bucket is set to, and its policy, each under its own path."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = urllib.parse.urlsplit(self.path).path
+        if body:
+            with lock:
+                settings[path] = settings.get(path, {}) | json.loads(body)
+        name = path.split("/")[4]
+        # As a new bucket is: soft deletion for a week, no versions.
+        new = {"kind": "storage#bucket", "name": name, "iamConfiguration": {}}
+        new |= {"softDeletePolicy": {"retentionDurationSeconds": "604800"}}
+        found = ({} if path.endswith("/iam") else new) | settings.get(path, {})
+        self.answer(200, json.dumps(found).encode(), {"Content-Type": "application/json"})
+
+    do_PATCH = setting
 
     @staticmethod
     def describe(stored):
@@ -82,6 +100,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self):
         global generations
+        if self.path.startswith("/storage/v1/b/"):
+            return self.setting()
         bucket, key, query = self.where()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if "uploadId" in query:
@@ -101,6 +121,8 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, b"", self.describe(stored))
 
     def do_GET(self):
+        if self.path.startswith("/storage/v1/b/"):
+            return self.setting()
         bucket, key, query = self.where()
         if not key:
             return self.list(bucket, query)

@@ -79,5 +79,12 @@ fn meaning(id: SettingId) -> (&'static str, &'static str, &'static str, &'static
             "Leave the repository's prefix out of rules that delete objects or move them to classes that \
              cannot be read at once.",
         ),
+        SettingId::Tls => (
+            "tls",
+            "low",
+            "The store answers requests without TLS: another program's credential or data can be seen on \
+             the way; drover itself sends none",
+            "Deny requests without TLS in the bucket's policy (aws:SecureTransport).",
+        ),
     }
 }

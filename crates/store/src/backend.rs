@@ -103,7 +103,10 @@ impl Backend {
 }
 
 /// Where the service is, where that is not the provider's own place.
-fn endpoint(kind: StoreKind, options: &StoreOptions) -> Result<Option<String>, StoreError> {
+pub(crate) fn endpoint(
+    kind: StoreKind,
+    options: &StoreOptions,
+) -> Result<Option<String>, StoreError> {
     let endpoint = match (kind, options.endpoint_for(kind)) {
         (StoreKind::S3, None) => profile::load(&options.settings)?.remove("AWS_ENDPOINT_URL"),
         (_, endpoint) => endpoint,

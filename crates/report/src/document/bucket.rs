@@ -9,7 +9,7 @@ use crate::{Table, Text, page::TERMINAL_ROWS};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BucketSetting {
-    /// `versioning`, `lock`, `public-access`, `encryption` or `lifecycle`.
+    /// `versioning`, `lock`, `public-access`, `encryption`, `lifecycle` or `tls`.
     pub setting: Text,
     /// `pass`, `finding` or `could-not-check`.
     pub result: Text,
