@@ -59,8 +59,9 @@ pub fn estimate(e: &Estimate, link: &Link) -> PlanEstimate {
     let reading = over(e.files, s.open_rate) + over(e.bytes, s.read_rate);
     let working = over(e.bytes, s.process_rate);
     let sending = upload_rate.map_or(0.0, |rate| over(e.uploaded, rate));
-    // Reading and working share the processors; sending goes on beside them.
-    let seconds = e.walk.as_secs_f64().max(reading + working).max(sending);
+    // Reading, working and the walk share the processors; sending goes on beside them.
+    let walk = e.walk.as_secs_f64();
+    let seconds = walk.max(reading + working + walk / s.threads.max(1) as f64).max(sending);
     let unique = e.bytes.saturating_sub(e.copies);
     let ratio = |a: u64, b: u64| if b > 0 { a as f64 / b as f64 } else { 1.0 };
     PlanEstimate {

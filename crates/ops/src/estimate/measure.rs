@@ -1,13 +1,10 @@
 //! Reads the sample, and does to it what a pass does.
 
 use std::{
-    cell::RefCell,
-    collections::HashSet,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-use drover_chunk::{ChunkSizes, Chunker, Compressor};
 use drover_crypt::domain::DomainKeys;
 use drover_source::{ReadError, Source};
 use drover_types::{Counter, Observer, lock};
@@ -16,6 +13,7 @@ use rayon::prelude::*;
 use super::{
     EstimateOptions, Sampled,
     strata::{Candidate, Class, Strata},
+    work::{Seen, Work},
 };
 use crate::{Cancel, Error};
 
@@ -32,10 +30,6 @@ const UNKNOWN_DEVIATION: f64 = 0.25;
 /// The ratio of what nothing could be read of: it is stored as it is.
 const UNKNOWN_RATIO: f64 = 1.0;
 
-thread_local! {
-    static COMPRESSOR: RefCell<Option<(i32, Compressor)>> = const { RefCell::new(None) };
-}
-
 /// Something to read: a whole file, or a piece of a large one.
 struct Unit {
     stratum: usize,
@@ -44,19 +38,13 @@ struct Unit {
     len: u64,
 }
 
-/// What came of a unit.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    plain: u64,
-    stored: u64,
-    chunks: u64,
-}
-
 /// A class, measured.
 pub(super) struct MeasuredStratum {
     pub(super) class: Class,
     pub(super) bytes: u64,
-    /// Stored bytes of each byte.
+    /// The part of these that can be read, from 0 to 1.
+    pub(super) readable: f64,
+    /// Stored bytes of each byte; none of those that cannot be read.
     pub(super) ratio: f64,
     /// The standard deviation of `ratio`.
     pub(super) ratio_deviation: f64,
@@ -88,53 +76,63 @@ pub(super) fn measure(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<Measured, Error> {
-    let chunker = Chunker::new(&keys.gear_table(), ChunkSizes::default());
+    let work = Work::new(keys, options.compression_level);
     let units = units(strata, options.sample);
     let clocked =
         Mutex::new(Clocked { units: vec![Vec::new(); strata.classes.len()], ..Clocked::default() });
-    // Chunks that were seen before are stored once.
-    let known = Mutex::new(HashSet::new());
-    let one = |unit: &Unit| {
+    let one = |unit: &Unit| -> Result<(), Error> {
         if cancel.is_set() {
-            return;
+            return Ok(());
         }
-        // What cannot be read is on the list of exceptions of the pass, and stands for nothing.
-        if let Ok(seen) = read(source, unit, &chunker, &known, options, &clocked) {
-            observer.add(Counter::BytesRead, seen.plain);
-            lock(&clocked).units[unit.stratum].push(seen);
-        }
+        // What cannot be read is on the list of exceptions of the pass: it stands for what else of its
+        // class cannot be read, and is not stored.
+        let seen = match read(source, unit) {
+            Ok((bytes, times)) => process(unit, &bytes, times, &work, &clocked)?,
+            Err(_) => Seen { len: unit.len, ..Seen::default() },
+        };
+        observer.add(Counter::BytesRead, seen.plain);
+        lock(&clocked).units[unit.stratum].push(seen);
+        Ok(())
     };
     let threads = crate::workers(options.parallel);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     match pool {
-        Ok(pool) => pool.install(|| units.par_iter().for_each(one)),
+        Ok(pool) => pool.install(|| units.par_iter().try_for_each(one)),
         // No threads are to be had: one after the other.
-        Err(_) => units.iter().for_each(one),
-    }
+        Err(_) => units.iter().try_for_each(one),
+    }?;
     if cancel.is_set() {
         return Err(Error::Interrupted);
     }
-    let clocked = clocked.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut clocked = clocked.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    clocked.working += work.finish()?;
     let total: f64 = strata.classes.values().map(|stratum| stratum.bytes as f64).sum();
     let mut unsampled = 0.0;
     let mut measured = Vec::new();
     for ((class, stratum), seen) in strata.classes.iter().zip(&clocked.units) {
-        let plain: f64 = seen.iter().map(|unit| unit.plain as f64).sum();
-        let stored: f64 = seen.iter().map(|unit| unit.stored as f64).sum();
-        let chunks: f64 = seen.iter().map(|unit| unit.chunks as f64).sum();
-        let (ratio, ratio_deviation) = if plain > 0.0 {
-            let ratio = stored / plain;
-            (ratio, deviation(seen, ratio, stratum.bytes))
+        let sum = |of: fn(&Seen) -> u64| seen.iter().map(|unit| of(unit) as f64).sum::<f64>();
+        let len = sum(|unit| unit.len);
+        let (class, bytes) = (class.clone(), stratum.bytes);
+        measured.push(if len > 0.0 {
+            let ratio = sum(|unit| unit.stored) / len;
+            MeasuredStratum {
+                class,
+                bytes,
+                readable: sum(|unit| unit.plain) / len,
+                ratio,
+                ratio_deviation: deviation(seen, ratio, bytes),
+                chunks_per_byte: sum(|unit| unit.chunks) / len,
+            }
         } else {
-            unsampled += stratum.bytes as f64;
-            (UNKNOWN_RATIO, UNKNOWN_DEVIATION)
-        };
-        measured.push(MeasuredStratum {
-            class: class.clone(),
-            bytes: stratum.bytes,
-            ratio,
-            ratio_deviation,
-            chunks_per_byte: if plain > 0.0 { chunks / plain } else { 1.0 / (1 << 20) as f64 },
+            unsampled += bytes as f64;
+            MeasuredStratum {
+                class,
+                bytes,
+                readable: 1.0,
+                ratio: UNKNOWN_RATIO,
+                ratio_deviation: UNKNOWN_DEVIATION,
+                chunks_per_byte: 1.0 / (1 << 20) as f64,
+            }
         });
     }
     let rate = |amount: u64, time: Duration| match time.as_secs_f64() {
@@ -148,6 +146,7 @@ pub(super) fn measure(
             bytes: clocked.bytes,
             strata: strata.classes.len() as u64,
             unsampled: if total > 0.0 { unsampled / total } else { 0.0 },
+            threads: threads as u64,
             read_rate: rate(clocked.bytes, clocked.reading),
             open_rate: rate(clocked.files, clocked.opening),
             process_rate: rate(clocked.bytes, clocked.working),
@@ -158,17 +157,17 @@ pub(super) fn measure(
 /// The standard deviation of the ratio of a class of `bytes` bytes, of which these units were drawn.
 fn deviation(units: &[Seen], ratio: f64, bytes: u64) -> f64 {
     let n = units.len() as f64;
-    let plain: f64 = units.iter().map(|unit| unit.plain as f64).sum();
-    let rest = (1.0 - plain / bytes as f64).max(0.0);
+    let len: f64 = units.iter().map(|unit| unit.len as f64).sum();
+    let rest = (1.0 - len / bytes as f64).max(0.0);
     if rest == 0.0 {
         return 0.0;
     }
     if units.len() < 2 {
         return UNKNOWN_DEVIATION * rest.sqrt();
     }
-    let mean = plain / n;
+    let mean = len / n;
     let squares: f64 =
-        units.iter().map(|unit| (unit.stored as f64 - ratio * unit.plain as f64).powi(2)).sum();
+        units.iter().map(|unit| (unit.stored as f64 - ratio * unit.len as f64).powi(2)).sum();
     (rest / n * squares / (n - 1.0)).sqrt() / mean
 }
 
@@ -222,17 +221,10 @@ fn piece(strata: &Strata, stratum: usize, candidate: &Candidate, round: u64, pie
     Unit { stratum, candidate, start, len }
 }
 
-fn read(
-    source: &dyn Source,
-    unit: &Unit,
-    chunker: &Chunker,
-    known: &Mutex<HashSet<[u8; 32]>>,
-    options: &EstimateOptions,
-    clocked: &Mutex<Clocked>,
-) -> Result<Seen, ReadError> {
-    let path = &unit.candidate.path;
+/// The bytes of a unit, and how long opening and reading took.
+fn read(source: &dyn Source, unit: &Unit) -> Result<(Vec<u8>, [Duration; 2]), ReadError> {
     let begun = Instant::now();
-    let mut file = source.open(path)?;
+    let mut file = source.open(&unit.candidate.path)?;
     // A pass looks before and after.
     file.stat()?;
     file.stat()?;
@@ -247,47 +239,24 @@ fn read(
         }
     }
     bytes.truncate(filled);
-    let reading = begun.elapsed();
+    Ok((bytes, [opening, begun.elapsed()]))
+}
+
+/// Does to a unit what a pass does, and notes how long each part took.
+fn process(
+    unit: &Unit,
+    bytes: &[u8],
+    [opening, reading]: [Duration; 2],
+    work: &Work<'_>,
+    clocked: &Mutex<Clocked>,
+) -> Result<Seen, Error> {
     let begun = Instant::now();
-    let whole = unit.start + unit.len >= unit.candidate.size;
-    let seen = store(&bytes, whole, chunker, known, options.compression_level);
-    let working = begun.elapsed();
+    let seen = work.store(bytes, unit.start + unit.len >= unit.candidate.size)?;
     let mut clocked = lock(clocked);
     clocked.opening += opening;
     clocked.reading += reading;
-    clocked.working += working;
-    clocked.bytes += filled as u64;
+    clocked.working += begun.elapsed();
+    clocked.bytes += bytes.len() as u64;
     clocked.files += u64::from(unit.start == 0 || unit.len < unit.candidate.size);
     Ok(seen)
-}
-
-/// Cut, hashed, and compressed unless it was there before. The end of a piece that is not the end
-/// of its file is no chunk.
-fn store(
-    data: &[u8],
-    whole: bool,
-    chunker: &Chunker,
-    known: &Mutex<HashSet<[u8; 32]>>,
-    level: i32,
-) -> Seen {
-    let mut seen = Seen::default();
-    let mut rest = data;
-    let mut buffer = Vec::new();
-    while let Some(len) = chunker.cut(rest, whole).filter(|_| !rest.is_empty()) {
-        let (chunk, after) = rest.split_at(len);
-        rest = after;
-        seen.plain += len as u64;
-        seen.chunks += 1;
-        if !lock(known).insert(*blake3::hash(chunk).as_bytes()) {
-            continue;
-        }
-        seen.stored += COMPRESSOR.with_borrow_mut(|kept| {
-            let (_, compressor) = match kept {
-                Some(kept) if kept.0 == level => kept,
-                kept => kept.insert((level, Compressor::new(level))),
-            };
-            compressor.compress(chunk, &mut buffer).1.len() as u64 + 16
-        });
-    }
-    seen
 }

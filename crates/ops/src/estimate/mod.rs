@@ -3,7 +3,7 @@
 //! ```text
 //! walk → Strata        every entry counted; of each class of files some are kept to be read
 //!      → Manifest      made as a pass makes it, and thrown away: its size
-//! Strata → Units → read, cut, hashed, compressed as a pass does → ratio of each stratum
+//! Strata → Units → read, cut, hashed, compressed, packed as a pass does → ratio of each stratum
 //! all of it → Estimate
 //! ```
 //!
@@ -18,6 +18,7 @@
 mod manifest;
 mod measure;
 mod strata;
+mod work;
 
 use std::time::Duration;
 
@@ -92,11 +93,13 @@ pub struct Sampled {
     pub strata: u64,
     /// The part of all bytes whose class nothing could be read of.
     pub unsampled: f64,
+    /// Threads that read and worked.
+    pub threads: u64,
     /// Bytes a second that reading brought, all threads together.
     pub read_rate: f64,
     /// Files a second that were opened, all threads together.
     pub open_rate: f64,
-    /// Bytes a second that cutting, hashing and compressing take, all threads together.
+    /// Bytes a second that everything from cutting to a closed pack takes, all threads together.
     pub process_rate: f64,
 }
 
@@ -107,9 +110,9 @@ pub struct Estimate {
     pub entries: u64,
     /// Files with content, each once.
     pub files: u64,
-    /// Bytes of their content, without holes.
+    /// Bytes of their content, without holes, and without what cannot be read.
     pub bytes: u64,
-    /// Of these, bytes of copies of other files.
+    /// Bytes of copies of other files.
     pub copies: u64,
     /// Plaintext bytes of chunks that a pass stores, manifest included.
     pub new: u64,
@@ -121,7 +124,7 @@ pub struct Estimate {
     pub chunks: u64,
     /// Requests that put an object.
     pub puts: Range,
-    /// How long the walk took.
+    /// How long the walk took, and the making of the manifest with it.
     pub walk: Duration,
     /// What this is known from.
     pub sampled: Sampled,
@@ -185,16 +188,19 @@ impl Estimate {
     /// From strata to the whole.
     fn combine(&mut self, measured: &Measured, copies: &dyn Fn(&strata::Class) -> u64, meta: Meta) {
         let (mut plain, mut stored, mut chunks, mut variance) = (0.0, 0.0, 0.0, 0.0);
+        let mut unreadable = 0.0;
         for stratum in &measured.strata {
             let copied = copies(&stratum.class).min(stratum.bytes);
             let unique = (stratum.bytes - copied) as f64;
             self.copies += copied;
-            plain += unique;
+            unreadable += stratum.bytes as f64 * (1.0 - stratum.readable);
+            plain += unique * stratum.readable;
             stored += unique * stratum.ratio;
             chunks += unique * stratum.chunks_per_byte;
             variance += (unique * stratum.ratio_deviation).powi(2);
         }
         let deviation = variance.sqrt();
+        self.bytes = self.bytes.saturating_sub(unreadable.round() as u64);
         let meta_stored = meta.stored as f64;
         let range = |value: f64, deviation: f64| Range {
             value: value.round() as u64,

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use drover_source::LocalSource;
-use drover_types::Silent;
+use drover_source::{LocalSource, ReadError, SourceDescription, SourceError, SourceFile, Walk};
+use drover_types::{ExceptionKind, RelativePath, Silent};
 
 use super::*;
 
@@ -55,4 +55,55 @@ fn what_is_whole_in_the_sample_is_certain() {
     let estimate = told(root.path(), &EstimateOptions::default());
     assert_eq!(estimate.stored.low, estimate.stored.high);
     assert!((3_000_000..3_100_000).contains(&estimate.stored.value), "{estimate:?}");
+}
+
+/// A directory of which files that end in `x` cannot be opened.
+struct Closed(LocalSource);
+
+impl Source for Closed {
+    fn description(&self) -> SourceDescription {
+        self.0.description()
+    }
+
+    fn walk(&self, options: &WalkOptions) -> Result<Walk, SourceError> {
+        self.0.walk(options)
+    }
+
+    fn open(&self, path: &RelativePath) -> Result<Box<dyn SourceFile>, ReadError> {
+        match path.as_bytes().ends_with(b"x") {
+            true => Err(ReadError {
+                kind: ExceptionKind::Denied,
+                path: path.clone(),
+                source: std::io::ErrorKind::PermissionDenied.into(),
+            }),
+            false => self.0.open(path),
+        }
+    }
+
+    fn complete(&self, entry: &mut Entry) -> Result<(), ReadError> {
+        self.0.complete(entry)
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_stored() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str, len: usize| {
+        let seed = u64::from(blake3::hash(name.as_bytes()).as_bytes()[0]);
+        fs::write(root.path().join(name), noise(seed, len)).unwrap();
+    };
+    // One that is a class by itself, and a quarter of another class.
+    write("journal.x", 5_000_000);
+    for n in 0..300 {
+        let closed = if n % 4 == 0 { "x" } else { "" };
+        write(&format!("{n}.data{n:04}{closed}"), 20_000);
+    }
+    let source = Closed(LocalSource::open(root.path()).unwrap());
+    let options = EstimateOptions::default();
+    let told = estimate(&source, &|_| 0, &options, &Silent, &Cancel::default()).unwrap();
+    let readable = 225 * 20_000;
+    let off = |value: u64| (value as f64 / f64::from(readable) - 1.0).abs();
+    assert!(off(told.bytes) < 0.1 && off(told.stored.value) < 0.12, "{told:?}");
+    assert!(told.stored.low <= readable as u64 + 100_000 && told.stored.high >= readable as u64);
+    assert_eq!(told.sampled.unsampled, 0.0);
 }

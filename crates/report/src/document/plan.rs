@@ -72,7 +72,7 @@ pub struct PlanEstimate {
     pub read_rate: f64,
     /// Files a second that can be opened.
     pub open_rate: f64,
-    /// Bytes a second that cutting, hashing and compressing take.
+    /// Bytes a second that everything from cutting to a closed pack takes.
     pub process_rate: f64,
     /// Bytes a second to the store; `None` where nobody measured or set it.
     pub upload_rate: Option<f64>,
