@@ -5,6 +5,7 @@
 //! (The tamper-evident record of what drover did is [`crate::audit`].)
 
 mod ask;
+mod handshake;
 mod tls;
 
 use std::time::Duration;
@@ -44,6 +45,11 @@ impl Default for ServerOptions {
         }
     }
 }
+
+/// After so many seconds no further port is asked for TLS.
+const LONGEST_TLS: i64 = 10 * 60;
+/// Why it is not.
+const LATE: &str = "was not asked: the ports before it took too long";
 
 /// How an audit waits between samples, and learns the time: tests have clocks of their own.
 pub trait Pace {
@@ -110,12 +116,15 @@ pub fn audit_server(
     let facts = Facts { answers: &answers, peers: &peers, tls: &[], now: pace.now() };
     let listeners = listeners(&facts).unwrap_or_default();
     let ports = if options.tls { tls_ports(&listeners, &options.tls_ports) } else { Vec::new() };
-    let mut tls = Vec::new();
+    let (started, mut tls) = (pace.now().seconds, Vec::new());
     for port in ports {
         if cancel.is_set() {
             return Err(Error::Interrupted);
         }
-        tls.push(tls::look(host, port));
+        tls.push(match pace.now().seconds - started > LONGEST_TLS {
+            false => tls::look(host, port),
+            true => TlsPort { port, failure: Some(LATE.to_owned()), ..TlsPort::default() },
+        });
     }
     let facts = Facts { tls: &tls, ..facts };
     Ok(ServerAudit {
@@ -150,7 +159,8 @@ fn sample(
     let mut peers = PeerMap::default();
     let mut gone = Duration::ZERO;
     loop {
-        let tables = [ProbeId::Tcp, ProbeId::Tcp6].map(|id| ask::one(host, id.probe()));
+        let tables =
+            [ProbeId::Tcp, ProbeId::Tcp6].map(|id| ask::one(host, id.probe()));
         match &tables {
             [Err(absent), _] => peers.failure = Some(absent.clone()),
             tables => {
