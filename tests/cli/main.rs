@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod audit_sudo;
 mod audit_tls;
 mod browser;
 mod bucket;

@@ -44,6 +44,8 @@ pub enum Absent {
     TimedOut,
     /// The account runs no commands.
     NoCommands,
+    /// Not for this account, and `sudo` does not let it, for what it says.
+    NoSudo(String),
     /// Anything else.
     Failed(String),
 }
@@ -56,6 +58,9 @@ impl Absent {
             Self::Denied => "is denied to this account".to_owned(),
             Self::TimedOut => "took too long".to_owned(),
             Self::NoCommands => "cannot be run: this account runs no commands".to_owned(),
+            Self::NoSudo(why) => {
+                format!("is denied to this account, and cannot be had as root: {why}")
+            }
             Self::Failed(why) => format!("failed: {why}"),
         }
     }

@@ -33,6 +33,8 @@ pub struct ServerOptions {
     pub tls: bool,
     /// Ports to ask, beside those that are known for it.
     pub tls_ports: Vec<u16>,
+    /// Whether what only root may see is asked for through `sudo -n`.
+    pub sudo: bool,
 }
 
 impl Default for ServerOptions {
@@ -42,6 +44,7 @@ impl Default for ServerOptions {
             every: Duration::from_secs(1),
             tls: true,
             tls_ports: Vec::new(),
+            sudo: false,
         }
     }
 }
@@ -111,7 +114,7 @@ pub fn audit_server(
     pace: &dyn Pace,
     cancel: &Cancel,
 ) -> Result<ServerAudit, Error> {
-    let answers = ask::all(host, pace, cancel)?;
+    let answers = ask::all(host, options.sudo, pace, cancel)?;
     let peers = sample(host, options, pace, cancel)?;
     let facts = Facts { answers: &answers, peers: &peers, tls: &[], now: pace.now() };
     let listeners = listeners(&facts).unwrap_or_default();
@@ -160,7 +163,7 @@ fn sample(
     let mut gone = Duration::ZERO;
     loop {
         let tables =
-            [ProbeId::Tcp, ProbeId::Tcp6].map(|id| ask::one(host, id.probe()));
+            [ProbeId::Tcp, ProbeId::Tcp6].map(|id| ask::Asker::plain(host).one(id.probe()));
         match &tables {
             [Err(absent), _] => peers.failure = Some(absent.clone()),
             tables => {
