@@ -112,6 +112,7 @@ fn with_the_rule_of_the_document_an_account_sees_what_root_sees() {
     let root = server.audit("root", &[]).json();
     let sudo = server.audit("auditor", &["--sudo"]).json();
     assert_eq!(made(&sudo), made(&root), "{sudo}");
+    assert_eq!((&sudo["sudo"], &root["sudo"]), (&true.into(), &false.into()));
     for part in ["accounts", "jobs", "backups", "unanswered"] {
         assert_eq!(sudo[part], root[part], "{part}");
     }
@@ -161,6 +162,7 @@ fn where_sudo_asks_for_a_password_nothing_waits_and_each_check_says_why() {
     let sudo = server.audit("other", &["--sudo"]).expect(3).json();
     let plain = server.audit("other", &[]).expect(3).json();
     assert_eq!(made(&sudo), made(&plain));
+    assert_eq!(sudo["sudo"], false);
     for id in ["well-known-password", "weak-keys", "sudo-without-password"] {
         let evidence = check(&sudo, id)["evidence"].as_str().unwrap();
         assert!(evidence.contains("a password is required"), "{id}: {evidence}");

@@ -103,9 +103,11 @@ impl Answers {
             return Ok(content.text());
         }
         let errors = String::from_utf8_lossy(&content.errors);
-        let said: String = errors.lines().next().unwrap_or_default().chars().take(200).collect();
+        let said = errors.lines().next().unwrap_or_default().trim_end_matches('.');
+        let said: String = said.chars().take(200).collect();
         Err(Absent::Failed(match content.status {
-            Some(code) => format!("exit code {code} {said}").trim_end().to_owned(),
+            Some(code) if said.is_empty() => format!("exit code {code}"),
+            Some(code) => format!("exit code {code}: {said}"),
             None => "a signal ended it".to_owned(),
         }))
     }

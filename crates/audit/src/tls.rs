@@ -8,7 +8,9 @@
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::PublicKey};
 
 use crate::{
-    Facts, Listener, Outcome, ProbeId as P, Severity, Spec, ports, ports::Kind, words::day,
+    Facts, Listener, Outcome, ProbeId as P, Severity, Spec, ports,
+    ports::Kind,
+    words::{counted, day},
 };
 
 /// The most bytes of an answer that are looked at: certificates are far shorter.
@@ -280,7 +282,11 @@ fn judged(facts: &Facts<'_>, found: Vec<String>, what: &str) -> Outcome {
         _ if facts.tls.is_empty() => {
             Outcome::Pass("nothing listens on a port known for TLS".to_owned())
         }
-        _ => Outcome::of(found, format!("{} ports looked at", facts.tls.len()), what),
+        _ => Outcome::of(
+            found,
+            format!("{} looked at", counted(facts.tls.len(), "port", "ports")),
+            what,
+        ),
     }
 }
 

@@ -237,6 +237,7 @@ fn document(audit: ServerAudit, connection: &str) -> AuditServer {
     AuditServer {
         host: text(&audit.place),
         user: text(&audit.user),
+        sudo: audit.sudo,
         time: format::time(audit.time),
         connection: Text::from(connection),
         system: AuditSystem {

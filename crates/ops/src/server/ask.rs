@@ -18,13 +18,13 @@ const MOST_DISKS: usize = 64;
 /// audit for hours.
 const LONGEST: i64 = 20 * 60;
 
-/// Asks everything, with `sudo` also what only root is told.
+/// Asks everything, with `sudo` also what only root is told; says whether it was.
 pub(super) fn all(
     host: &dyn Host,
     sudo: bool,
     pace: &dyn Pace,
     cancel: &Cancel,
-) -> Result<Answers, Error> {
+) -> Result<(Answers, bool), Error> {
     let started = pace.now().seconds;
     let mut answers = Answers::default();
     // Root needs no other root.
@@ -84,7 +84,8 @@ pub(super) fn all(
             answers.add(probe.id, format!("sudo -n {}", probe.ask), Err(Absent::NoSudo(why)));
         });
     }
-    Ok(answers)
+    let as_root = matches!(asker.root.get(), Some(Ok(_)));
+    Ok((answers, as_root))
 }
 
 /// Asks one host.

@@ -72,6 +72,8 @@ pub struct ServerAudit {
     pub place: String,
     /// The account.
     pub user: String,
+    /// Whether it let the account ask as root.
+    pub sudo: bool,
     /// When.
     pub time: Timestamp,
     /// What it is.
@@ -114,7 +116,7 @@ pub fn audit_server(
     pace: &dyn Pace,
     cancel: &Cancel,
 ) -> Result<ServerAudit, Error> {
-    let answers = ask::all(host, options.sudo, pace, cancel)?;
+    let (answers, sudo) = ask::all(host, options.sudo, pace, cancel)?;
     let peers = sample(host, options, pace, cancel)?;
     let facts = Facts { answers: &answers, peers: &peers, tls: &[], now: pace.now() };
     let listeners = listeners(&facts).unwrap_or_default();
@@ -133,6 +135,7 @@ pub fn audit_server(
     Ok(ServerAudit {
         place: host.place().to_owned(),
         user: host.user().to_owned(),
+        sudo,
         time: facts.now,
         system: system(&facts),
         checks: checks(&facts),
