@@ -148,6 +148,8 @@ impl<'h> Asker<'h> {
             None => return run(self.host, words, probe),
             Some(Ok(root)) => match run(root, words, probe) {
                 Err(Absent::NoSudo(why)) => why,
+                // It looks in places of its own.
+                Err(Absent::Missing) => "sudo does not find the command".to_owned(),
                 answer => return answer,
             },
             Some(Err(why)) => why.clone(),
