@@ -91,7 +91,7 @@ fn server() -> Option<Server> {
         let keys = accounts.join("home/keys").join(user);
         fs::copy(sshd.path("user_key.pub"), keys).unwrap();
     }
-    // Short, and of a kind that nobody makes any more.
+    // Synthetic: of a kind that nobody makes any more.
     let weak = "ssh-dss AAAAB3NzaC1kc3M= device\n";
     let ssh = accounts.join("home/scanner/.ssh");
     fs::create_dir(&ssh).unwrap();

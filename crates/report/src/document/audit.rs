@@ -601,6 +601,7 @@ impl AuditServer {
         let check = |c: &AuditCheck| {
             vec![
                 c.result.to_string(),
+                c.severity.to_string(),
                 c.id.to_string(),
                 c.title.to_string(),
                 c.evidence.to_string(),
@@ -609,7 +610,7 @@ impl AuditServer {
         };
         add(
             "All checks",
-            vec!["result", "check", "what is right", "evidence", "reference"],
+            vec!["result", "severity", "check", "what is right", "evidence", "reference"],
             self.checks.iter().map(check).collect(),
             "",
         );

@@ -225,7 +225,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers each command by what it begins with; what is not there ends well, with nothing.
+    /// Answers each command by what it begins with; what is not there ends well, with nothing. Answers
+    /// are synthetic, in the words of sudo 1.9.13 and coreutils 9.1.
     #[derive(Default)]
     struct Says {
         answers: Vec<(&'static str, i32, &'static str, &'static str)>,
@@ -263,7 +264,7 @@ mod tests {
         }
     }
 
-    /// What sudo 1.9.13 prints.
+    /// Where it would ask.
     const PASSWORD: &str = "sudo: a password is required\n";
 
     #[test]

@@ -215,6 +215,9 @@ fn whoever_makes_fun_of_it_is_not_checked() {
         let said = why(&|| Box::new(Says(Endless(bytes, 0))));
         assert!(said.starts_with("refuses TLS 1.2 with alert 70; TLS 1.3: "), "{said}");
     }
+    // It says that it is closing, and does not stop.
+    let closing = why(&|| Box::new(Says(Endless(b"\x15\x03\x03\x00\x02\x01\x00", 0))));
+    assert!(closing.starts_with("refuses TLS 1.2 with alert 70"), "{closing}");
     // More certificates than any server has.
     let huge = why(&|| server(400, false));
     assert!(huge.contains("TLS 1.3: "), "{huge}");
