@@ -23,19 +23,19 @@ use crate::{
 const MD5: &str = "$1$saltmdfv$M3Z8RacoR/xQkpptPXY3Y.";
 const SHA512: &str = "$6$saltshafive12$kQ7bX0E8xj7pHYWmDqTkUeWlQDnE0jE0Cq";
 
-fn results(document: &Value, result: &str) -> BTreeSet<String> {
+pub fn results(document: &Value, result: &str) -> BTreeSet<String> {
     let checks = document["checks"].as_array().unwrap();
     let of = checks.iter().filter(|check| check["result"] == result);
     of.map(|check| check["id"].as_str().unwrap().to_owned()).collect()
 }
 
-fn check<'d>(document: &'d Value, id: &str) -> &'d Value {
+pub fn check<'d>(document: &'d Value, id: &str) -> &'d Value {
     let checks = document["checks"].as_array().unwrap();
     checks.iter().find(|check| check["id"] == id).unwrap_or_else(|| panic!("no {id}"))
 }
 
 /// An audit of a server behind `sshd`.
-fn over(lab: &Lab, sshd: &Sshd, more: &[&str]) -> Answer {
+pub fn over(lab: &Lab, sshd: &Sshd, more: &[&str]) -> Answer {
     let url = sshd.url(Path::new("/")).replace("sftp://", "ssh://");
     let mut arguments = vec!["audit", "--host", url.trim_end_matches('/'), "--json"];
     let options = sshd.options();

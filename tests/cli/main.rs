@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod audit_sudo;
+mod audit_tls;
 mod browser;
 mod bucket;
 mod certificate;

@@ -44,6 +44,8 @@ pub enum Absent {
     TimedOut,
     /// The account runs no commands.
     NoCommands,
+    /// Not for this account, and `sudo` does not let it, for what it says.
+    NoSudo(String),
     /// Anything else.
     Failed(String),
 }
@@ -56,6 +58,9 @@ impl Absent {
             Self::Denied => "is denied to this account".to_owned(),
             Self::TimedOut => "took too long".to_owned(),
             Self::NoCommands => "cannot be run: this account runs no commands".to_owned(),
+            Self::NoSudo(why) => {
+                format!("is denied to this account, and cannot be had as root: {why}")
+            }
             Self::Failed(why) => format!("failed: {why}"),
         }
     }
@@ -98,9 +103,11 @@ impl Answers {
             return Ok(content.text());
         }
         let errors = String::from_utf8_lossy(&content.errors);
-        let said: String = errors.lines().next().unwrap_or_default().chars().take(200).collect();
+        let said = errors.lines().next().unwrap_or_default().trim_end_matches('.');
+        let said: String = said.chars().take(200).collect();
         Err(Absent::Failed(match content.status {
-            Some(code) => format!("exit code {code} {said}").trim_end().to_owned(),
+            Some(code) if said.is_empty() => format!("exit code {code}"),
+            Some(code) => format!("exit code {code}: {said}"),
             None => "a signal ended it".to_owned(),
         }))
     }

@@ -1,6 +1,9 @@
 //! What the server shares: Samba's shares and NFS's exports.
 
-use crate::{Facts, Outcome, ProbeId as P, Severity, Spec, words::settings};
+use crate::{
+    Facts, Outcome, ProbeId as P, Severity, Spec,
+    words::{counted, settings},
+};
 
 /// A directory that others can reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -206,7 +209,11 @@ fn guests(facts: &Facts<'_>) -> Outcome {
             let found: Vec<_> = open
                 .map(|s| format!("{}{}", s.name, if s.writable { " (writable)" } else { "" }))
                 .collect();
-            Outcome::of(found, format!("{} shares of Samba", shares.len()), "shares take guests")
+            Outcome::of(
+                found,
+                format!("{} of Samba", counted(shares.len(), "share", "shares")),
+                "shares take guests",
+            )
         }
         Err(why) => Outcome::CouldNotCheck(why),
     }
@@ -254,14 +261,14 @@ fn nfs_world(facts: &Facts<'_>) -> Outcome {
     let shares = crate::known!(exports(facts));
     let open = shares.iter().filter(|s| s.open);
     let found = open.map(|s| format!("{} to {}", s.path, s.clients)).collect();
-    Outcome::of(found, format!("{} exports", shares.len()), "are open to every address")
+    Outcome::of(found, counted(shares.len(), "export", "exports"), "are open to every address")
 }
 
 fn nfs_root(facts: &Facts<'_>) -> Outcome {
     let shares = crate::known!(exports(facts));
     let found = shares.iter().filter(|s| s.clients.ends_with("root is root"));
     let found = found.map(|s| format!("{} to {}", s.path, s.clients)).collect();
-    Outcome::of(found, format!("{} exports", shares.len()), "have no_root_squash")
+    Outcome::of(found, counted(shares.len(), "export", "exports"), "have no_root_squash")
 }
 
 fn nfs_versions(facts: &Facts<'_>) -> Outcome {

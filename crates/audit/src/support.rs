@@ -6,7 +6,7 @@ use jiff::civil::Date;
 const DATA: &str = include_str!("../data/support.csv");
 
 /// The day on which the file was last compared with its sources.
-pub const CHECKED_ON: &str = "2026-11-27";
+pub const CHECKED_ON: &str = "2026-11-28";
 
 /// How long a system is supported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ mod tests {
         let until = |family, version| of(family, version).map(|s| s.until.to_string());
         assert_eq!(until("debian", "12"), Some("2026-07-11".into()));
         assert_eq!(until("rhel", "7.9"), Some("2024-06-30".into()));
+        assert_eq!(until("sles", "15"), Some("2019-12-31".into()));
+        assert_eq!(until("opensuse-leap", "15.6"), Some("2026-04-30".into()));
+        assert_eq!(until("alpine", "3.22.1"), Some("2027-05-01".into()));
         assert_eq!(until("sles", "15.5"), Some("2024-12-31".into()));
         assert_eq!(until("kernel", "6.12.9-amd64"), Some("2028-12-31".into()));
         assert_eq!(until("kernel", "6.1.90"), Some("2027-12-31".into()));

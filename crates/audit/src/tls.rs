@@ -3,12 +3,14 @@
 //! The beginning of a handshake is written and read here, and nothing is ever keyed: up to TLS 1.2 a
 //! server names the version and sends its certificate in the clear (RFC 5246, 7.3). Two connections to a
 //! port do: one that knows nothing newer than TLS 1.1, and one that knows nothing newer than 1.2. No
-//! library still speaks the first.
+//! library still speaks the first. What refuses both is left to a library, which speaks TLS 1.3.
 
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::PublicKey};
 
 use crate::{
-    Facts, Listener, Outcome, ProbeId as P, Severity, Spec, ports, ports::Kind, words::day,
+    Facts, Listener, Outcome, ProbeId as P, Severity, Spec, ports,
+    ports::Kind,
+    words::{counted, day},
 };
 
 /// The most bytes of an answer that are looked at: certificates are far shorter.
@@ -46,7 +48,8 @@ pub enum TlsAnswer {
 pub struct TlsPort {
     /// The port.
     pub port: u16,
-    /// The version that it speaks with who knows up to TLS 1.2; 0 where it does not.
+    /// The version that it speaks with who knows up to TLS 1.2, or 1.3 where it refuses that; 0 where it
+    /// does not.
     pub version: u16,
     /// The version that it speaks with who knows nothing newer than TLS 1.1; 0 where it refuses.
     pub old: u16,
@@ -102,9 +105,10 @@ pub fn version_name(version: u16) -> String {
 
 /// The greeting: a ClientHello that offers everything a server may still know.
 pub fn greeting(newest: Newest) -> Vec<u8> {
-    const SUITES: [u16; 22] = [
-        0xc02f, 0xc02b, 0xc030, 0xc02c, 0x009e, 0x009f, 0xc027, 0xc023, 0xc013, 0xc014, 0xc009,
-        0xc00a, 0x009c, 0x009d, 0x003c, 0x002f, 0x0035, 0x0033, 0x0039, 0x000a, 0x0005, 0x00ff,
+    const SUITES: [u16; 25] = [
+        0xcca9, 0xcca8, 0xccaa, 0xc02f, 0xc02b, 0xc030, 0xc02c, 0x009e, 0x009f, 0xc027, 0xc023,
+        0xc013, 0xc014, 0xc009, 0xc00a, 0x009c, 0x009d, 0x003c, 0x002f, 0x0035, 0x0033, 0x0039,
+        0x000a, 0x0005, 0x00ff,
     ];
     let version: u16 = if newest == Newest::Tls11 { 0x0302 } else { 0x0303 };
     let list = |values: &[u16]| -> Vec<u8> {
@@ -278,7 +282,11 @@ fn judged(facts: &Facts<'_>, found: Vec<String>, what: &str) -> Outcome {
         _ if facts.tls.is_empty() => {
             Outcome::Pass("nothing listens on a port known for TLS".to_owned())
         }
-        _ => Outcome::of(found, format!("{} ports looked at", facts.tls.len()), what),
+        _ => Outcome::of(
+            found,
+            format!("{} looked at", counted(facts.tls.len(), "port", "ports")),
+            what,
+        ),
     }
 }
 

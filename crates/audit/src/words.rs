@@ -54,6 +54,11 @@ pub fn systemd_time(text: &str) -> Option<i64> {
     Some(TimeZone::UTC.to_timestamp(time).ok()?.as_second())
 }
 
+/// `1 port`, `2 ports`.
+pub fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// The day of a time.
 pub fn day(seconds: i64) -> String {
     match jiff::Timestamp::from_second(seconds) {

@@ -1,18 +1,16 @@
 //! `drover audit`: the server itself.
 
+mod commands;
+
 use std::{
     env,
     ffi::OsString,
-    fmt::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
-use drover_audit::{
-    Outcome, PROBES, Rights,
-    tls::{known_tls_ports, version_name},
-};
+use drover_audit::{Outcome, tls::version_name};
 use drover_ops::server::{Pace, ServerAudit, ServerOptions, audit_server};
 use drover_plan::{Location, Plan};
 use drover_report::{
@@ -44,6 +42,10 @@ Examples:
   Everything that is run and read there, for whoever has to allow it:
     drover audit --show-commands
 
+  By an account that may run some of it as root without a password, and what that is:
+    drover audit --host ssh://auditor@old-server --sudo --html audit.html
+    drover audit --show-commands --sudo
+
 Nothing is written on the server. What an account may not see is listed as such, and the exit code
 is then 3; findings are no failure.";
 
@@ -69,6 +71,9 @@ pub struct AuditArgs {
     /// Ask no port for TLS: connect to nothing
     #[arg(long)]
     no_tls: bool,
+    /// Ask by `sudo -n` for what only root may see; where it would want a password, it is not asked
+    #[arg(long)]
+    sudo: bool,
     /// Only list every command and file that an audit looks at
     #[arg(long, conflicts_with_all = ["plan", "host"])]
     show_commands: bool,
@@ -80,7 +85,7 @@ impl AuditArgs {
     pub fn run(self, context: &Context) -> Result<Answer, Error> {
         if self.show_commands {
             context.no_document("audit --show-commands")?;
-            output::to_stdout(commands().as_bytes())?;
+            output::to_stdout(commands::listed(self.sudo).as_bytes())?;
             return Ok(Answer::Listed(None));
         }
         let options = ServerOptions {
@@ -88,6 +93,7 @@ impl AuditArgs {
             every: interval(self.sample_peers),
             tls: !self.no_tls,
             tls_ports: self.tls_port.clone(),
+            sudo: self.sudo,
         };
         let origins = self.origins()?;
         let several = origins.len() > 1;
@@ -231,6 +237,7 @@ fn document(audit: ServerAudit, connection: &str) -> AuditServer {
     AuditServer {
         host: text(&audit.place),
         user: text(&audit.user),
+        sudo: audit.sudo,
         time: format::time(audit.time),
         connection: Text::from(connection),
         system: AuditSystem {
@@ -392,36 +399,4 @@ fn document(audit: ServerAudit, connection: &str) -> AuditServer {
             .collect(),
         error: None,
     }
-}
-
-/// The table of everything that is asked, from the table that is run.
-fn commands() -> String {
-    let mut out = String::from(
-        "An audit runs these commands and reads these files, and nothing else. Commands run without a\n\
-         shell of their own, with LC_ALL=C and PATH=/usr/sbin:/usr/bin:/sbin:/bin; over SSH each is one\n\
-         line, with `timeout` before it. Each has a limit of time and of output. Nothing is written.\n\n",
-    );
-    for probe in PROBES {
-        let rights = match probe.rights {
-            Rights::Any => String::new(),
-            rights => format!(" [{}]", rights.as_str()),
-        };
-        // Writing to a string does not fail.
-        let _ = writeln!(out, "{:4}  {}", probe.ask.verb(), probe.ask);
-        let limit = match probe.ask.is_command() {
-            true => format!("{} s, ", probe.timeout.as_secs()),
-            false => String::new(),
-        };
-        let most = format::bytes(probe.most as u64);
-        let _ = writeln!(out, "        {} ({limit}{most}){rights}", probe.purpose);
-    }
-    let ports: Vec<_> = known_tls_ports().iter().map(u16::to_string).collect();
-    let _ = writeln!(
-        out,
-        "connect  each of these ports that something listens on, from the server itself: {}\n        \
-         which versions of TLS it speaks, and its certificate; twice each, and only a greeting is sent \
-         (--no-tls leaves it out, --tls-port adds to it)",
-        ports.join(", ")
-    );
-    out
 }

@@ -1,7 +1,9 @@
 //! Asking a host the questions of the table. This is the only place that gives a host anything to do.
 
-use drover_audit::{Absent, Answer, Answers, Ask, Content, PROBES, Probe, ProbeId, homes};
-use drover_source::host::{Host, HostCommand, HostError, Listed, ListedKind, Part};
+use std::cell::OnceCell;
+
+use drover_audit::{Absent, Answer, Answers, Ask, Content, PROBES, Probe, ProbeId, Rights, homes};
+use drover_source::host::{AsRoot, Host, HostCommand, HostError, Listed, ListedKind, Part};
 use drover_types::path::escape;
 
 use super::Pace;
@@ -16,10 +18,17 @@ const MOST_DISKS: usize = 64;
 /// audit for hours.
 const LONGEST: i64 = 20 * 60;
 
-/// Asks everything.
-pub(super) fn all(host: &dyn Host, pace: &dyn Pace, cancel: &Cancel) -> Result<Answers, Error> {
+/// Asks everything, with `sudo` also what only root is told; says whether it was.
+pub(super) fn all(
+    host: &dyn Host,
+    sudo: bool,
+    pace: &dyn Pace,
+    cancel: &Cancel,
+) -> Result<(Answers, bool), Error> {
     let started = pace.now().seconds;
     let mut answers = Answers::default();
+    // Root needs no other root.
+    let mut asker = Asker { sudo: sudo && host.user() != "root", ..Asker::plain(host) };
     // The first question tells whether commands are run at all: an account for SFTP alone answers
     // each with silence.
     let mut runs = true;
@@ -37,12 +46,12 @@ pub(super) fn all(host: &dyn Host, pace: &dyn Pace, cancel: &Cancel) -> Result<A
             continue;
         }
         match probe.ask {
-            Ask::FilesIn(folder) => files_in(host, probe, folder, &mut answers),
+            Ask::FilesIn(folder) => asker.files_in(probe, folder, &mut answers),
             Ask::HomeFile(name) => {
                 let homes = answers.text(ProbeId::Passwd).map(|text| homes(&text));
                 for home in homes.unwrap_or_default() {
                     let path = format!("{home}/{name}");
-                    let answer = read(host, &path, Part::Head, probe.most);
+                    let answer = asker.read(&path, Part::Head, probe);
                     answers.add(probe.id, path, answer);
                 }
             }
@@ -53,14 +62,15 @@ pub(super) fn all(host: &dyn Host, pace: &dyn Pace, cancel: &Cancel) -> Result<A
                         .iter()
                         .map(|word| if *word == "{}" { &device } else { *word })
                         .collect();
-                    let answer = run(host, &words, probe);
+                    let answer = asker.run(&words, probe);
                     answers.add(probe.id, disk, answer);
                 }
             }
             _ => {
-                let answer = one(host, probe);
+                let answer = asker.one(probe);
                 if probe.id == ProbeId::Uname {
                     runs = answer.as_ref().is_ok_and(|c| c.text().starts_with("Linux "));
+                    asker.sudo &= runs;
                     let answer = if runs { answer } else { answer.and(Err(Absent::NoCommands)) };
                     answers.add(probe.id, "", answer);
                 } else {
@@ -68,32 +78,130 @@ pub(super) fn all(host: &dyn Host, pace: &dyn Pace, cancel: &Cancel) -> Result<A
                 }
             }
         }
+        // What was seen of it without root stands before it.
+        let refused = asker.refused.take();
+        refused.into_iter().for_each(|why| {
+            answers.add(probe.id, format!("sudo -n {}", probe.ask), Err(Absent::NoSudo(why)));
+        });
     }
-    Ok(answers)
+    let as_root = matches!(asker.root.get(), Some(Ok(_)));
+    Ok((answers, as_root))
 }
 
-/// Asks a question that has one answer.
-pub(super) fn one(host: &dyn Host, probe: &Probe) -> Answer {
-    match probe.ask {
-        Ask::Command(words) => run(host, words, probe),
-        Ask::File(path) => read(host, path, Part::Head, probe.most),
-        Ask::Tail(path) => read(host, path, Part::Tail, probe.most).map(|content| {
-            let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-            let name = path.rsplit('/').next().unwrap_or_default().as_bytes();
-            let listed = host.list(folder).unwrap_or_default();
-            let listed = listed.into_iter().find(|entry| entry.name == name);
-            Content { listed: listed.map(|l| (l.mode, l.owner, l.modified)), ..content }
-        }),
-        Ask::Listing(path) => match host.list(path) {
-            Ok(listed) => Ok(Content {
+/// Asks one host.
+pub(super) struct Asker<'h> {
+    host: &'h dyn Host,
+    /// Whether what only root is told is asked for by `sudo -n`.
+    sudo: bool,
+    /// The host as root sees it, or why it does not let us.
+    root: OnceCell<Result<AsRoot<'h>, String>>,
+    /// Why the last command was not run as root, where it was answered in part without.
+    refused: OnceCell<String>,
+}
+
+impl<'h> Asker<'h> {
+    /// As nobody but the account.
+    pub(super) fn plain(host: &'h dyn Host) -> Self {
+        Self { host, sudo: false, root: OnceCell::new(), refused: OnceCell::new() }
+    }
+
+    /// Asks a question that has one answer.
+    pub(super) fn one(&self, probe: &Probe) -> Answer {
+        match probe.ask {
+            Ask::Command(words) => self.run(words, probe),
+            Ask::File(path) => self.read(path, Part::Head, probe),
+            Ask::Tail(path) => self.read(path, Part::Tail, probe).map(|content| {
+                let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+                let name = path.rsplit('/').next().unwrap_or_default().as_bytes();
+                let listed = self.list(folder, probe).unwrap_or_default();
+                let listed = listed.into_iter().find(|entry| entry.name == name);
+                Content { listed: listed.map(|l| (l.mode, l.owner, l.modified)), ..content }
+            }),
+            Ask::Listing(path) => self.list(path, probe).map(|listed| Content {
                 status: Some(0),
                 bytes: listed.iter().map(line).collect::<String>().into_bytes(),
                 ..Content::default()
             }),
-            Err(error) => Err(absent(error)),
-        },
-        // These have several.
-        Ask::FilesIn(_) | Ask::HomeFile(_) | Ask::DiskCommand(_) => Err(Absent::Missing),
+            // These have several.
+            Ask::FilesIn(_) | Ask::HomeFile(_) | Ask::DiskCommand(_) => Err(Absent::Missing),
+        }
+    }
+
+    fn files_in(&self, probe: &Probe, folder: &str, answers: &mut Answers) {
+        let listed = match self.list(folder, probe) {
+            Ok(listed) => listed,
+            Err(absent) => return answers.add(probe.id, folder, Err(absent)),
+        };
+        let files = listed.iter().filter(|l| matches!(l.kind, ListedKind::File | ListedKind::Link));
+        // What is no text cannot be named to the host again.
+        let names = files.filter_map(|listed| str::from_utf8(&listed.name).ok());
+        for name in names.filter(|name| !name.starts_with('.')).take(MOST_FILES) {
+            let path = format!("{folder}/{name}");
+            let answer = self.read(&path, Part::Head, probe);
+            answers.add(probe.id, path, answer);
+        }
+    }
+
+    /// As root at once where root sees more; what cannot be, without.
+    fn run(&self, words: &[&str], probe: &Probe) -> Answer {
+        let why = match self.as_root(probe) {
+            None => return run(self.host, words, probe),
+            Some(Ok(root)) => match run(root, words, probe) {
+                Err(Absent::NoSudo(why)) => why,
+                // It looks in places of its own.
+                Err(Absent::Missing) => "sudo does not find the command".to_owned(),
+                answer => return answer,
+            },
+            Some(Err(why)) => why.clone(),
+        };
+        match run(self.host, words, probe) {
+            Ok(content) if content.status == Some(0) => {
+                let _ = self.refused.set(why);
+                Ok(content)
+            }
+            Err(Absent::Missing) => Err(Absent::Missing),
+            _ => Err(Absent::NoSudo(why)),
+        }
+    }
+
+    fn read(&self, path: &str, part: Part, probe: &Probe) -> Answer {
+        let file = self.denied_to(probe, |host| host.read(path, part, probe.most))?;
+        Ok(Content {
+            status: Some(0),
+            bytes: file.bytes,
+            truncated: file.truncated,
+            ..Content::default()
+        })
+    }
+
+    fn list(&self, path: &str, probe: &Probe) -> Result<Vec<Listed>, Absent> {
+        self.denied_to(probe, |host| host.list(path))
+    }
+
+    /// As the account, and as root only what is denied to it.
+    fn denied_to<T>(
+        &self,
+        probe: &Probe,
+        ask: impl Fn(&dyn Host) -> Result<T, HostError>,
+    ) -> Result<T, Absent> {
+        let denied = match ask(self.host) {
+            Err(HostError::Denied) => Absent::Denied,
+            answer => return answer.map_err(absent),
+        };
+        match self.as_root(probe) {
+            None => Err(denied),
+            Some(Ok(root)) => ask(root).map_err(absent),
+            Some(Err(why)) => Err(Absent::NoSudo(why.clone())),
+        }
+    }
+
+    /// The host as root sees it, for a question of which root sees more.
+    fn as_root(&self, probe: &Probe) -> Option<Result<&AsRoot<'h>, &String>> {
+        if !self.sudo || probe.rights == Rights::Any {
+            return None;
+        }
+        let open = || AsRoot::new(self.host).map_err(|error| error.to_string());
+        Some(self.root.get_or_init(open).as_ref())
     }
 }
 
@@ -107,21 +215,6 @@ fn line(listed: &Listed) -> String {
     };
     let Listed { mode, owner, size, modified, name, .. } = listed;
     format!("{kind} {mode:o} {owner} {size} {modified} {}\n", escape(name))
-}
-
-fn files_in(host: &dyn Host, probe: &Probe, folder: &str, answers: &mut Answers) {
-    let listed = match host.list(folder) {
-        Ok(listed) => listed,
-        Err(error) => return answers.add(probe.id, folder, Err(absent(error))),
-    };
-    let files = listed.iter().filter(|l| matches!(l.kind, ListedKind::File | ListedKind::Link));
-    // What is no text cannot be named to the host again.
-    let names = files.filter_map(|listed| str::from_utf8(&listed.name).ok());
-    for name in names.filter(|name| !name.starts_with('.')).take(MOST_FILES) {
-        let path = format!("{folder}/{name}");
-        let answer = read(host, &path, Part::Head, probe.most);
-        answers.add(probe.id, path, answer);
-    }
 }
 
 /// The disks that `lsblk` names and whose names are plain.
@@ -156,22 +249,11 @@ fn run(host: &dyn Host, words: &[&str], probe: &Probe) -> Answer {
     }
 }
 
-fn read(host: &dyn Host, path: &str, part: Part, most: usize) -> Answer {
-    match host.read(path, part, most) {
-        Ok(file) => Ok(Content {
-            status: Some(0),
-            bytes: file.bytes,
-            truncated: file.truncated,
-            ..Content::default()
-        }),
-        Err(error) => Err(absent(error)),
-    }
-}
-
 fn absent(error: HostError) -> Absent {
     match error {
         HostError::Missing => Absent::Missing,
         HostError::Denied => Absent::Denied,
+        HostError::Refused(why) => Absent::NoSudo(why),
         HostError::TimedOut(_) => Absent::TimedOut,
         error => Absent::Failed(error.to_string()),
     }

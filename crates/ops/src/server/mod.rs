@@ -5,6 +5,7 @@
 //! (The tamper-evident record of what drover did is [`crate::audit`].)
 
 mod ask;
+mod handshake;
 mod tls;
 
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct ServerOptions {
     pub tls: bool,
     /// Ports to ask, beside those that are known for it.
     pub tls_ports: Vec<u16>,
+    /// Whether what only root may see is asked for through `sudo -n`.
+    pub sudo: bool,
 }
 
 impl Default for ServerOptions {
@@ -41,9 +44,15 @@ impl Default for ServerOptions {
             every: Duration::from_secs(1),
             tls: true,
             tls_ports: Vec::new(),
+            sudo: false,
         }
     }
 }
+
+/// After so many seconds no further port is asked for TLS.
+const LONGEST_TLS: i64 = 10 * 60;
+/// Why it is not.
+const LATE: &str = "was not asked: the ports before it took too long";
 
 /// How an audit waits between samples, and learns the time: tests have clocks of their own.
 pub trait Pace {
@@ -63,6 +72,8 @@ pub struct ServerAudit {
     pub place: String,
     /// The account.
     pub user: String,
+    /// Whether it let the account ask as root.
+    pub sudo: bool,
     /// When.
     pub time: Timestamp,
     /// What it is.
@@ -105,22 +116,26 @@ pub fn audit_server(
     pace: &dyn Pace,
     cancel: &Cancel,
 ) -> Result<ServerAudit, Error> {
-    let answers = ask::all(host, pace, cancel)?;
+    let (answers, sudo) = ask::all(host, options.sudo, pace, cancel)?;
     let peers = sample(host, options, pace, cancel)?;
     let facts = Facts { answers: &answers, peers: &peers, tls: &[], now: pace.now() };
     let listeners = listeners(&facts).unwrap_or_default();
     let ports = if options.tls { tls_ports(&listeners, &options.tls_ports) } else { Vec::new() };
-    let mut tls = Vec::new();
+    let (started, mut tls) = (pace.now().seconds, Vec::new());
     for port in ports {
         if cancel.is_set() {
             return Err(Error::Interrupted);
         }
-        tls.push(tls::look(host, port));
+        tls.push(match pace.now().seconds - started > LONGEST_TLS {
+            false => tls::look(host, port),
+            true => TlsPort { port, failure: Some(LATE.to_owned()), ..TlsPort::default() },
+        });
     }
     let facts = Facts { tls: &tls, ..facts };
     Ok(ServerAudit {
         place: host.place().to_owned(),
         user: host.user().to_owned(),
+        sudo,
         time: facts.now,
         system: system(&facts),
         checks: checks(&facts),
@@ -150,7 +165,8 @@ fn sample(
     let mut peers = PeerMap::default();
     let mut gone = Duration::ZERO;
     loop {
-        let tables = [ProbeId::Tcp, ProbeId::Tcp6].map(|id| ask::one(host, id.probe()));
+        let tables =
+            [ProbeId::Tcp, ProbeId::Tcp6].map(|id| ask::Asker::plain(host).one(id.probe()));
         match &tables {
             [Err(absent), _] => peers.failure = Some(absent.clone()),
             tables => {

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
 };
 
-use drover_audit::{Ask, Outcome, PROBES};
+use drover_audit::{Ask, Outcome, PROBES, Rights};
 use drover_source::host::{
     CommandOutput, FileContent, HostCommand, HostError, HostStream, Listed, LocalHost, Part,
 };
@@ -18,6 +18,8 @@ struct Told {
     asked: RefCell<BTreeSet<String>>,
     files: Vec<(&'static str, String)>,
     uname: &'static str,
+    /// Whether what is not there is denied.
+    denies: bool,
 }
 
 impl Told {
@@ -42,6 +44,8 @@ impl Host for Told {
             ["lsblk", ..] => {
                 "NAME=\"sda\" KNAME=\"sda\" TYPE=\"disk\"\nNAME=\"x\" KNAME=\"s;x\" TYPE=\"disk\"\n"
             }
+            ["sudo", "-n", "-l"] => "(root) NOPASSWD: ALL\n",
+            ["sudo", "-n", "stat", ..] => "81a0\n",
             _ => return Err(HostError::Denied),
         };
         let stdout = stdout.as_bytes().to_vec();
@@ -51,7 +55,9 @@ impl Host for Told {
     fn read(&self, path: &str, _: Part, _: usize) -> Result<FileContent, HostError> {
         self.note(&format!("read {path}"));
         let file = self.files.iter().find(|(name, _)| *name == path);
-        let bytes = file.map(|(_, text)| text.clone().into_bytes()).ok_or(HostError::Missing)?;
+        let bytes = file.map(|(_, text)| text.clone().into_bytes());
+        let bytes =
+            bytes.ok_or(if self.denies { HostError::Denied } else { HostError::Missing })?;
         Ok(FileContent { bytes, truncated: false })
     }
 
@@ -118,6 +124,47 @@ fn nothing_is_asked_that_the_table_does_not_name() {
         }
     }
     assert_eq!(*asked, allowed);
+}
+
+#[test]
+fn with_sudo_nothing_else_is_run_as_root_than_is_listed() {
+    let passwd = "root:x:0:0::/root:/bin/sh\n".to_owned();
+    let files = vec![("/etc/passwd", passwd)];
+    let host = Told { files, uname: "Linux 6 x\n", denies: true, ..Told::default() };
+    let options = ServerOptions { sample: Duration::ZERO, sudo: true, ..ServerOptions::default() };
+    let found = audit_server(&host, &options, &still(), &Cancel::new()).unwrap();
+    assert!(found.sudo);
+    let asked = host.asked.borrow();
+    let of_root: BTreeSet<_> =
+        asked.iter().filter(|asked| asked.contains("sudo")).cloned().collect();
+    let mut allowed = BTreeSet::from(["run sudo -n -l".to_owned()]);
+    let mut reads = |path: &str, how: &str| {
+        allowed.insert(format!("run sudo -n stat -L -c %f -- {path}"));
+        allowed.insert(format!("run sudo -n {how} -- {path}"));
+    };
+    for probe in PROBES.iter().filter(|probe| probe.rights != Rights::Any) {
+        match probe.ask {
+            Ask::Command(_) | Ask::DiskCommand(_) | Ask::Listing(_) => {}
+            Ask::File(path) => reads(path, "cat"),
+            Ask::Tail(path) => reads(path, &format!("tail -c {}", probe.most)),
+            Ask::FilesIn(folder) => reads(&format!("{folder}/one"), "cat"),
+            Ask::HomeFile(name) => reads(&format!("/root/{name}"), "cat"),
+        }
+    }
+    for probe in PROBES.iter().filter(|probe| probe.rights != Rights::Any) {
+        let (Ask::Command(words) | Ask::DiskCommand(words)) = probe.ask else { continue };
+        allowed.insert(format!("run sudo -n {}", words.join(" ").replace("{}", "/dev/sda")));
+    }
+    // These are files of sudo's, read as the account first.
+    allowed.extend(
+        ["read /etc/sudoers", "read /etc/sudoers.d/one", "list /etc/sudoers.d"].map(str::to_owned),
+    );
+    assert_eq!(of_root, allowed);
+    // Without the option nobody is asked.
+    let plain = Told { uname: "Linux 6 x\n", denies: true, ..Told::default() };
+    let options = ServerOptions { sudo: false, ..options };
+    audit_server(&plain, &options, &still(), &Cancel::new()).unwrap();
+    assert!(!plain.asked.borrow().iter().any(|asked| asked.contains("run sudo")));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Greeting what may speak TLS. Nothing is sent but the greeting.
+//! Greeting what may speak TLS. Nothing is sent but the greeting, and to a server that speaks TLS 1.3
+//! only what makes it show its certificate.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -6,12 +7,14 @@ use std::{
 };
 
 use drover_audit::tls::{self, LONGEST_ANSWER, Newest, TlsAnswer, TlsPort};
-use drover_source::host::{Host, HostError};
+use drover_source::host::{Host, HostError, HostStream};
+
+use super::handshake::shake;
 
 /// How long a port may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
-/// The alert that says that no version is shared.
-const NO_SUCH_VERSION: u8 = 70;
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// Something else listens.
+const NOT_TLS: &str = "does not answer with TLS";
 
 /// Asks a port which versions it speaks, and for its certificate.
 pub(super) fn look(host: &dyn Host, port: u16) -> TlsPort {
@@ -23,7 +26,7 @@ pub(super) fn look(host: &dyn Host, port: u16) -> TlsPort {
         }
         Ok(TlsAnswer::Refused(_)) => {}
         Ok(TlsAnswer::NotTls) => {
-            found.failure = Some("does not answer with TLS".to_owned());
+            found.failure = Some(NOT_TLS.to_owned());
             return found;
         }
         Err(why) => {
@@ -37,13 +40,20 @@ pub(super) fn look(host: &dyn Host, port: u16) -> TlsPort {
         }
         // What speaks the old only has said so already.
         Ok(_) if found.old != 0 => {}
-        Ok(TlsAnswer::Refused(NO_SUCH_VERSION)) => {
-            found.failure = Some("speaks TLS 1.3 only, which hides its certificate".to_owned());
-        }
-        Ok(TlsAnswer::Refused(alert)) => {
-            found.failure = Some(format!("refuses with alert {alert}"))
-        }
-        Ok(TlsAnswer::NotTls) => found.failure = Some("does not answer with TLS".to_owned()),
+        Ok(TlsAnswer::Refused(alert)) => match shake(host, port) {
+            Ok(TlsAnswer::Speaks { version, certificates: shown }) => {
+                (found.version, certificates) = (version, shown);
+            }
+            Ok(TlsAnswer::NotTls) => found.failure = Some(NOT_TLS.to_owned()),
+            Ok(TlsAnswer::Refused(newer)) => {
+                let why = format!("refuses TLS 1.2 {} and 1.3 {}", said(alert), said(newer));
+                found.failure = Some(why);
+            }
+            Err(why) => {
+                found.failure = Some(format!("refuses TLS 1.2 {}; TLS 1.3: {why}", said(alert)));
+            }
+        },
+        Ok(TlsAnswer::NotTls) => found.failure = Some(NOT_TLS.to_owned()),
         Err(why) => found.failure = Some(why),
     }
     found.certificate = certificates.first().and_then(|der| tls::certificate(der));
@@ -53,12 +63,24 @@ pub(super) fn look(host: &dyn Host, port: u16) -> TlsPort {
     found
 }
 
-fn greet(host: &dyn Host, port: u16, newest: Newest) -> Result<TlsAnswer, String> {
-    let started = Instant::now();
-    let mut stream = host.connect(port, ANSWER).map_err(|error| match error {
+/// How a port refused, which has no alert where it only hung up.
+fn said(alert: u8) -> String {
+    match alert {
+        0 => "without a word".to_owned(),
+        alert => format!("with alert {alert}"),
+    }
+}
+
+pub(super) fn connect(host: &dyn Host, port: u16) -> Result<Box<dyn HostStream>, String> {
+    host.connect(port, ANSWER).map_err(|error| match error {
         HostError::Missing => "nothing listens there".to_owned(),
         error => error.to_string(),
-    })?;
+    })
+}
+
+fn greet(host: &dyn Host, port: u16, newest: Newest) -> Result<TlsAnswer, String> {
+    let started = Instant::now();
+    let mut stream = connect(host, port)?;
     let sent = stream.write_all(&tls::greeting(newest)).and_then(|()| stream.flush());
     sent.map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();

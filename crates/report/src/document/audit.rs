@@ -267,6 +267,8 @@ pub struct AuditServer {
     pub host: Text,
     /// The account it was asked as.
     pub user: Text,
+    /// Whether that account asked as root besides, by `sudo -n`.
+    pub sudo: bool,
     /// When.
     pub time: Text,
     /// What was negotiated with it; empty of this machine.
@@ -382,7 +384,8 @@ impl AuditReport {
         if unmade > 0 {
             page.next.push(
                 "A check that could not be made says nothing: its evidence tells what is missing. An \
-                 account with more rights sees more."
+                 account with more rights sees more, and so does one that may use sudo without a \
+                 password, with --sudo."
                     .to_owned(),
             );
         }
@@ -401,7 +404,8 @@ impl AuditServer {
             false => title.to_owned(),
         };
         let system = &self.system;
-        page.fact("Host", format!("{} as {}, {}", self.host, self.user, self.time));
+        let sudo = if self.sudo { " with sudo" } else { "" };
+        page.fact("Host", format!("{} as {}{sudo}, {}", self.host, self.user, self.time));
         page.fact("System", system.os.to_string());
         page.fact("Supported until", system.supported_until.to_string());
         page.fact("Kernel", system.kernel.to_string());
@@ -597,6 +601,7 @@ impl AuditServer {
         let check = |c: &AuditCheck| {
             vec![
                 c.result.to_string(),
+                c.severity.to_string(),
                 c.id.to_string(),
                 c.title.to_string(),
                 c.evidence.to_string(),
@@ -605,8 +610,14 @@ impl AuditServer {
         };
         add(
             "All checks",
-            vec!["result", "check", "what is right", "evidence", "reference"],
+            vec!["result", "severity", "check", "what is right", "evidence", "reference"],
             self.checks.iter().map(check).collect(),
+            "",
+        );
+        add(
+            "Not answered",
+            vec!["what was asked", "why"],
+            self.unanswered.iter().map(|u| vec![u.asked.to_string(), u.why.to_string()]).collect(),
             "",
         );
         if let Some(error) = &self.error {

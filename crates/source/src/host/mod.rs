@@ -8,6 +8,7 @@
 mod local;
 mod process;
 mod remote;
+mod sudo;
 
 use std::{
     fmt, io,
@@ -18,6 +19,7 @@ use std::{
 pub use local::LocalHost;
 pub use remote::SshHost;
 pub use remote::{line, quoted};
+pub use sudo::{AsRoot, as_root};
 
 /// Where programs are looked for, on every host: an account's own `PATH` may lead elsewhere, and
 /// often lacks the folders of administrators' programs.
@@ -108,6 +110,9 @@ pub enum HostError {
     /// Not for this account.
     #[error("this account may not")]
     Denied,
+    /// `sudo` does not let this account, for what it says.
+    #[error("{0}")]
+    Refused(String),
     /// It took too long, and was ended.
     #[error("it took longer than {0:?}")]
     TimedOut(Duration),
