@@ -2,6 +2,7 @@
 
 use super::{
     free::Hit,
+    part::Part,
     table::{Column, cell, column},
 };
 
@@ -14,49 +15,84 @@ pub(super) struct Html {
     columns: Vec<Column>,
     /// The cell of the row that comes next.
     index: usize,
+    /// Where the name of the element begins whose `>` has not come.
+    tag: Option<usize>,
+    cell: Option<Cell>,
 }
 
-/// What a cell holds, without the elements around it: where that begins, and the text.
-fn content(cell: &[u8]) -> (usize, &[u8]) {
-    let mut start = 0;
-    while let Some(rest) = cell.get(start..)
-        && rest.trim_ascii_start().starts_with(b"<")
-        && let Some(close) = memchr::memchr(b'>', rest)
-    {
-        start += close + 1;
-    }
-    let text = &cell[start..];
-    (start, &text[..memchr::memchr(b'<', text).unwrap_or(text.len())])
+/// A cell whose text has not come to its end.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    names: bool,
+    /// Where its text begins.
+    start: usize,
 }
 
 impl Html {
-    /// Reads a line that begins at `at`.
-    pub fn line(&mut self, line: &[u8], at: usize, now: u32, hits: &mut Vec<Hit>) {
-        for open in memchr::memchr_iter(b'<', line) {
-            let tag = &line[open + 1..];
-            let is = |name: &[u8]| {
-                tag.get(..name.len()).is_some_and(|tag| tag.eq_ignore_ascii_case(name))
-                    && matches!(tag.get(name.len()), Some(b' ' | b'>'))
-            };
-            if is(b"table") || is(b"/table") {
-                self.columns.clear();
-                self.index = 0;
-            } else if is(b"tr") {
-                self.index = 0;
-            } else if is(b"th") || is(b"td") {
-                let Some(close) = memchr::memchr(b'>', tag) else { continue };
-                let from = open + close + 2;
-                let (skipped, text) = content(&line[from..]);
-                if is(b"th") {
-                    if self.index < COLUMNS {
-                        self.columns.resize(self.index, Column::Plain);
-                        self.columns.push(column(text.trim_ascii()));
-                    }
-                } else {
-                    cell(self.columns.get(self.index), text, at + from + skipped, now, hits);
+    /// A line begins.
+    pub fn begin(&mut self) {
+        (self.tag, self.cell) = (None, None);
+    }
+
+    /// The text begins `drop` bytes later from now on.
+    pub fn shift(&mut self, drop: usize) {
+        let cell = self.cell.as_mut().map(|cell| &mut cell.start);
+        for start in [self.tag.as_mut(), cell].into_iter().flatten() {
+            *start = start.saturating_sub(drop);
+        }
+    }
+
+    /// Reads what ends in this part.
+    pub fn read(&mut self, part: &Part<'_>, hits: &mut Vec<Hit>) {
+        for at in memchr::memchr2_iter(b'<', b'>', part.line()) {
+            let at = part.from + at;
+            if part.text[at] == b'<' {
+                let text = |cell: Cell| part.unit(cell.start, at).trim_ascii();
+                // An element before the text only says how that looks.
+                if self.tag.is_none() && self.cell.is_some_and(|cell| !text(cell).is_empty()) {
+                    self.close(part, at, hits);
                 }
-                self.index += 1;
+                self.tag = Some(at + 1);
+            } else if let Some(open) = self.tag.take() {
+                self.element(part, open, at, hits);
             }
         }
+        if part.ends {
+            self.close(part, part.text.len(), hits);
+        }
+    }
+
+    /// The element from `open` to `end`.
+    fn element(&mut self, part: &Part<'_>, open: usize, end: usize, hits: &mut Vec<Hit>) {
+        let tag = part.unit(open, end);
+        let name = &tag[..tag.iter().take(8).position(|&b| b == b' ').unwrap_or(tag.len().min(8))];
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        let starts = is(b"td") || is(b"th");
+        if starts || is(b"/td") || is(b"/th") || is(b"tr") || is(b"table") || is(b"/table") {
+            self.close(part, open - 1, hits);
+        } else if let Some(cell) = &mut self.cell {
+            cell.start = end + 1;
+        }
+        if starts {
+            self.cell = Some(Cell { names: is(b"th"), start: end + 1 });
+        } else if is(b"tr") {
+            self.index = 0;
+        } else if is(b"table") || is(b"/table") {
+            self.columns.clear();
+            self.index = 0;
+        }
+    }
+
+    /// The cell that is open ends before `end`.
+    fn close(&mut self, part: &Part<'_>, end: usize, hits: &mut Vec<Hit>) {
+        let Some(Cell { names, start }) = self.cell.take() else { return };
+        let text = part.unit(start, end);
+        if !names {
+            cell(self.columns.get(self.index), text, start, part.now, hits);
+        } else if self.index < COLUMNS {
+            self.columns.resize(self.index, Column::Plain);
+            self.columns.push(column(text.trim_ascii()));
+        }
+        self.index += 1;
     }
 }

@@ -1,4 +1,9 @@
 //! Values whose place says what they are: columns of tables, fields of HL7 v2 and X12 segments.
+//!
+//! A line is looked at as a whole where it fits into a block. Of a longer one it is told by its first
+//! part what it is, and what was open at the end of a part is kept for the next: of each reading a few
+//! numbers, so that a line may be as long as it likes. What counts for a whole row is then asked of the
+//! first part: whether it has as many fields as the header.
 
 use std::sync::LazyLock;
 
@@ -6,18 +11,18 @@ use memchr::memmem::Finder;
 
 use super::{
     aligned::{self, Aligned},
-    fields::fields,
+    fields::{Row, fields},
     free::Hit,
     html::Html,
-    segments::{self, Segment},
-    sql::Sql,
-    table::{self, Column, Header},
+    part::Part,
+    segments::{self, Message, Segment},
+    sql::{self, Sql},
+    table::{self, Column, Header, Names},
+    x12::{self, X12},
 };
 
-/// A longer line is no row and no segment.
-const LONGEST: usize = 64 << 10;
-/// Names of columns fit into this.
-const NAMES: usize = 4096;
+/// Bytes of a longer line that may be a row of an aligned list.
+const ALIGNED: usize = 4096;
 
 /// What is remembered from line to line.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +33,21 @@ pub(super) struct Lines {
     aligned: Option<Aligned>,
     sql: Sql,
     html: Html,
+    /// What a line is read as whose end has not been met.
+    within: Option<Within>,
     /// Segments of HL7 in what was looked at last, in their order.
     pub segments: Vec<Segment>,
+}
+
+/// What a line is read as.
+#[derive(Clone, Debug, Default)]
+struct Within {
+    message: Option<Message>,
+    x12: Option<X12>,
+    sql: bool,
+    html: bool,
+    row: Option<Row>,
+    names: Option<Names>,
 }
 
 static PID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"PID|"));
@@ -58,51 +76,166 @@ impl Signs {
 }
 
 impl Lines {
-    /// Looks through `text[from..to]`, whole lines, in which a line may end with any of line feed,
-    /// carriage return and `~`.
-    pub fn look(&mut self, text: &[u8], from: usize, to: usize, now: u32, hits: &mut Vec<Hit>) {
-        self.segments.clear();
-        let signs = Signs::of(&text[from..to]);
-        let mut at = from;
+    /// Looks through a part of a text, of which only its last line may be a part itself.
+    pub fn look(&mut self, text: &Part<'_>, hits: &mut Vec<Hit>) {
+        let to = text.text.len();
+        let mut at = text.from;
+        let signs = Signs::of(text.line());
         while at < to {
-            let end = memchr::memchr2(b'\n', b'\r', &text[at..to]).map_or(to, |p| at + p);
-            let line = &text[at..end];
-            // `\r\n` is one line end.
-            let next = if text[end..to].starts_with(b"\r\n") { end + 2 } else { end + 1 };
-            if line.iter().all(u8::is_ascii_whitespace) {
+            let end = memchr::memchr2(b'\n', b'\r', &text.text[at..]).map(|p| at + p);
+            let ends = text.ends || end.is_some();
+            let end = end.unwrap_or(to);
+            let part = Part { text: &text.text[..end], from: at, ends, now: text.now };
+            if self.within.is_some() {
+                self.go_on(&part, hits);
+            } else if part.line().iter().all(u8::is_ascii_whitespace) && ends {
                 (self.table, self.header, self.aligned) = (None, None, None);
                 self.sql.blank();
-            } else if (4..=LONGEST).contains(&line.len()) {
-                self.line(line, at, &signs, now, hits);
+            } else if end - at >= 4 {
+                self.line(&part, &signs, hits);
             }
-            at = next;
+            // `\r\n` is one line end.
+            at = if text.text[end..].starts_with(b"\r\n") { end + 2 } else { end + 1 };
+        }
+        if text.ends && self.within.is_some() {
+            self.go_on(&Part { from: to, ..*text }, hits);
         }
     }
 
-    fn line(&mut self, line: &[u8], at: usize, signs: &Signs, now: u32, hits: &mut Vec<Hit>) {
-        if signs.bar {
-            let trimmed = line.strip_prefix(b"\x0b").unwrap_or(line);
-            let lead = line.len() - trimmed.len();
-            if segments::hl7(trimmed, at + lead, now, hits) {
-                self.segments.push(Segment::of(trimmed, at + lead));
-                return;
-            }
-            if PID.find(line).is_some() {
-                segments::embedded(line, at, now, hits);
+    /// What comes next stands elsewhere, `within` a line or at the beginning of one.
+    pub fn skip(&mut self, within: bool) {
+        self.segments.clear();
+        self.sql.blank();
+        self.within = within.then(Within::default);
+    }
+
+    /// The text begins `drop` bytes later from now on, and is looked through for free text up to `done`.
+    pub fn shift(&mut self, drop: usize, done: usize) {
+        self.segments.retain_mut(|segment| {
+            segment.shift(drop);
+            segment.end > done
+        });
+        self.sql.shift(drop);
+        self.html.shift(drop);
+        if let Some(within) = &mut self.within {
+            let message = within.message.as_mut().map(|message| &mut message.start);
+            let x12 = within.x12.as_mut().map(|x12| &mut x12.start);
+            let row = within.row.as_mut().map(|row| &mut row.start);
+            let names = within.names.as_mut().map(|names| &mut names.row.start);
+            for start in [message, x12, row, names].into_iter().flatten() {
+                *start = start.saturating_sub(drop);
             }
         }
-        if signs.star && segments::is_x12(line) {
-            segments::x12(line, at, now, hits);
+    }
+
+    /// Reads the next part of a line.
+    fn go_on(&mut self, part: &Part<'_>, hits: &mut Vec<Hit>) {
+        let Some(mut within) = self.within.take() else { return };
+        if let Some(message) = &mut within.message {
+            message.read(part, &mut self.segments, hits);
         }
-        if (self.sql.is_within() || matches!(line[0], b'I' | b'i' | b'C' | b'c'))
-            && let Some(rows) = self.sql.line(line, at, now, hits)
+        if let Some(x12) = &mut within.x12 {
+            x12.read(part, hits);
+        }
+        if within.sql {
+            self.sql.read(part, hits);
+        }
+        if within.html {
+            self.html.read(part, hits);
+        }
+        if let (Some(row), Some(header)) = (&mut within.row, &self.table) {
+            let columns = |index| header.columns.get(index);
+            row.read(part, |index, at, field| {
+                table::cell(columns(index), field, at, part.now, hits)
+            });
+            if part.ends && row.index <= 1 {
+                self.table = None;
+            }
+        }
+        if let Some(names) = &mut within.names
+            && !names.read(part)
         {
-            self.table = Some(rows);
+            within.names = None;
+        }
+        if part.ends {
+            self.header = within.names.and_then(Names::finish);
+        } else {
+            self.within = Some(within);
+        }
+    }
+
+    /// Reads a line, or the first part of one.
+    fn line(&mut self, part: &Part<'_>, signs: &Signs, hits: &mut Vec<Hit>) {
+        let line = part.line();
+        let mut within = Within::default();
+        let has_patient = || PID.find(line).is_some();
+        if !part.ends || signs.bar && segments::is_header(line) && has_patient() {
+            within.message = Message::begin(part, &mut self.segments);
+            if within.message.is_some() {
+                self.within = Some(within);
+                return self.go_on(part, hits);
+            }
+        } else if signs.bar && segments::hl7(part, &mut self.segments, hits) {
             return;
         }
-        if line[0] == b'<' || line[0].is_ascii_whitespace() && line.trim_ascii().starts_with(b"<") {
-            self.html.line(line, at, now, hits);
+        if !part.ends || signs.bar && has_patient() {
+            within.message = Some(Message::within(part));
         }
+        if signs.star && x12::is_x12(line) {
+            within.x12 = Some(X12 { start: part.from });
+        }
+        let mut take = |within: Within, this: &mut Self| {
+            this.within = Some(within);
+            this.go_on(part, hits);
+        };
+        if self.sql.is_within() || matches!(line[0], b'I' | b'i' | b'C' | b'c' | b'R' | b'r') {
+            match self.sql.begin(part) {
+                sql::Line::Statement => {
+                    within.sql = true;
+                    return take(within, self);
+                }
+                sql::Line::Rows(rows) => {
+                    self.table = Some(rows);
+                    return;
+                }
+                sql::Line::Other => {}
+            }
+        }
+        if line[0] == b'<' || line[0].is_ascii_whitespace() && line.trim_ascii().starts_with(b"<") {
+            self.html.begin();
+            within.html = true;
+        }
+        if !part.ends {
+            self.long(part, signs, &mut within);
+            return take(within, self);
+        }
+        if within.message.is_some() || within.x12.is_some() || within.html {
+            let header = self.header.take();
+            take(within, self);
+            self.header = header;
+        }
+        self.row(line, part, signs, hits);
+    }
+
+    /// What the line that this part begins is of a table.
+    fn long(&mut self, part: &Part<'_>, signs: &Signs, within: &mut Within) {
+        let line = part.line();
+        if let Some(header) = self.header.take()
+            && table::width(line, header.separator) <= header.columns.len() + 1
+        {
+            self.table = Some(header);
+            self.aligned = None;
+        }
+        if let Some(header) = &self.table {
+            within.row = Some(Row::new(header.separator, part.from));
+        } else if signs.separator && !line[0].is_ascii_digit() {
+            within.names = Names::begin(part);
+        }
+    }
+
+    /// Reads a whole line as a row or a header of a table.
+    fn row(&mut self, line: &[u8], part: &Part<'_>, signs: &Signs, hits: &mut Vec<Hit>) {
+        let (at, now) = (part.from, part.now);
         if table::is_rule(line) {
             return;
         }
@@ -128,8 +261,8 @@ impl Lines {
                 self.table = None;
             }
         }
-        // Names of columns do not begin with a digit, and fit into a few kilobytes.
-        if !line[0].is_ascii_digit() && line.len() <= NAMES {
+        // Names of columns do not begin with a digit.
+        if !line[0].is_ascii_digit() {
             if signs.separator {
                 self.header = table::header_of(line)
                     .filter(|header| header.columns.iter().any(|column| *column != Column::Plain));
@@ -142,7 +275,7 @@ impl Lines {
             }
         }
         if let Some(aligned) = &self.aligned {
-            aligned.row(line, at, now, hits);
+            aligned.row(&line[..line.len().min(ALIGNED)], at, now, hits);
         }
     }
 }
