@@ -77,23 +77,20 @@ impl Ends {
     /// The separator that ends the field of which `text` from `at` on is read; `None` where it goes on.
     fn next(&mut self, text: &[u8], mut at: usize) -> Option<usize> {
         loop {
-            match self.within {
-                Field::Start | Field::Closed => {
-                    let quoted = *text.get(at)? == b'"';
-                    self.within = if quoted { Field::Quoted } else { Field::Plain };
-                    at += usize::from(quoted);
-                }
-                Field::Quoted => {
-                    at += memchr::memchr(b'"', text.get(at..)?)? + 1;
-                    self.within = Field::Closed;
-                }
-                // What follows the closing quote up to the separator belongs to the field.
-                Field::Plain => {
-                    let end = at + memchr::memchr(self.separator, text.get(at..)?)?;
-                    self.within = Field::Start;
-                    return Some(end);
-                }
+            if self.within == Field::Quoted {
+                at += memchr::memchr(b'"', text.get(at..)?)? + 1;
+                self.within = Field::Closed;
             }
+            // What follows the closing quote up to the separator belongs to the field.
+            if self.within != Field::Plain && *text.get(at)? == b'"' {
+                self.within = Field::Quoted;
+                at += 1;
+                continue;
+            }
+            self.within = Field::Plain;
+            let end = at + memchr::memchr(self.separator, text.get(at..)?)?;
+            self.within = Field::Start;
+            return Some(end);
         }
     }
 }

@@ -44,17 +44,28 @@ impl Html {
 
     /// Reads what ends in this part.
     pub fn read(&mut self, part: &Part<'_>, hits: &mut Vec<Hit>) {
-        for at in memchr::memchr2_iter(b'<', b'>', part.line()) {
-            let at = part.from + at;
-            if part.text[at] == b'<' {
-                let text = |cell: Cell| part.unit(cell.start, at).trim_ascii();
-                // An element before the text only says how that looks.
-                if self.tag.is_none() && self.cell.is_some_and(|cell| !text(cell).is_empty()) {
-                    self.close(part, at, hits);
+        let mut at = part.from;
+        loop {
+            let rest = part.text.get(at..).unwrap_or_default();
+            if let Some(open) = self.tag {
+                // Elements are short.
+                let Some(len) = rest.iter().position(|b| matches!(b, b'<' | b'>')) else { break };
+                at += len + 1;
+                if rest[len] == b'>' {
+                    self.tag = None;
+                    self.element(part, open, at - 1, hits);
+                } else {
+                    self.tag = Some(at);
                 }
-                self.tag = Some(at + 1);
-            } else if let Some(open) = self.tag.take() {
-                self.element(part, open, at, hits);
+            } else {
+                let Some(len) = memchr::memchr(b'<', rest) else { break };
+                at += len + 1;
+                // An element before the text only says how that looks.
+                let text = |cell: Cell| part.unit(cell.start, at - 1).trim_ascii();
+                if self.cell.is_some_and(|cell| !text(cell).is_empty()) {
+                    self.close(part, at - 1, hits);
+                }
+                self.tag = Some(at);
             }
         }
         if part.ends {
@@ -67,8 +78,10 @@ impl Html {
         let tag = part.unit(open, end);
         let name = &tag[..tag.iter().take(8).position(|&b| b == b' ').unwrap_or(tag.len().min(8))];
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        let starts = is(b"td") || is(b"th");
-        if starts || is(b"/td") || is(b"/th") || is(b"tr") || is(b"table") || is(b"/table") {
+        let of_table = matches!(name.first(), Some(b't' | b'T' | b'/'));
+        let starts = of_table && (is(b"td") || is(b"th"));
+        let others = [&b"/td"[..], b"/th", b"tr", b"table", b"/table"];
+        if starts || of_table && others.into_iter().any(is) {
             self.close(part, open - 1, hits);
         } else if let Some(cell) = &mut self.cell {
             cell.start = end + 1;

@@ -75,6 +75,11 @@ impl Signs {
     }
 }
 
+/// Whether a line begins with an element.
+fn is_markup(line: &[u8]) -> bool {
+    line[0] == b'<' || line[0].is_ascii_whitespace() && line.trim_ascii().starts_with(b"<")
+}
+
 impl Lines {
     /// Looks through a part of a text, of which only its last line may be a part itself.
     pub fn look(&mut self, text: &Part<'_>, hits: &mut Vec<Hit>) {
@@ -91,6 +96,8 @@ impl Lines {
             } else if part.line().iter().all(u8::is_ascii_whitespace) && ends {
                 (self.table, self.header, self.aligned) = (None, None, None);
                 self.sql.blank();
+            } else if !ends {
+                self.long(&part, &signs, hits);
             } else if end - at >= 4 {
                 self.line(&part, &signs, hits);
             }
@@ -164,61 +171,71 @@ impl Lines {
         }
     }
 
-    /// Reads a line, or the first part of one.
+    /// Reads a whole line.
     fn line(&mut self, part: &Part<'_>, signs: &Signs, hits: &mut Vec<Hit>) {
         let line = part.line();
-        let mut within = Within::default();
-        let has_patient = || PID.find(line).is_some();
-        if !part.ends || signs.bar && segments::is_header(line) && has_patient() {
-            within.message = Message::begin(part, &mut self.segments);
-            if within.message.is_some() {
-                self.within = Some(within);
-                return self.go_on(part, hits);
+        if signs.bar {
+            let has_patient = || PID.find(line).is_some();
+            let several = segments::is_header(line) && has_patient();
+            let message = several.then(|| Message::begin(part, &mut self.segments)).flatten();
+            if let Some(mut message) = message {
+                return message.read(part, &mut self.segments, hits);
             }
-        } else if signs.bar && segments::hl7(part, &mut self.segments, hits) {
-            return;
-        }
-        if !part.ends || signs.bar && has_patient() {
-            within.message = Some(Message::within(part));
+            if segments::hl7(part, &mut self.segments, hits) {
+                return;
+            }
+            if has_patient() {
+                Message::within(part).read(part, &mut self.segments, hits);
+            }
         }
         if signs.star && x12::is_x12(line) {
-            within.x12 = Some(X12 { start: part.from });
+            X12 { start: part.from }.read(part, hits);
         }
-        let mut take = |within: Within, this: &mut Self| {
-            this.within = Some(within);
-            this.go_on(part, hits);
-        };
-        if self.sql.is_within() || matches!(line[0], b'I' | b'i' | b'C' | b'c' | b'R' | b'r') {
-            match self.sql.begin(part) {
-                sql::Line::Statement => {
-                    within.sql = true;
-                    return take(within, self);
-                }
-                sql::Line::Rows(rows) => {
-                    self.table = Some(rows);
-                    return;
-                }
-                sql::Line::Other => {}
+        let sql = self.sql.takes(line).then(|| self.sql.begin(part));
+        match sql.unwrap_or(sql::Line::Other) {
+            sql::Line::Statement => {
+                self.header = None;
+                return self.sql.read(part, hits);
             }
+            sql::Line::Rows(rows) => {
+                self.table = Some(rows);
+                return;
+            }
+            sql::Line::Other => {}
         }
-        if line[0] == b'<' || line[0].is_ascii_whitespace() && line.trim_ascii().starts_with(b"<") {
+        if is_markup(line) {
             self.html.begin();
-            within.html = true;
-        }
-        if !part.ends {
-            self.long(part, signs, &mut within);
-            return take(within, self);
-        }
-        if within.message.is_some() || within.x12.is_some() || within.html {
-            let header = self.header.take();
-            take(within, self);
-            self.header = header;
+            self.html.read(part, hits);
         }
         self.row(line, part, signs, hits);
     }
 
+    /// Reads the first part of a line.
+    fn long(&mut self, part: &Part<'_>, signs: &Signs, hits: &mut Vec<Hit>) {
+        let line = part.line();
+        let message = Message::begin(part, &mut self.segments);
+        let mut within = Within { message, ..Within::default() };
+        if within.message.is_none() {
+            within.message = Some(Message::within(part));
+            let x12 = signs.star && x12::is_x12(line);
+            within.x12 = x12.then_some(X12 { start: part.from });
+            let sql = self.sql.takes(line).then(|| self.sql.begin(part));
+            match sql.unwrap_or(sql::Line::Other) {
+                sql::Line::Statement => within.sql = true,
+                sql::Line::Rows(rows) => self.table = Some(rows),
+                sql::Line::Other => {
+                    within.html = is_markup(line);
+                    self.html.begin();
+                    self.long_row(part, signs, &mut within);
+                }
+            }
+        }
+        self.within = Some(within);
+        self.go_on(part, hits);
+    }
+
     /// What the line that this part begins is of a table.
-    fn long(&mut self, part: &Part<'_>, signs: &Signs, within: &mut Within) {
+    fn long_row(&mut self, part: &Part<'_>, signs: &Signs, within: &mut Within) {
         let line = part.line();
         if let Some(header) = self.header.take()
             && table::width(line, header.separator) <= header.columns.len() + 1

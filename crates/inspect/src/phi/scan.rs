@@ -132,7 +132,9 @@ impl TextScanner {
         // Places first: what stands in a field of a known meaning is that.
         let part = Part { text: &text[..ahead], from: self.placed, ends, now: self.now };
         self.lines.look(&part, &mut hits);
-        hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
+        if !hits.is_sorted_by_key(|hit| hit.start) {
+            hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
+        }
         let placed = hits.len();
         let mut until = self.taken;
         let mut next = 0;

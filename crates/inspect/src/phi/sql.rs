@@ -145,9 +145,10 @@ fn define(text: &[u8], columns: &mut Vec<Column>) -> bool {
 }
 
 impl Sql {
-    /// Whether a statement goes on in the next line.
-    pub fn is_within(&self) -> bool {
+    /// Whether a statement goes on in the next line, or may begin in it.
+    pub fn takes(&self, line: &[u8]) -> bool {
         !matches!(self.state, State::Outside | State::Behind)
+            || matches!(line.first(), Some(b'I' | b'i' | b'C' | b'c' | b'R' | b'r'))
     }
 
     /// A statement ends with its last line, whether it says so or not.
