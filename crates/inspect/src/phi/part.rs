@@ -26,7 +26,20 @@ impl<'a> Part<'a> {
     /// What begins at `start`, in this part or before, and ends at `end`; nothing where it is longer
     /// than what is looked at.
     pub fn unit(&self, start: usize, end: usize) -> &'a [u8] {
-        let unit = self.text.get(start..end).unwrap_or_default();
-        if unit.len() > UNIT { &[] } else { unit }
+        let unit = self.text.get(start..end).filter(|unit| unit.len() <= UNIT).unwrap_or_default();
+        worked(unit.len());
+        unit
     }
 }
+
+/// Counts bytes that were looked at, in tests.
+#[cfg(not(test))]
+#[inline]
+pub(super) fn worked(_: usize) {}
+
+#[cfg(test)]
+pub(super) use tests::worked;
+
+#[cfg(test)]
+#[path = "hostile.rs"]
+mod tests;

@@ -1,6 +1,11 @@
 //! Segments of HL7 v2, whose fields have known meanings, each in its line or several in one.
 
-use super::{PhiKind, fields::value, free::Hit, part::Part};
+use super::{
+    PhiKind,
+    fields::value,
+    free::Hit,
+    part::{Part, worked},
+};
 
 /// Where in a segment values are, and of which kind. Fields count from 1, as the standard has it.
 fn values_of(id: &[u8; 3]) -> &'static [(usize, PhiKind)] {
@@ -144,6 +149,7 @@ impl Message {
         let mut open = if self.bare { segments.pop() } else { None };
         for bar in memchr::memchr_iter(b'|', part.line()) {
             let bar = part.from + bar;
+            worked(0);
             // No longer than an end and an identifier.
             let tail = part.text.get(self.start.max(bar.saturating_sub(9))..bar);
             if let Some(id) = self.next(tail.unwrap_or_default()) {

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use super::{
     free::Hit,
-    part::Part,
+    part::{Part, worked},
     table::{Column, Header, cell, column},
 };
 
 /// Tables that are remembered, and columns of one: MySQL's have 4,096 at most, and others fewer.
 const TABLES: usize = 64;
 const COLUMNS: usize = 4096;
+/// Bytes that all of them take at most.
+#[cfg(test)]
+pub(super) const MEMORY: usize = (TABLES + 2) * COLUMNS * size_of::<Column>();
 /// Bytes of a statement that show what it is and of which table.
 const FRONT: usize = 512;
 
@@ -97,6 +100,7 @@ fn insert(text: &[u8]) -> Option<&[u8]> {
 /// The name at the beginning of `text`, and what follows it.
 fn name(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|b| matches!(b, b' ' | b'(' | b'\t')).unwrap_or(text.len());
+    worked(end);
     (&text[..end], text[end..].trim_ascii_start())
 }
 
@@ -125,6 +129,7 @@ fn define(text: &[u8], columns: &mut Vec<Column>) -> bool {
         }
     };
     for (at, byte) in text.iter().enumerate() {
+        worked(0);
         match byte {
             b'\'' => quoted = !quoted,
             _ if quoted => {}
@@ -327,6 +332,7 @@ impl Values {
     fn read(&mut self, part: &Part<'_>, at: &mut usize, hits: &mut Vec<Hit>) -> bool {
         let text = part.text;
         while *at < text.len() {
+            worked(0);
             if self.quoted {
                 let Some(sign) = memchr::memchr2(b'\'', b'\\', &text[*at..]) else {
                     *at = text.len();

@@ -10,7 +10,7 @@ use super::{
 
 /// Columns of a table that are looked at: SQL Server's tables have 30,000 at most, its wide ones, and
 /// other databases' and sheets fewer.
-const COLUMNS: usize = 32_768;
+pub(super) const COLUMNS: usize = 32_768;
 
 /// What a column's name promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
