@@ -512,4 +512,18 @@ proptest! {
         let found = scan(text.text.as_bytes(), block, piece);
         prop_assert_eq!(found, scan(text.text.as_bytes(), 1 << 30, usize::MAX));
     }
+
+    /// Whatever a long line is of, there is an answer, and the pieces make no difference to it.
+    #[test]
+    fn nothing_panics_in_long_lines(
+        front in "(name,dob,ssn\n|CREATE TABLE `t` \\(\n`dob` date\n\\);\n|<table><tr><th>SSN</th></tr>|MRN  DOB\n|ISA\\*~|MSH\\||a PID\\||INSERT INTO `t` VALUES |COPY t \\(dob, ssn\\) FROM stdin;\n)?",
+        text in "([0-9]{1,12}|1961-12-03|[-./() +:@#,;|~^*]|DOB|SSN|PID\\||NM1\\*|DMG\\*D8\\*|<td>|</td>|<b|<th>|[{}<>\"'`\\\\&;]|INSERT INTO t |\\(dob, ssn\\)|VALUES|CREATE TABLE t\\(|\t|  |[éü–\u{a0}]|\\PC){1,60}",
+        times in 1usize..400, block in SMALL..3 * SMALL, piece in 1usize..9000,
+    ) {
+        let text = front + &text.repeat(times);
+        let found = scan(text.as_bytes(), block, piece);
+        prop_assert!(found.iter().all(|span| span.end as usize <= text.len() && span.start < span.end));
+        prop_assert!(found.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        prop_assert_eq!(found, scan(text.as_bytes(), block, usize::MAX));
+    }
 }

@@ -131,7 +131,7 @@ impl Names {
 
 /// Whether `text` begins with the header of a table, and then whether its columns are of patients.
 pub(crate) fn header_columns(text: &[u8]) -> Option<bool> {
-    let end = memchr::memchr(b'\n', text)?;
+    let Some(end) = memchr::memchr(b'\n', text) else { return wide_header(text) };
     let line = text[..end].strip_suffix(b"\r").unwrap_or(&text[..end]);
     let after = &text[end + 1..];
     let second = &after[..memchr::memchr2(b'\n', b'\r', after).unwrap_or(after.len())];
@@ -144,6 +144,19 @@ pub(crate) fn header_columns(text: &[u8]) -> Option<bool> {
     let patients = header.columns.iter().any(|column| matches!(column, Column::Of(_)))
         || fields(line, header.separator).any(|(_, name)| is_about_patients(name));
     Some(patients)
+}
+
+/// Whether a text that begins with `text` begins with a header that is longer, if a name is known.
+fn wide_header(text: &[u8]) -> Option<bool> {
+    const LEAST: usize = 2048;
+    if text.len() < LEAST {
+        return None;
+    }
+    let header = SEPARATORS.into_iter().find_map(|separator| {
+        let whole = memchr::memrchr(separator, text)?;
+        header_of(&text[..whole]).filter(|header| header.separator == separator)
+    })?;
+    header.columns.iter().any(|column| matches!(column, Column::Of(_))).then_some(true)
 }
 
 /// A name in lower case, only its letters and digits.
