@@ -20,6 +20,43 @@ pub(super) struct Html {
     cell: Option<Cell>,
 }
 
+/// What begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
+    Table,
+    Row,
+    /// A cell of a header.
+    Name,
+    Cell,
+    /// The end of either.
+    End,
+    Other,
+}
+
+impl Element {
+    fn of(tag: &[u8]) -> Self {
+        let (ends, tag) = match tag {
+            [b'/', tag @ ..] => (true, tag),
+            tag => (false, tag),
+        };
+        let [b't' | b'T', rest @ ..] = tag else { return Element::Other };
+        let (element, rest) = match rest {
+            [b'd' | b'D', rest @ ..] => (Element::Cell, rest),
+            [b'h' | b'H', rest @ ..] => (Element::Name, rest),
+            [b'r' | b'R', rest @ ..] if !ends => (Element::Row, rest),
+            _ => match rest.split_at_checked(4) {
+                Some((name, rest)) if name.eq_ignore_ascii_case(b"able") => (Element::Table, rest),
+                _ => return Element::Other,
+            },
+        };
+        match (rest.first(), element) {
+            (None | Some(b' '), Element::Cell | Element::Name) if ends => Element::End,
+            (None | Some(b' '), element) => element,
+            _ => Element::Other,
+        }
+    }
+}
+
 /// A cell whose text has not come to its end.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
@@ -75,24 +112,21 @@ impl Html {
 
     /// The element from `open` to `end`.
     fn element(&mut self, part: &Part<'_>, open: usize, end: usize, hits: &mut Vec<Hit>) {
-        let tag = part.unit(open, end);
-        let name = &tag[..tag.iter().take(8).position(|&b| b == b' ').unwrap_or(tag.len().min(8))];
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        let of_table = matches!(name.first(), Some(b't' | b'T' | b'/'));
-        let starts = of_table && (is(b"td") || is(b"th"));
-        let others = [&b"/td"[..], b"/th", b"tr", b"table", b"/table"];
-        if starts || of_table && others.into_iter().any(is) {
+        let element = Element::of(part.unit(open, end));
+        if element != Element::Other {
             self.close(part, open - 1, hits);
         } else if let Some(cell) = &mut self.cell {
             cell.start = end + 1;
         }
-        if starts {
-            self.cell = Some(Cell { names: is(b"th"), start: end + 1 });
-        } else if is(b"tr") {
-            self.index = 0;
-        } else if is(b"table") || is(b"/table") {
-            self.columns.clear();
-            self.index = 0;
+        match element {
+            Element::Cell => self.cell = Some(Cell { names: false, start: end + 1 }),
+            Element::Name => self.cell = Some(Cell { names: true, start: end + 1 }),
+            Element::Row => self.index = 0,
+            Element::Table => {
+                self.columns.clear();
+                self.index = 0;
+            }
+            Element::End | Element::Other => {}
         }
     }
 
