@@ -117,6 +117,7 @@ const SORTS: &[(&str, Writer)] = &[
     ("mysqldump", mysqldump),
     ("insert with names", insert_with_names),
     ("sqlite dump", sqlite),
+    ("pg_dump with inserts", pg_dump),
     ("copy", copy),
     ("hl7", hl7),
     ("hl7 with a document", hl7_document),
@@ -192,6 +193,25 @@ fn insert_with_names(patients: &[Patient], filler: usize, lines: Lines) -> Strin
         );
     }
     text + ";\n"
+}
+
+fn pg_dump(patients: &[Patient], filler: usize, lines: Lines) -> String {
+    let mut text = String::from(
+        "--\n-- PostgreSQL database dump\n--\n\nCREATE TABLE public.patients (\n    id integer NOT NULL,\n    \
+         dob date,\n    note text,\n    ssn character(9),\n    phone text,\n    mrn text\n);\n\n\n\
+         INSERT INTO public.patients VALUES",
+    );
+    for (at, p) in patients.iter().enumerate() {
+        let between = if at == 0 { "" } else { "," };
+        let note = words(filler, at as u64);
+        let (born, ssn, phone, mrn) = (p.iso(), &p.ssn, &p.phone, &p.mrn);
+        let _ = write!(
+            text,
+            "{between}{} ({at}, '{born}', '{note}', '{ssn}', '{phone}', '{mrn}')",
+            end(lines)
+        );
+    }
+    text + ";\n\n"
 }
 
 /// One statement for each patient.

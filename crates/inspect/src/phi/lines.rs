@@ -100,6 +100,9 @@ impl Lines {
                 self.long(&part, &signs, hits);
             } else if end - at >= 4 {
                 self.line(&part, &signs, hits);
+            } else if self.sql.takes(part.line()) {
+                // `);` ends a table's definition.
+                self.sql.begin(&part);
             }
             // `\r\n` is one line end.
             at = if text.text[end..].starts_with(b"\r\n") { end + 2 } else { end + 1 };
