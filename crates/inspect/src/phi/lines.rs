@@ -115,7 +115,7 @@ impl Lines {
     /// What comes next stands elsewhere, `within` a line or at the beginning of one.
     pub fn skip(&mut self, within: bool) {
         self.segments.clear();
-        self.sql.blank();
+        self.sql.skip();
         self.within = within.then(Within::default);
     }
 

@@ -161,6 +161,13 @@ impl Sql {
         self.state = State::Outside;
     }
 
+    /// What comes next stands elsewhere: as likely as not among rows of the same statement.
+    pub fn skip(&mut self) {
+        if let State::Values(values) = &mut self.state {
+            values.quoted = false;
+        }
+    }
+
     /// The text begins `drop` bytes later from now on.
     pub fn shift(&mut self, drop: usize) {
         self.at = self.at.saturating_sub(drop);
