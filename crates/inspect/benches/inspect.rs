@@ -102,6 +102,30 @@ fn table() -> Vec<u8> {
     text
 }
 
+/// A dump whose rows are in lines of a megabyte, as `mysqldump` writes them.
+fn dump() -> Vec<u8> {
+    let mut text = b"CREATE TABLE `patients` (\n`id` int,\n`name` text,\n`dob` date,\n`note` text,\n`ssn` char(9)\n);\n".to_vec();
+    let mut line = 0;
+    text.extend(lines(|text, numbers| {
+        let begins = text.len() >= line;
+        if begins {
+            line = text.len() + (1 << 20);
+            text.push_str(";\nINSERT INTO `patients` VALUES ");
+        }
+        let _ = write!(
+            text,
+            "{}({},'Doe','{}-{:02}-{:02}','denies pain, (left knee)','{:09}')",
+            if begins { "" } else { "," },
+            numbers.below(1 << 20),
+            1930 + numbers.below(90),
+            1 + numbers.below(12),
+            1 + numbers.below(28),
+            100_000_000 + numbers.below(500_000_000),
+        );
+    }));
+    text
+}
+
 fn messages() -> Vec<u8> {
     lines(|text, numbers| {
         let id = numbers.below(1 << 30);
@@ -152,7 +176,13 @@ fn image() -> Vec<u8> {
 fn inspect(c: &mut Criterion) {
     let mut inspector = Inspector::new(InspectOptions::new(HashKey::new([7; 32])));
     let mut group = c.benchmark_group("text");
-    let texts = [("prose", prose()), ("log", log()), ("table", table()), ("hl7", messages())];
+    let texts = [
+        ("prose", prose()),
+        ("log", log()),
+        ("table", table()),
+        ("hl7", messages()),
+        ("dump", dump()),
+    ];
     for (name, text) in &texts {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(*name, |b| {

@@ -419,8 +419,7 @@ impl Judge {
                 // The last one is the end. Characters of UTF-16 are two bytes.
                 let end = if number == SAMPLES { size } else { at + stride * number };
                 let mut from = end.saturating_sub(length).max(at) & !1;
-                reading.skip(encoding);
-                let mut within = true;
+                let mut first = true;
                 while from < end {
                     let want = usize::try_from(end - from).unwrap_or(PIECE).min(PIECE);
                     let came = reader.fill(from, &mut scratch.piece[..want])?;
@@ -429,12 +428,14 @@ impl Judge {
                     }
                     from += came as u64;
                     let piece = &scratch.piece[..came];
-                    // The line in whose midst it begins is left out.
-                    let skip = match memchr::memchr2(b'\n', b'\r', piece) {
-                        Some(line) if within && reading.transcoder.is_none() => line + 1,
-                        _ => 0,
-                    };
-                    within = false;
+                    let mut skip = 0;
+                    if std::mem::take(&mut first) {
+                        // The line in whose midst it begins is left out, unless it is a long one.
+                        let line = memchr::memchr2(b'\n', b'\r', piece);
+                        let line = line.filter(|_| reading.transcoder.is_none());
+                        skip = line.map_or(0, |line| line + 1);
+                        reading.skip(encoding, line.is_none());
+                    }
                     reading.take(&piece[skip..]);
                 }
             }
@@ -478,9 +479,10 @@ impl Reading<'_> {
         self.scanner.feed(text, &mut counting(self.phi));
     }
 
-    fn skip(&mut self, encoding: Encoding) {
+    /// What comes next stands elsewhere, `within` a line or at the beginning of one.
+    fn skip(&mut self, encoding: Encoding, within: bool) {
         self.transcoder = Transcoder::new(encoding);
-        self.scanner.skip(&mut counting(self.phi));
+        self.scanner.skip(within, &mut counting(self.phi));
     }
 
     fn finish(&mut self) {

@@ -258,6 +258,32 @@ fn limits_are_kept_and_said() {
 }
 
 #[test]
+fn a_sample_within_a_row_is_no_row() {
+    let mut options = InspectOptions::new(HashKey::new([7; 32]));
+    // Samples of 128 KiB.
+    options.text_limit = 8 << 20;
+    // Longer than a sample, and with what would be a number of a patient where one begins.
+    let note = "12345, seen again and better, ".repeat(24_000);
+    let text = format!("mrn,note,dob\n{}", format!("4711,\"{note}\",1961-12-03\n").repeat(16));
+    let found = Inspector::new(options).inspect(b"notes.csv", &mut text.as_bytes()).unwrap();
+    assert!(found.partly);
+    // Some of the samples reach over the end of a row, into the next.
+    let numbers = found.phi.of(PhiKind::RecordNumber);
+    assert!((1..=16).contains(&numbers), "{numbers}");
+}
+
+#[test]
+fn a_statement_goes_on_in_samples() {
+    let mut options = InspectOptions::new(HashKey::new([7; 32]));
+    options.text_limit = 1 << 20;
+    let rows = "('Doe','1961-12-03','seen again and better'),\n".repeat(100_000);
+    let text = format!("INSERT INTO patients (name, dob, note) VALUES\n{rows}");
+    let found = Inspector::new(options).inspect(b"patients.sql", &mut text.as_bytes()).unwrap();
+    let (rows, line) = (found.phi.of(PhiKind::BirthDate), text.len() as u64 / 100_000);
+    assert!(found.partly && rows > found.scanned / line - 64, "{rows} of {}", found.scanned / line);
+}
+
+#[test]
 fn interfaces_are_put_together() {
     let oru = "MSH|^~\\&|LAB|MERCY|EHR|CLINIC|20240214||ORU^R01|77|P|2.5.1\rPID|1||0048291^^^M^MR||DOE^JANE||19611203\r";
     let adt = "MSH|^~\\&|ADT|MERCY|EHR|CLINIC|20240301||ADT^A40|78|P|2.3\r";

@@ -68,15 +68,18 @@ impl Aligned {
     /// Reads a row that begins at `at`.
     pub fn row(&self, line: &[u8], at: usize, now: u32, hits: &mut Vec<Hit>) {
         let all = cells(line).count() == self.columns.len();
+        // Bytes that were counted, and the characters in them.
+        let (mut seen, mut before) = (0, 0);
         for (index, (start, text)) in cells(line).enumerate() {
-            let column = if all { self.columns.get(index) } else { self.under(line, start, text) };
+            before += characters(&line[seen..start]);
+            seen = start;
+            let column = if all { self.columns.get(index) } else { self.under(before, text) };
             cell(column.map(|column| &column.2), text, at + start, now, hits);
         }
     }
 
-    /// The column that `text` stands under.
-    fn under(&self, line: &[u8], start: usize, text: &[u8]) -> Option<&(usize, usize, Column)> {
-        let start = characters(&line[..start]);
+    /// The column that `text` stands under, which begins with the character `start`.
+    fn under(&self, start: usize, text: &[u8]) -> Option<&(usize, usize, Column)> {
         let end = start + characters(text);
         // Where it covers the name most; else where its start is nearest.
         let covered = |column: &&(usize, usize, Column)| {

@@ -1,6 +1,6 @@
 //! Fields whose place says what they are, and whether what stands in them is that.
 
-use super::{PhiKind, values};
+use super::{PhiKind, part::Part, values};
 
 /// The part of `field` that is a value of `kind`, if it is one; `now` is this year.
 pub(super) fn value(kind: PhiKind, field: &[u8], now: u32) -> Option<(usize, usize)> {
@@ -52,22 +52,89 @@ pub(super) fn value(kind: PhiKind, field: &[u8], now: u32) -> Option<(usize, usi
     fits.then_some((start, end))
 }
 
-/// The fields of a row and where they begin, quotes and all. A quote in a quoted field is two.
+/// Where a row's fields end. A quote in a quoted field is two.
+#[derive(Clone, Debug)]
+struct Ends {
+    separator: u8,
+    /// What was read last is of the field.
+    within: Field,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Start,
+    Quoted,
+    /// Behind a quote that closes, or is the first of two.
+    Closed,
+    Plain,
+}
+
+impl Ends {
+    fn new(separator: u8) -> Self {
+        Self { separator, within: Field::Start }
+    }
+
+    /// The separator that ends the field of which `text` from `at` on is read; `None` where it goes on.
+    fn next(&mut self, text: &[u8], mut at: usize) -> Option<usize> {
+        loop {
+            if self.within == Field::Quoted {
+                at += memchr::memchr(b'"', text.get(at..)?)? + 1;
+                self.within = Field::Closed;
+            }
+            // What follows the closing quote up to the separator belongs to the field.
+            if self.within != Field::Plain && *text.get(at)? == b'"' {
+                self.within = Field::Quoted;
+                at += 1;
+                continue;
+            }
+            self.within = Field::Plain;
+            let end = at + memchr::memchr(self.separator, text.get(at..)?)?;
+            self.within = Field::Start;
+            return Some(end);
+        }
+    }
+}
+
+/// The fields of a row and where they begin, quotes and all.
 pub(super) fn fields(line: &[u8], separator: u8) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = Some(0);
+    let mut ends = Ends::new(separator);
     std::iter::from_fn(move || {
         let start = at?;
-        let rest = &line[start..];
-        let mut quoted = 0;
-        while rest.get(quoted) == Some(&b'"') {
-            quoted = match memchr::memchr(b'"', &rest[quoted + 1..]) {
-                Some(close) => quoted + close + 2,
-                None => rest.len(),
-            };
-        }
-        // What follows the closing quote up to the separator belongs to the field.
-        let len = memchr::memchr(separator, &rest[quoted..]).map_or(rest.len(), |p| p + quoted);
-        at = (start + len < line.len()).then_some(start + len + 1);
-        Some((start, &rest[..len]))
+        let end = ends.next(line, start).unwrap_or(line.len());
+        at = (end < line.len()).then_some(end + 1);
+        Some((start, &line[start..end]))
     })
+}
+
+/// A row that is read part by part.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    ends: Ends,
+    /// Where the field begins that is read.
+    pub start: usize,
+    /// Its number.
+    pub index: usize,
+}
+
+impl Row {
+    /// One that begins at `start`.
+    pub fn new(separator: u8, start: usize) -> Self {
+        Self { ends: Ends::new(separator), start, index: 0 }
+    }
+
+    /// Gives `each` every field that ends in this part, its number and where it begins.
+    pub fn read<'a>(&mut self, part: &Part<'a>, mut each: impl FnMut(usize, usize, &'a [u8])) {
+        let mut at = part.from;
+        while let Some(end) = self.ends.next(part.text, at) {
+            each(self.index, self.start, part.unit(self.start, end));
+            self.index += 1;
+            at = end + 1;
+            self.start = at;
+        }
+        if part.ends {
+            each(self.index, self.start, part.unit(self.start, part.text.len()));
+            self.index += 1;
+        }
+    }
 }

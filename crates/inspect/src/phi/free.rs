@@ -36,8 +36,12 @@ pub(super) struct Place<'a> {
     pub before: &'a [u8],
     pub after: &'a [u8],
     pub now: u32,
+    /// Digits that stand here, at most 20.
+    pub run: usize,
     /// What the words before say.
     found: OnceCell<Option<Found>>,
+    /// What stands beside in the same object, or is the name of a field.
+    beside: OnceCell<Option<Label>>,
     label: OnceCell<Option<Label>>,
     groups: OnceCell<Groups>,
     date: OnceCell<Option<usize>>,
@@ -47,15 +51,20 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub fn new(before: &'a [u8], after: &'a [u8], now: u32) -> Self {
-        let (found, label) = (OnceCell::new(), OnceCell::new());
+        Self::of(before, after, leading_digits(after), now)
+    }
+
+    /// Where it is known how many digits stand there.
+    fn of(before: &'a [u8], after: &'a [u8], run: usize, now: u32) -> Self {
+        let (found, beside, label) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let (groups, date) = (OnceCell::new(), OnceCell::new());
-        Self { before, after, now, found, label, groups, date, bare: false }
+        Self { before, after, now, run, found, beside, label, groups, date, bare: false }
     }
 
     /// One that nothing before it says anything of.
-    pub fn bare(before: &'a [u8], after: &'a [u8], now: u32) -> Self {
+    fn bare(self) -> Self {
         let (found, label) = (OnceCell::from(None), OnceCell::from(None));
-        Self { found, label, bare: true, ..Self::new(before, after, now) }
+        Self { found, label, bare: true, ..self }
     }
 
     /// How long the date is that begins here.
@@ -122,8 +131,15 @@ impl<'a> Place<'a> {
                 Some(found) if !found.weak => return Some(found.label),
                 _ => {}
             }
-            near::find(self.before, self.after).or_else(|| code(self.before))
+            self.beside()
         })
+    }
+
+    /// What stands beside the place in the same object, or what the name of a field says that holds
+    /// digits.
+    pub fn beside(&self) -> Option<Label> {
+        let beside = || near::find(self.before, self.after).or_else(|| code(self.before));
+        *self.beside.get_or_init(beside)
     }
 }
 
@@ -133,7 +149,13 @@ pub(super) fn code(before: &[u8]) -> Option<Label> {
     // Quotes, brackets and blanks are between, and a tag's type.
     let between = |text: &[u8]| {
         let signs = text.iter().rev().take(8);
-        text.len() - signs.take_while(|b| b" '\"[]=:(>^)\t".contains(b)).count()
+        let between = |b: &&u8| {
+            matches!(
+                b,
+                b' ' | b'\'' | b'"' | b'[' | b']' | b'=' | b':' | b'(' | b'>' | b'^' | b')' | b'\t'
+            )
+        };
+        text.len() - signs.take_while(between).count()
     };
     let mut end = between(before);
     if end == before.len() {
@@ -220,33 +242,56 @@ pub(super) fn at_digit(text: &[u8], at: usize, bare: bool, now: u32) -> Option<H
         return None;
     }
     let after = &text[at..text.len().min(at + AHEAD)];
-    let place = if bare { Place::bare } else { Place::new }(before, after, now);
-    let found = judge(&place).or_else(|| if bare { None } else { spelling::judge(&place) });
+    let run = leading_digits(after);
+    if is_short(after, run) {
+        return None;
+    }
+    let mut place = Place::of(before, after, run, now);
+    if bare {
+        place = place.bare();
+    }
+    if is_address(&place) {
+        return None;
+    }
+    let found = judge_large(&place).or_else(|| if bare { None } else { spelling::judge(&place) });
     found.map(|(back, len, kind)| Hit { start: at - back, end: at + len, kind: Some(kind) })
 }
 
-/// Whether a number stands alone that is too small for a value, or is an address of a network.
-fn is_small(place: &Place<'_>, run: usize) -> bool {
-    let text = place.after;
-    match text.get(run) {
-        Some(b'.') if run <= 3 => {
-            let (lengths, count, end) = place.groups();
-            count == 4
-                && lengths[..4].iter().all(|len| *len <= 3)
-                && text[..end].iter().filter(|b| **b == b'.').count() == 3
-        }
-        Some(b'-' | b'/' | b' ' | b',' | b')' | b'&' | 0x80.. | b'.') => false,
-        Some(next) => run <= 2 && !next.is_ascii_alphabetic(),
-        None => run <= 2,
+fn leading_digits(text: &[u8]) -> usize {
+    text.iter().take(20).take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// Whether the `run` digits at the beginning of `text` stand alone, and are too few for a value.
+fn is_short(text: &[u8], run: usize) -> bool {
+    let goes_on = |next: &u8| {
+        matches!(next, b'-' | b'/' | b' ' | b',' | b')' | b'&' | 0x80.. | b'.')
+            || next.is_ascii_alphabetic()
+    };
+    run <= 2 && !text.get(run).is_some_and(goes_on)
+}
+
+/// Whether an address of a network is there.
+fn is_address(place: &Place<'_>) -> bool {
+    if place.run > 3 || place.after.get(place.run) != Some(&b'.') {
+        return false;
     }
+    let (lengths, count, end) = place.groups();
+    count == 4
+        && lengths[..4].iter().all(|len| *len <= 3)
+        && place.after[..end].iter().filter(|b| **b == b'.').count() == 3
 }
 
 /// How many bytes before the place and from it on are a value, and of what.
 pub(super) fn judge(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
-    let run = place.after.iter().take(20).take_while(|b| b.is_ascii_digit()).count();
-    if is_small(place, run) {
+    if is_short(place.after, place.run) || is_address(place) {
         return None;
     }
+    judge_large(place)
+}
+
+/// The same of what is neither short nor an address.
+fn judge_large(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
+    let run = place.run;
     let begins = place.begins();
     if !begins && !place.before.last().is_some_and(|&b| is_word(b) || b == b'-') {
         return None;
@@ -256,6 +301,12 @@ pub(super) fn judge(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
             && let Some((back, ahead)) = birth_date(place, run)
         {
             return Some((back, ahead, PhiKind::BirthDate));
+        }
+        // `12 ms`: before a word a number of two digits is a day, or nothing.
+        if run <= 2
+            && matches!(place.after.get(run..), Some([b' ', next, ..]) if next.is_ascii_alphabetic())
+        {
+            return None;
         }
         // Any other day is nothing else; of eight characters it may be a number.
         if run == 4 && place.date().is_some_and(|len| len > 8) {

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum PhiKind {
     /// A social security number of the United States.
     Ssn,

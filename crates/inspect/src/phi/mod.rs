@@ -19,6 +19,7 @@ mod label;
 mod lines;
 mod list;
 mod near;
+mod part;
 mod phone;
 mod scan;
 mod segments;
@@ -29,6 +30,7 @@ mod token;
 mod values;
 mod vocabulary;
 mod words;
+mod x12;
 
 pub(crate) use kind::KINDS;
 pub use kind::{PhiCounts, PhiKind, Shape};

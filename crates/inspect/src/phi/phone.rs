@@ -95,10 +95,13 @@ pub(super) fn phone(place: &Place<'_>, run: usize) -> Option<(usize, usize)> {
         }
         _ => {
             // Other countries' forms: behind a label only, 8 to 15 digits.
+            if !is_labelled() {
+                return None;
+            }
             let (len, parts) = loose(text)?;
             let fits = text[0] == b'0' || parts > 1 || run == 9;
             let fits = fits && place.ends(len) && place.date().is_none();
-            (fits && is_labelled()).then_some((0, len))
+            fits.then_some((0, len))
         }
     }
 }

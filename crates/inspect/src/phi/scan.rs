@@ -7,6 +7,7 @@ use super::{
     kind::{PhiCounts, PhiKind},
     lines::Lines,
     list::List,
+    part::{Part, UNIT},
 };
 
 /// Bytes of a block.
@@ -26,9 +27,12 @@ pub struct TextScanner {
     block: usize,
     now: u32,
     lines: Lines,
+    /// How much of the window has been looked through for columns and segments: within a line that is
+    /// longer than a block these are a little ahead, so that it is known what stands in a field before
+    /// its first half is taken for free text.
+    placed: usize,
+    /// What was found ahead, beside what is found now.
     hits: Vec<Hit>,
-    /// In the middle of a line longer than a block.
-    within_line: bool,
     /// The last value that was not placed, and where in the window it ends.
     last: Option<(usize, List)>,
 }
@@ -61,8 +65,8 @@ impl TextScanner {
             block: block.max(4096),
             now,
             lines: Lines::default(),
+            placed: 0,
             hits: Vec::new(),
-            within_line: false,
             last: None,
         }
     }
@@ -70,7 +74,8 @@ impl TextScanner {
     /// Begins another text; the memory is kept.
     pub fn reset(&mut self) {
         self.window.clear();
-        (self.start, self.done, self.taken, self.within_line) = (0, 0, 0, false);
+        (self.start, self.done, self.placed, self.taken) = (0, 0, 0, 0);
+        self.hits.clear();
         self.last = None;
         self.lines = Lines::default();
     }
@@ -86,40 +91,50 @@ impl TextScanner {
             piece = later;
             if self.window.len() == self.done + self.block + AHEAD {
                 let (from, to) = (self.done, self.done + self.block);
-                let line = memchr::memrchr2(b'\n', b'\r', &self.window[from..to]);
-                self.look(line.map_or(to, |at| from + at + 1), line.is_some(), found);
+                let block = &self.window[from..to];
+                match memchr::memrchr2(b'\n', b'\r', block) {
+                    Some(line) => {
+                        let end = from + line + 1;
+                        // `\r\n` is one line end.
+                        let both = self.window[end - 1..].starts_with(b"\r\n");
+                        let end = end + usize::from(both);
+                        self.look(end, end, true, found);
+                    }
+                    None => self.look(from + cut(&block[..block.len() - UNIT]), to, false, found),
+                }
             }
         }
     }
 
-    /// What comes next stands elsewhere in the text: a table that has begun goes on there.
-    pub fn skip(&mut self, found: &mut impl FnMut(Span, &[u8])) {
+    /// What comes next stands elsewhere in the text: a table that has begun goes on there, from the
+    /// next line on where what comes is `within` one.
+    pub fn skip(&mut self, within: bool, found: &mut impl FnMut(Span, &[u8])) {
         let end = self.window.len();
-        self.look(end, true, found);
-        let lines = std::mem::take(&mut self.lines);
+        self.look(end, end, true, found);
+        let mut lines = std::mem::take(&mut self.lines);
         self.reset();
+        lines.skip(within);
         self.lines = lines;
     }
 
     /// Looks at the rest: nothing comes any more.
     pub fn finish(&mut self, found: &mut impl FnMut(Span, &[u8])) {
         let end = self.window.len();
-        self.look(end, true, found);
+        self.look(end, end, true, found);
         self.reset();
     }
 
-    /// Looks through the window up to `to`, which is the end of a line if `whole`.
-    fn look(&mut self, to: usize, whole: bool, found: &mut impl FnMut(Span, &[u8])) {
+    /// Looks through the window up to `to`, for columns and segments up to `ahead`, where a line ends if
+    /// `ends`.
+    fn look(&mut self, to: usize, ahead: usize, ends: bool, found: &mut impl FnMut(Span, &[u8])) {
         let (text, from) = (self.window.as_slice(), self.done);
         let mut hits = std::mem::take(&mut self.hits);
-        hits.clear();
         // Places first: what stands in a field of a known meaning is that.
-        if whole && !self.within_line {
-            self.lines.look(text, from, to, self.now, &mut hits);
-        } else {
-            self.lines.segments.clear();
+        let part = Part { text: &text[..ahead], from: self.placed, ends, now: self.now };
+        self.lines.look(&part, &mut hits);
+        if !hits.is_sorted_by_key(|hit| hit.start) {
+            hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
         }
-        self.within_line = !whole;
         let placed = hits.len();
         let mut until = self.taken;
         let mut next = 0;
@@ -150,7 +165,8 @@ impl TextScanner {
             hits.extend(at_sign(text, from + at));
         }
         hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
-        for hit in &hits {
+        let here = hits.partition_point(|hit| hit.start < to);
+        for hit in hits.drain(..here) {
             // A value may reach over a block's end: the next begins after it.
             if hit.start < self.taken {
                 continue;
@@ -164,15 +180,27 @@ impl TextScanner {
             };
             found(span, &text[hit.start..hit.end]);
         }
-        self.hits = hits;
         let drop = to.saturating_sub(BACK);
+        for hit in &mut hits {
+            (hit.start, hit.end) = (hit.start - drop, hit.end - drop);
+        }
+        self.hits = hits;
         self.window.drain(..drop);
         self.start += drop as u64;
-        self.done = to - drop;
+        (self.done, self.placed) = (to - drop, ahead - drop);
+        self.lines.shift(drop, self.done);
         self.taken = self.taken.saturating_sub(drop);
         // What ended further back has nothing that follows it.
         self.last = self.last.take().and_then(|(end, list)| Some((end.checked_sub(drop)?, list)));
     }
+}
+
+/// Where to leave off within a line: behind a sign that no value holds, nor begins before, if there is
+/// one near the end of `text`.
+fn cut(text: &[u8]) -> usize {
+    let near = text.len().saturating_sub(BACK);
+    let parts = |byte: &u8| b"\t\"&*,:;<=>[]^{|}~".contains(byte);
+    text[near..].iter().rposition(parts).map_or(text.len(), |at| near + at + 1)
 }
 
 /// Counts what is found.

@@ -29,10 +29,14 @@ fn of_entity(text: &[u8]) -> Option<(u8, usize)> {
 fn judge_spelt(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
     let text = &place.after[..place.after.len().min(LEN)];
     // What parts its first digits from the next is odd.
-    let run = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let run = place.run;
     let odd = |byte: &u8| *byte >= 0x80 || *byte == b'&';
-    let parted = text[run..text.len().min(run + 8)].iter().any(odd)
-        || matches!(text[run..], [b' ', b'-' | b'/' | b'.', b' ', ..]);
+    let parted = match text[run..].first_chunk::<8>() {
+        // All of them at once.
+        Some(next) => next.iter().fold(false, |any, byte| any | odd(byte)),
+        None => text[run..].iter().any(odd),
+    };
+    let parted = parted || matches!(text[run..], [b' ', b'-' | b'/' | b'.', b' ', ..]);
     if !parted || label::slot(place.before, place.after).is_some() {
         return None;
     }
@@ -76,6 +80,10 @@ fn judge_read(place: &Place<'_>) -> Option<(usize, usize, PhiKind)> {
     let text = &place.after[..place.after.len().min(24)];
     let is_read = |b: &u8| is_taken_for_digit(*b).is_some();
     let lead = place.before.iter().rev().take(2).take_while(|b| is_read(b)).count();
+    let goes_on = |b: &u8| matches!(b, b'-' | b'/' | b'.') || is_read(b);
+    if lead == 0 && !text.get(place.run).is_some_and(goes_on) {
+        return None;
+    }
     // Up to what no number has.
     let (mut len, mut read) = (0, lead);
     for byte in text {

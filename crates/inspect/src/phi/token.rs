@@ -37,7 +37,8 @@ pub(super) fn token(
         tail -= 1;
     }
     let mut digits = place.after[..tail].iter().filter(|b| b.is_ascii_digit()).count();
-    if lead == 0 && run == tail && run <= 3 {
+    let parted = || matches!(place.after.get(run..), Some([b' ', b'0'..=b'9', ..]));
+    if lead == 0 && run == tail && run <= 3 && parted() {
         // `943 476 5919`, `44 10 22`
         tail = spaced(place);
         digits = place.after[..tail].iter().filter(|b| b.is_ascii_digit()).count();
@@ -90,7 +91,12 @@ fn of(place: &Place<'_>, start: usize, prefix: &[u8], tail: usize) -> Option<(us
         Some(_) => return None,
         None => {}
     }
-    if let Some(label) = near::find(before, &place.after[tail..]).or_else(|| code(before)) {
+    let beside = if lead == 0 {
+        place.beside()
+    } else {
+        near::find(before, &place.after[tail..]).or_else(|| code(before))
+    };
+    if let Some(label) = beside {
         return Some((lead, label));
     }
     if let Some(label) = behind(place, tail) {

@@ -195,6 +195,9 @@ mod tests {
         for (text, extension, expected) in cases {
             assert_eq!(sort(text.as_bytes(), extension.as_bytes()).id, expected.id, "{text}");
         }
+        let wide: String = (0..300).map(|n| format!("question_{n},")).collect();
+        assert_eq!(sort(format!("patient_id,{wide}").as_bytes(), b"dat"), T::CSV_PATIENTS);
+        assert_eq!(sort(format!("sku,{wide}").as_bytes(), b"dat"), T::TEXT);
         let isa = "ISA*00*          *00*          *ZZ*SENDER         *ZZ*RECEIVER       *240102*1200*^*00501*000000001*0*P*:~";
         assert_eq!(sort(isa.as_bytes(), b""), T::X12);
     }
