@@ -87,6 +87,12 @@ def compare(name, tree, work, options, user):
         "exceptions": (len(paths(told)), len(paths(done))),
     }
     same = paths(told) == paths(done)
+    for row in told["exceptions"] if not same else []:
+        if row["path"] not in paths(done):
+            print(f"foretold only: {row}", file=sys.stderr)
+    for row in done["exceptions"] if not same else []:
+        if row["path"] not in paths(told):
+            print(f"met only: {row}", file=sys.stderr)
     part = estimate["sampled_bytes"] / max(estimate["read"], 1)
     print(f"{name}: {estimate['read'] / 1e6:.0f} MB, of which {part:.0%} was read for it", file=sys.stderr)
     return estimate["read"], part, figures, same
@@ -128,7 +134,9 @@ def main():
     for name, (size, part, figures, same) in compared:
         for what, (told, is_) in figures.items():
             off = 0 if told == is_ else (told - is_) / is_ * 100 if is_ else float("inf")
-            missed += abs(off) > MOST[what] or (what == "exceptions" and not same)
+            # Of few requests one is more than that.
+            near = what == "requests" and abs(told - is_) <= 1
+            missed += (abs(off) > MOST[what] and not near) or (what == "exceptions" and not same)
             form = ",.2f" if what == "seconds" else ",d"
             note = f"{off:+.1f} %" if what != "exceptions" else "the same entries" if same else "other entries"
             tree = f"{name}, {size / 1e6:,.0f} MB | {part:.0%}" if what == "stored" else " | "

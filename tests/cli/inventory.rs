@@ -161,6 +161,36 @@ fn who_writes_is_told() {
 }
 
 #[test]
+fn over_ssh_open_files_are_found_by_the_shell() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let lab = Lab::new();
+    let root = lab.path("source");
+    make(&root);
+    let mut child = Command::new("sh")
+        .args(["-c", "exec 3>>'a/being written'; echo; read wait"])
+        .current_dir(&root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let look = |more: &[&str]| {
+        let mut arguments = vec!["--no-content".to_owned(), "--source".to_owned(), sshd.url(&root)];
+        arguments.extend(sshd.options());
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        inventory(&lab, &arguments).expect(0).json()
+    };
+    let (found, without) = (look(&[]), look(&["--ssh-no-shell"]));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(found["open_files_sought"], true);
+    assert_eq!(names(&found["open_files"]), ["a/being written"], "{found}");
+    assert_eq!(number(&found, "/open_files/0/process"), u64::from(child.id()));
+    assert_eq!(names(&finding(&found, "open-files")["paths"]), ["a/being written"]);
+    assert_eq!(without["open_files_sought"], false);
+}
+
+#[test]
 fn over_sftp_it_is_the_same() {
     let Some(sshd) = Sshd::start("ForceCommand internal-sftp") else { return };
     let lab = Lab::new();

@@ -16,8 +16,9 @@ use drover_source::{
     CommandSource, HelperProgram, HelperSource, LocalSource, Proxy, SftpOptions, SftpSource,
     Source, SourceError, SshLaunch, SshSecrets,
     helper::{LaunchError, OpenError},
-    host::{Host, LocalHost, SshHost},
+    host::{Host, LocalHost, SshHost, open_for_writing_on},
     legacy_algorithms_in,
+    local::holders::{OpenFiles, open_for_writing},
 };
 use drover_types::{RelativePath, lock, path::escape};
 use zeroize::Zeroizing;
@@ -184,6 +185,25 @@ impl Origin {
             return Ok(Box::new(LocalHost::new()));
         };
         Ok(Box::new(self.ssh_host(&options, context)?))
+    }
+
+    /// Which of its files are open for writing there, `None` of what a command prints; an error has in
+    /// words why nobody knows.
+    pub fn open_files(&self, context: &Context) -> Result<Option<OpenFiles>, String> {
+        match self {
+            Self::Command(_) => Ok(None),
+            Self::Directory(directory) => {
+                let root = directory.canonicalize().map_err(|error| error.to_string())?;
+                let open = open_for_writing(&root).ok_or("this machine has no /proc")?;
+                Ok(Some(open))
+            }
+            Self::Server(_, ssh) if !ssh.shell => Err("no shell is allowed there".to_owned()),
+            Self::Server(url, _) => {
+                let path = url.path.to_str().ok_or("its path is not UTF-8")?;
+                let host = self.host(context).map_err(|error| error.to_string())?;
+                open_for_writing_on(host.as_ref(), path).map(Some)
+            }
+        }
     }
 
     /// The server that it is on.

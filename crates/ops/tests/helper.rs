@@ -494,7 +494,7 @@ fn an_inventory_takes_no_places_that_it_did_not_ask_for() {
     let look = |answer: Answer| {
         let source = of_one_file(move |_| vec![answer.clone()]).source(Path::new("/"));
         let options = InventoryOptions { parallel: 1, ..InventoryOptions::default() };
-        inventory(&source, None, &options, &Silent, &Cancel::new()).unwrap().report
+        inventory(&source, None, &|| None, &options, &Silent, &Cancel::new()).unwrap().report
     };
     let found = look(Answer::Parts(vec![b"letter ".repeat(20)[..100].to_vec()]));
     assert!(found.exceptions.is_empty(), "{:?}", found.exceptions);

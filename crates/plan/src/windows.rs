@@ -6,6 +6,7 @@ use crate::{Rate, RateError};
 
 /// Minutes of a week.
 pub const WEEK: u32 = 7 * DAY;
+const WEEK_SECONDS: f64 = WEEK as f64 * 60.0;
 const DAY: u32 = 24 * 60;
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -170,6 +171,17 @@ pub struct Stretch {
     pub rate: f64,
 }
 
+/// A stretch of time and the most that may be sent in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// Seconds after the beginning.
+    pub from: f64,
+    /// Seconds after the beginning.
+    pub to: f64,
+    /// `None` where there is no limit.
+    pub rate: Option<Rate>,
+}
+
 /// What may be sent when: windows, of those that overlap the last one counts, and outside of them
 /// a rate, or no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,26 +199,43 @@ impl Schedule {
         window.map_or(self.otherwise, |window| Some(window.rate))
     }
 
+    /// What holds from `start` on, a time of the week in seconds, for `long` seconds: each stretch
+    /// with its limit.
+    pub fn limits(&self, start: f64, long: f64) -> Vec<Limit> {
+        const MOST: usize = 1000;
+        let mut now = 0.0;
+        let mut limits: Vec<Limit> = Vec::new();
+        while now < long && limits.len() < MOST {
+            let at = (start + now).rem_euclid(WEEK_SECONDS);
+            let rate = self.at((at / 60.0) as u32);
+            let end = (now + self.next_edge(at) - at).min(long);
+            match limits.last_mut() {
+                Some(last) if last.rate == rate => last.to = end,
+                _ => limits.push(Limit { from: now, to: end, rate }),
+            }
+            now = end;
+        }
+        limits
+    }
+
+    /// The next time of the week, in seconds, at which a window begins or ends, after `at`.
+    fn next_edge(&self, at: f64) -> f64 {
+        let edges = self.windows.iter().flat_map(|window| window.hours.edges());
+        let later = edges.map(|edge| f64::from(edge) * 60.0).filter(|edge| *edge > at + 1e-6);
+        later.fold(WEEK_SECONDS, f64::min)
+    }
+
     /// How `bytes` are sent from `start` on, a time of the week in seconds, over a link that brings
     /// `link` bytes a second. At most a year; what is not sent by then, never is.
     pub fn send(&self, start: f64, bytes: f64, link: f64) -> Vec<Stretch> {
         const YEAR: f64 = 365.0 * 86_400.0;
-        let mut edges: Vec<u32> = self.windows.iter().flat_map(|w| w.hours.edges()).collect();
-        edges.push(0);
-        edges.sort_unstable();
-        edges.dedup();
-        let week = f64::from(WEEK) * 60.0;
         let (mut now, mut left) = (0.0, bytes);
         let mut stretches: Vec<Stretch> = Vec::new();
         while left > 0.0 && now < YEAR {
-            let at = (start + now).rem_euclid(week);
+            let at = (start + now).rem_euclid(WEEK_SECONDS);
             let limit = self.at((at / 60.0) as u32);
             let rate = limit.map_or(link, |rate| link.min(rate.bytes_per_second().get() as f64));
-            let next = edges
-                .iter()
-                .map(|edge| f64::from(*edge) * 60.0)
-                .find(|edge| *edge > at + 1e-6)
-                .unwrap_or(week);
+            let next = self.next_edge(at);
             if rate <= 0.0 {
                 break;
             }
@@ -234,6 +263,25 @@ mod tests {
 
     fn hours(text: &str) -> Hours {
         text.parse().expect("hours")
+    }
+
+    #[test]
+    fn limits_of_a_stretch_are_those_of_its_minutes() {
+        let schedule = Schedule {
+            windows: vec!["Mon-Fri 08:00-18:00 2 MiB/s".parse().expect("a window")],
+            otherwise: None,
+        };
+        let (hour, day) = (3600.0, 86_400.0);
+        let spans = |start: f64, long: f64| -> Vec<(f64, f64, bool)> {
+            let limits = schedule.limits(start * hour, long * hour);
+            limits.iter().map(|l| (l.from / hour, l.to / hour, l.rate.is_some())).collect()
+        };
+        // From Monday at 7, and from Friday at 17 on.
+        assert_eq!(spans(7.0, 4.0), [(0.0, 1.0, false), (1.0, 4.0, true)]);
+        let weekend = spans(4.0 * 24.0 + 17.0, 72.0);
+        assert_eq!(weekend, [(0.0, 1.0, true), (1.0, 63.0, false), (63.0, 72.0, true)]);
+        assert!(schedule.limits(0.0, 0.0).is_empty());
+        assert_eq!(schedule.limits(0.0, 7.0 * day).len(), 11);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use document::{
     plan::{
         Likely, PlanBlocker, PlanCost, PlanCostLine, PlanEstimate, PlanFidelity, PlanForecast,
         PlanForecastSource, PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository,
-        PlanRisk, PlanSource, PlanStep,
+        PlanRisk, PlanSource, PlanStep, PlanWindow,
     },
     restore::{Following, LandingItem, RestoreBytes, RestoreEntries, RestoreReport},
     schema, schemas,

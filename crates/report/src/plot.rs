@@ -19,6 +19,8 @@ pub struct Amount {
     pub label: String,
     /// How much; negative and endless amounts count as nothing.
     pub value: f64,
+    /// How much it may become; the same where it is less.
+    pub most: f64,
     /// The amount as people read it.
     pub shown: String,
 }
@@ -26,7 +28,12 @@ pub struct Amount {
 impl Amount {
     /// Of a thing.
     pub fn new(label: impl Into<String>, value: f64, shown: impl Into<String>) -> Self {
-        Self { label: label.into(), value, shown: shown.into() }
+        Self { label: label.into(), value, most: value, shown: shown.into() }
+    }
+
+    /// With how much it may become.
+    pub fn up_to(self, most: f64) -> Self {
+        Self { most, ..self }
     }
 }
 
@@ -61,8 +68,13 @@ pub enum Plot {
     Treemap(Vec<Amount>),
     /// Seven days, Monday first, of 24 hours each.
     Week(Box<[[f64; 24]; 7]>),
-    /// Stretches of time, one below the other.
-    Gantt(Vec<Span>),
+    /// Stretches of time, one below the other, and behind them such as concern all.
+    Gantt {
+        /// One below the other.
+        spans: Vec<Span>,
+        /// Behind them.
+        shades: Vec<Span>,
+    },
     /// Who is connected to what.
     Map {
         /// On the left.
@@ -97,7 +109,7 @@ impl Figure {
         match &self.plot {
             Plot::Bars(amounts) | Plot::Treemap(amounts) => none(amounts),
             Plot::Week(days) => days.iter().flatten().all(|value| size(*value) == 0.0),
-            Plot::Gantt(spans) => spans.is_empty(),
+            Plot::Gantt { spans, .. } => spans.is_empty(),
             Plot::Map { links, .. } => links.is_empty(),
         }
     }
@@ -109,7 +121,7 @@ impl Figure {
             Plot::Bars(amounts) => bars::draw(&mut svg, amounts),
             Plot::Treemap(amounts) => treemap::draw(&mut svg, amounts),
             Plot::Week(days) => heat::draw(&mut svg, days),
-            Plot::Gantt(spans) => gantt::draw(&mut svg, spans),
+            Plot::Gantt { spans, shades } => gantt::draw(&mut svg, spans, shades),
             Plot::Map { left, right, links } => map::draw(&mut svg, left, right, links),
         }
         svg.finish()
@@ -122,8 +134,8 @@ impl Figure {
                 amounts.iter().map(|a| [a.label.clone(), a.shown.clone()]).collect()
             }
             Plot::Week(days) => heat::rows(days),
-            Plot::Gantt(spans) => {
-                spans.iter().map(|s| [s.label.clone(), s.shown.clone()]).collect()
+            Plot::Gantt { spans, shades } => {
+                spans.iter().chain(shades).map(|s| [s.label.clone(), s.shown.clone()]).collect()
             }
             Plot::Map { left, right, links } => {
                 let name = |names: &[String], at: usize| names.get(at).cloned().unwrap_or_default();

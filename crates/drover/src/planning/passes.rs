@@ -94,6 +94,8 @@ pub struct Sum {
     pub converges: bool,
     pub freeze: Likely,
     pub passes: Vec<f64>,
+    /// The same at nine in ten; empty where that is not told.
+    pub passes_p90: Vec<f64>,
     pub sources: Vec<PlanForecastSource>,
 }
 
@@ -145,6 +147,7 @@ pub fn sum(found: &[Past], plan: Option<&Cutover>) -> Sum {
         converges,
         freeze,
         passes: (0..if converges { longest } else { 0 }).map(pass).collect(),
+        passes_p90: Vec::new(),
         sources: found.iter().map(each).collect(),
     }
 }

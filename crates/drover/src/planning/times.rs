@@ -6,7 +6,7 @@ use drover_plan::{
     forecast::{Change, Pace, SPREAD, SWITCH, quantile},
     windows::{Schedule, WEEK},
 };
-use drover_report::{Likely, PlanEstimate, PlanForecast, PlanReport, PlanStep, Text};
+use drover_report::{Likely, PlanEstimate, PlanForecast, PlanReport, PlanStep, PlanWindow, Text};
 use drover_types::clock;
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -19,6 +19,8 @@ use super::{
 /// Days of the past that changes are counted on.
 const DAYS: usize = 28;
 const DAY: f64 = 86_400.0;
+/// Windows of bandwidth are told for so many seconds at most: eight weeks.
+const LONGEST: f64 = 56.0 * DAY;
 
 /// The link to the store.
 pub struct Link {
@@ -187,6 +189,16 @@ pub fn schedule(
             rate: None,
         });
     }
+    let long = steps.iter().map(|step| step.ends).fold(0.0, f64::max);
+    let limits = link.schedule.limits(of_week, long.min(LONGEST));
+    let windows = limits.into_iter().filter(|limit| limit.rate != link.schedule.otherwise);
+    report.windows = windows
+        .map(|limit| PlanWindow {
+            begins: limit.from,
+            ends: limit.to,
+            rate: limit.rate.map(|rate| rate.bytes_per_second().get() as f64),
+        })
+        .collect();
     report.schedule = steps;
     report.forecast = PlanForecast {
         basis: text(sum.basis),
@@ -197,6 +209,7 @@ pub fn schedule(
         load: sum.load,
         converges: sum.converges,
         passes: sum.passes,
+        passes_p90: sum.passes_p90,
         quiet: quiet(looked, report.estimate.freeze_seconds.p90),
     };
 }
@@ -245,6 +258,7 @@ fn by_times(
         converges: f50.freeze.is_some() && f90.freeze.is_some(),
         freeze: Likely { p50: f50.freeze, p90: spread(f90.freeze) },
         passes: f50.passes,
+        passes_p90: f90.passes.iter().map(|seconds| seconds * SPREAD).collect(),
         sources: Vec::new(),
     }
 }

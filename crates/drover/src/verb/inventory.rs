@@ -123,8 +123,9 @@ impl InventoryArgs {
                 _ => None,
             };
             let Context { progress, cancel, .. } = context;
+            let open = || planned.origin.open_files(context).ok().flatten();
             let Inventory { report, exclusions: shares, .. } =
-                inventory::inventory(&source, since, &planned.options(), progress, cancel)?;
+                inventory::inventory(&source, since, &open, &planned.options(), progress, cancel)?;
             Ok(InventorySource {
                 exclusions: exclusions(source.filter(), &shares),
                 seconds: started.elapsed().as_secs_f64(),

@@ -192,8 +192,9 @@ impl PlanArgs {
             ..InventoryOptions::default()
         };
         let Context { progress, cancel, .. } = context;
+        let open = || planned.origin.open_files(context).ok().flatten();
         let Inventory { report, exclusions: shares, copies } =
-            inventory::inventory(&source, None, &options, progress, cancel)?;
+            inventory::inventory(&source, None, &open, &options, progress, cancel)?;
         let inventory = InventorySource {
             exclusions: exclusions(source.filter(), &shares),
             seconds: started.elapsed().as_secs_f64(),

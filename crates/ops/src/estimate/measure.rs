@@ -57,16 +57,16 @@ pub(super) struct Measured {
     pub(super) sampled: Sampled,
 }
 
-/// What the reading of all units adds up to.
-#[derive(Default)]
-struct Clocked {
-    units: Vec<Vec<Seen>>,
+/// How long the parts of a unit took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
     opening: Duration,
     reading: Duration,
     working: Duration,
-    bytes: u64,
-    files: u64,
 }
+
+/// What came of the units of each class.
+type Came = Vec<Vec<(Seen, Times)>>;
 
 pub(super) fn measure(
     source: &dyn Source,
@@ -78,20 +78,24 @@ pub(super) fn measure(
 ) -> Result<Measured, Error> {
     let work = Work::new(keys, options.compression_level);
     let units = units(strata, options.sample);
-    let clocked =
-        Mutex::new(Clocked { units: vec![Vec::new(); strata.classes.len()], ..Clocked::default() });
+    let came: Mutex<Came> = Mutex::new(vec![Vec::new(); strata.classes.len()]);
     let one = |unit: &Unit| -> Result<(), Error> {
         if cancel.is_set() {
             return Ok(());
         }
         // What cannot be read is on the list of exceptions of the pass: it stands for what else of its
         // class cannot be read, and is not stored.
-        let seen = match read(source, unit) {
-            Ok((bytes, times)) => process(unit, &bytes, times, &work, &clocked)?,
-            Err(_) => Seen { len: unit.len, ..Seen::default() },
+        let one = match read(source, unit) {
+            Ok((bytes, times)) => {
+                let begun = Instant::now();
+                let whole = unit.start + unit.len >= unit.candidate.size;
+                let seen = work.store(&bytes, whole)?;
+                observer.add(Counter::BytesRead, bytes.len() as u64);
+                (seen, Times { working: begun.elapsed(), ..times })
+            }
+            Err(_) => (Seen { len: unit.len, ..Seen::default() }, Times::default()),
         };
-        observer.add(Counter::BytesRead, seen.plain);
-        lock(&clocked).units[unit.stratum].push(seen);
+        lock(&came)[unit.stratum].push(one);
         Ok(())
     };
     let threads = crate::workers(options.parallel);
@@ -104,12 +108,14 @@ pub(super) fn measure(
     if cancel.is_set() {
         return Err(Error::Interrupted);
     }
-    let mut clocked = clocked.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    clocked.working += work.finish()?;
+    let rest = work.finish()?;
+    let came = came.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let pace = pace(strata, &came, rest);
     let total: f64 = strata.classes.values().map(|stratum| stratum.bytes as f64).sum();
     let mut unsampled = 0.0;
     let mut measured = Vec::new();
-    for ((class, stratum), seen) in strata.classes.iter().zip(&clocked.units) {
+    for ((class, stratum), came) in strata.classes.iter().zip(&came) {
+        let seen: Vec<Seen> = came.iter().map(|(seen, _)| *seen).collect();
         let sum = |of: fn(&Seen) -> u64| seen.iter().map(|unit| of(unit) as f64).sum::<f64>();
         let len = sum(|unit| unit.len);
         let (class, bytes) = (class.clone(), stratum.bytes);
@@ -120,7 +126,7 @@ pub(super) fn measure(
                 bytes,
                 readable: sum(|unit| unit.plain) / len,
                 ratio,
-                ratio_deviation: deviation(seen, ratio, bytes),
+                ratio_deviation: deviation(&seen, ratio, bytes),
                 chunks_per_byte: sum(|unit| unit.chunks) / len,
             }
         } else {
@@ -135,23 +141,63 @@ pub(super) fn measure(
             }
         });
     }
-    let rate = |amount: u64, time: Duration| match time.as_secs_f64() {
-        seconds if seconds > 0.0 => amount as f64 / seconds * threads as f64,
-        _ => 0.0,
-    };
+    let all = || came.iter().flatten().filter(|(seen, _)| seen.plain > 0);
     Ok(Measured {
         strata: measured,
         sampled: Sampled {
-            files: clocked.files,
-            bytes: clocked.bytes,
+            files: all().count() as u64,
+            bytes: all().map(|(seen, _)| seen.plain).sum(),
             strata: strata.classes.len() as u64,
             unsampled: if total > 0.0 { unsampled / total } else { 0.0 },
             threads: threads as u64,
-            read_rate: rate(clocked.bytes, clocked.reading),
-            open_rate: rate(clocked.files, clocked.opening),
-            process_rate: rate(clocked.bytes, clocked.working),
+            read_rate: pace.read_rate * threads as f64,
+            open_rate: pace.open_rate * threads as f64,
+            process_rate: pace.process_rate * threads as f64,
         },
     })
+}
+
+/// What one thread comes to with the whole tree: bytes and files a second.
+struct Pace {
+    read_rate: f64,
+    open_rate: f64,
+    process_rate: f64,
+}
+
+/// From the times of each class to those of the whole, because a class of small files costs more for
+/// each byte, and its part of the sample is smaller. `rest` was worked for all of them at the end.
+fn pace(strata: &Strata, came: &Came, rest: Duration) -> Pace {
+    let [mut opening, mut reading, mut working, mut worked] = [0.0; 4];
+    let [mut files, mut bytes] = [0.0; 2];
+    for (stratum, units) in strata.classes.values().zip(came) {
+        let read = units.iter().filter(|(seen, _)| seen.plain > 0);
+        let (mut count, mut plain, mut sum) = (0.0, 0.0, Times::default());
+        for (seen, times) in read {
+            count += 1.0;
+            plain += seen.plain as f64;
+            sum.opening += times.opening;
+            sum.reading += times.reading;
+            sum.working += times.working;
+        }
+        if count == 0.0 {
+            continue;
+        }
+        files += stratum.files as f64;
+        bytes += stratum.bytes as f64;
+        opening += sum.opening.as_secs_f64() / count * stratum.files as f64;
+        reading += sum.reading.as_secs_f64() / plain * stratum.bytes as f64;
+        working += sum.working.as_secs_f64() / plain * stratum.bytes as f64;
+        worked += sum.working.as_secs_f64();
+    }
+    if worked > 0.0 {
+        working *= 1.0 + rest.as_secs_f64() / worked;
+    }
+    let rate = |amount: f64, seconds: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
+    Pace {
+        read_rate: rate(bytes, reading),
+        open_rate: rate(files, opening),
+        process_rate: rate(bytes, working),
+    }
 }
 
 /// The standard deviation of the ratio of a class of `bytes` bytes, of which these units were drawn.
@@ -222,7 +268,7 @@ fn piece(strata: &Strata, stratum: usize, candidate: &Candidate, round: u64, pie
 }
 
 /// The bytes of a unit, and how long opening and reading took.
-fn read(source: &dyn Source, unit: &Unit) -> Result<(Vec<u8>, [Duration; 2]), ReadError> {
+fn read(source: &dyn Source, unit: &Unit) -> Result<(Vec<u8>, Times), ReadError> {
     let begun = Instant::now();
     let mut file = source.open(&unit.candidate.path)?;
     // A pass looks before and after.
@@ -239,24 +285,5 @@ fn read(source: &dyn Source, unit: &Unit) -> Result<(Vec<u8>, [Duration; 2]), Re
         }
     }
     bytes.truncate(filled);
-    Ok((bytes, [opening, begun.elapsed()]))
-}
-
-/// Does to a unit what a pass does, and notes how long each part took.
-fn process(
-    unit: &Unit,
-    bytes: &[u8],
-    [opening, reading]: [Duration; 2],
-    work: &Work<'_>,
-    clocked: &Mutex<Clocked>,
-) -> Result<Seen, Error> {
-    let begun = Instant::now();
-    let seen = work.store(bytes, unit.start + unit.len >= unit.candidate.size)?;
-    let mut clocked = lock(clocked);
-    clocked.opening += opening;
-    clocked.reading += reading;
-    clocked.working += begun.elapsed();
-    clocked.bytes += bytes.len() as u64;
-    clocked.files += u64::from(unit.start == 0 || unit.len < unit.candidate.size);
-    Ok(seen)
+    Ok((bytes, Times { opening, reading: begun.elapsed(), ..Times::default() }))
 }

@@ -25,14 +25,11 @@ mod sorter;
 mod tally;
 mod veil;
 
-use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Mutex};
+use std::{collections::BTreeMap, sync::Mutex};
 
 use drover_inspect::{HashKey, InspectOptions};
 use drover_report::InventorySource;
-use drover_source::{
-    ReadError, Source, WalkEvent, WalkOptions,
-    local::holders::{OpenFiles, open_for_writing},
-};
+use drover_source::{ReadError, Source, WalkEvent, WalkOptions, local::holders::OpenFiles};
 use drover_types::{Counter, Entry, Exception, Kind, Observer, Phase, RelativePath, clock, lock};
 use jiff::tz::TimeZone;
 
@@ -157,10 +154,12 @@ impl Walked<'_> {
     }
 }
 
-/// Makes an inventory of `source`; against `since` where it is given.
+/// Makes an inventory of `source`; against `since` where it is given. `open_files` is asked once, after
+/// the walk, which files are open for writing: `None` where nobody knows.
 pub fn inventory(
     source: &dyn Source,
     since: Option<Since<'_>>,
+    open_files: &dyn Fn() -> Option<OpenFiles>,
     options: &InventoryOptions,
     observer: &dyn Observer,
     cancel: &Cancel,
@@ -250,10 +249,7 @@ pub fn inventory(
         }
         None => None,
     };
-    let open = match description.kind {
-        "local" => open_for_writing(Path::new(OsStr::from_bytes(&description.root))),
-        _ => None,
-    };
+    let open = open_files();
     let exceptions = exceptions.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let found = report::Found { walked, survey, duplicates, open, exceptions, started: now };
     found.report(&description, options, &veil)

@@ -114,6 +114,11 @@ impl<'s> Collector<'s> {
     }
 
     fn exception(&mut self, exception: Exception) {
+        // A directory that may not be opened is one for its listing and for its attributes.
+        let same = |last: &Exception| last.path == exception.path && last.kind == exception.kind;
+        if self.exceptions.last().is_some_and(same) {
+            return;
+        }
         self.observer.exception(&exception);
         self.exceptions.push(exception);
     }

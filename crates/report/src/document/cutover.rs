@@ -298,7 +298,7 @@ impl CutoverReport {
         };
         let spans = self.steps.iter().map(span).collect();
         let note = "What took how long, one after the other.";
-        Figure::new("Steps of this run", note, Plot::Gantt(spans))
+        Figure::new("Steps of this run", note, Plot::Gantt { spans, shades: Vec::new() })
     }
 }
 

@@ -140,6 +140,8 @@ pub struct PlanForecast {
     pub converges: bool,
     /// Seconds of each delta pass, at half of all cases.
     pub passes: Vec<f64>,
+    /// The same, at nine in ten; empty where that is not told pass by pass.
+    pub passes_p90: Vec<f64>,
     /// The hours of the week in which the least changes, as long as the freeze.
     pub quiet: Text,
 }
@@ -159,6 +161,18 @@ pub struct PlanStep {
     /// Seconds after the beginning.
     pub ends: f64,
     /// Bytes a second, at most.
+    pub rate: Option<f64>,
+}
+
+/// Hours in which another rate holds than otherwise, as far as the schedule goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PlanWindow {
+    /// Seconds after the beginning.
+    pub begins: f64,
+    /// Seconds after the beginning.
+    pub ends: f64,
+    /// Bytes a second that are sent at most; `None` where there is no limit.
     pub rate: Option<f64>,
 }
 
@@ -301,6 +315,8 @@ pub struct PlanReport {
     pub forecast: PlanForecast,
     /// When what is done.
     pub schedule: Vec<PlanStep>,
+    /// The windows of bandwidth that it goes through.
+    pub windows: Vec<PlanWindow>,
     /// What it costs; `None` where no prices are given.
     pub cost: Option<PlanCost>,
     /// What becomes of what entries have besides their content.

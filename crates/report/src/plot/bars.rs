@@ -14,7 +14,8 @@ const LABELS: f64 = 250.0;
 const LEAST: f64 = 200.0;
 
 pub(super) fn draw(svg: &mut Svg, amounts: &[Amount]) {
-    let most = amounts.iter().map(|amount| size(amount.value)).fold(0.0, f64::max);
+    let upper = |amount: &Amount| size(amount.value).max(size(amount.most));
+    let most = amounts.iter().map(upper).fold(0.0, f64::max);
     let widest =
         |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| room(text)).fold(0.0, f64::max);
     let labels = widest(&mut amounts.iter().map(|a| &a.label)).min(LABELS);
@@ -28,7 +29,11 @@ pub(super) fn draw(svg: &mut Svg, amounts: &[Amount]) {
         let long = if size(amount.value) > 0.0 { long.max(1.5) } else { 0.0 };
         let says = format!("{}: {}", amount.label, amount.shown);
         svg.text("label end", (left - 8.0, y + BAR - 4.0), labels, &amount.label);
+        let band = if most > 0.0 { upper(amount) / most * longest } else { 0.0 }.max(long);
+        if band > long {
+            svg.rect("band", (left, y), (band, BAR), &says);
+        }
         svg.rect("bar", (left, y), (long, BAR), &says);
-        svg.text("label", (left + long + 6.0, y + BAR - 4.0), shown, &amount.shown);
+        svg.text("label", (left + band + 6.0, y + BAR - 4.0), shown, &amount.shown);
     }
 }

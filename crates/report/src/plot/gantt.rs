@@ -1,4 +1,4 @@
-//! Stretches of time, one below the other.
+//! Stretches of time, one below the other, before such as concern all of them.
 
 use super::{
     Span, size,
@@ -13,7 +13,7 @@ const TOP: f64 = 22.0;
 /// Marks along the time.
 const MARKS: u32 = 4;
 
-pub(super) fn draw(svg: &mut Svg, spans: &[Span]) {
+pub(super) fn draw(svg: &mut Svg, spans: &[Span], shades: &[Span]) {
     let end = spans.iter().map(|span| size(span.to)).fold(0.0, f64::max);
     let labels = spans.iter().map(|span| room(&span.label)).fold(0.0, f64::max).min(LABELS);
     let left = labels + 10.0;
@@ -21,6 +21,11 @@ pub(super) fn draw(svg: &mut Svg, spans: &[Span]) {
     let at =
         |seconds: f64| if end > 0.0 { left + size(seconds).min(end) / end * long } else { left };
     let bottom = TOP + spans.len() as f64 * STEP;
+    for shade in shades {
+        let (from, to) = (at(shade.from), at(shade.to.max(shade.from)));
+        let says = format!("{}: {}", shade.label, shade.shown);
+        svg.rect("shade", (from, TOP - 4.0), (to - from, bottom - TOP + 4.0), &says);
+    }
     for mark in 0..MARKS {
         let seconds = end * f64::from(mark) / f64::from(MARKS);
         svg.line("grid", (at(seconds), TOP - 4.0), (at(seconds), bottom));

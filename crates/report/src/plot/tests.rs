@@ -11,7 +11,8 @@ fn amounts() -> impl Strategy<Value = Vec<Amount>> {
         Just(f64::NAN),
         Just(f64::INFINITY)
     ];
-    let one = (".*", value, ".*").prop_map(|(label, value, shown)| Amount { label, value, shown });
+    let one = (".*", value, ".*")
+        .prop_map(|(label, value, shown)| Amount::new(label, value, shown).up_to(value * 2.0));
     proptest::collection::vec(one, 0..60)
 }
 
@@ -27,7 +28,8 @@ fn plots() -> impl Strategy<Value = Plot> {
     prop_oneof![
         amounts().prop_map(Plot::Bars),
         amounts().prop_map(Plot::Treemap),
-        proptest::collection::vec(span, 0..20).prop_map(Plot::Gantt),
+        (proptest::collection::vec(span.clone(), 0..20), proptest::collection::vec(span, 0..20))
+            .prop_map(|(spans, shades)| Plot::Gantt { spans, shades }),
         any::<[[f64; 24]; 7]>().prop_map(|days| Plot::Week(Box::new(days))),
         (names.clone(), names, proptest::collection::vec(link, 0..30))
             .prop_map(|(left, right, links)| Plot::Map { left, right, links }),

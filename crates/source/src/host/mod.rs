@@ -5,6 +5,7 @@
 //! and length, by who asks and not by the machine: a command that goes on too long is ended, output
 //! that is too long is cut, and what is no regular file is not read.
 
+mod holders;
 mod local;
 mod process;
 mod remote;
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+pub use holders::open_for_writing_on;
 pub use local::LocalHost;
 pub use remote::SshHost;
 pub use remote::{line, quoted};

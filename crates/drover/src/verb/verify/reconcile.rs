@@ -42,6 +42,6 @@ pub fn with_target(
 ) -> Result<Reconciliation, Error> {
     let source = LocalSource::open(target).map_err(drover_ops::Error::from)?;
     let options = InventoryOptions { duplicates: false, ..InventoryOptions::default() };
-    let after = inventory(&source, None, &options, &context.progress, &context.cancel)?;
+    let after = inventory(&source, None, &|| None, &options, &context.progress, &context.cancel)?;
     Ok(Reconciliation::new(before, &after.report))
 }

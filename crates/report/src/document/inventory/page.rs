@@ -133,9 +133,9 @@ fn figures(page: &mut Page, sum: &InventorySource) {
         Some(to) => format!("{} to {}", format::bytes(from), format::bytes(to)),
         None => format!("{} and more", format::bytes(from)),
     };
-    let files = |label: String, files: u64, bytes: u64| Amount {
-        value: files as f64,
-        ..amount(label, files, bytes)
+    let files = |label: String, files: u64, bytes: u64| {
+        let Amount { label, shown, .. } = amount(label, files, bytes);
+        Amount::new(label, files as f64, shown)
     };
     let bars = sum.sizes.iter().map(|s| files(range(s.from, s.to), s.files, s.bytes)).collect();
     page.figure(Figure::new("Files by size", "The longer, the more files.", Plot::Bars(bars)));

@@ -165,22 +165,42 @@ fn figures(page: &mut Page, report: &PlanReport) {
             format::duration(step.ends)
         ),
     });
+    let shades = report.windows.iter().map(|window| Span {
+        label: match window.rate {
+            Some(limit) => format!("at most {}", rate(limit)),
+            None => "no limit".to_owned(),
+        },
+        from: window.begins,
+        to: window.ends,
+        shown: format!(
+            "after {}, until {}",
+            format::duration(window.begins),
+            format::duration(window.ends)
+        ),
+    });
     page.figure(Figure::new(
         "Schedule",
-        "What is done when, from the moment of the report on, through the windows of bandwidth.",
-        Plot::Gantt(spans.collect()),
+        "What is done when, from the moment of the report on. Windows of bandwidth are shaded.",
+        Plot::Gantt { spans: spans.collect(), shades: shades.collect() },
     ));
     let e = &report.estimate;
-    let mut passes = vec![("first pass".to_owned(), e.baseline_seconds.p50)];
+    let told = |label: String, seconds: Likely| (label, seconds, likely(seconds));
+    let mut passes = vec![told("first pass".to_owned(), e.baseline_seconds)];
+    let busy = |n: usize| report.forecast.passes_p90.get(n).copied();
     let deltas = report.forecast.passes.iter().enumerate();
-    passes.extend(deltas.map(|(n, seconds)| (format!("delta pass {}", n + 1), Some(*seconds))));
-    passes.push(("freeze, half of all cases".to_owned(), e.freeze_seconds.p50));
-    passes.push(("freeze, 9 in 10 cases".to_owned(), e.freeze_seconds.p90));
-    let bars = passes.into_iter().filter_map(|(label, seconds)| {
-        let seconds = seconds?;
-        Some(Amount::new(label, seconds, format::duration(seconds)))
+    passes.extend(deltas.map(|(n, seconds)| {
+        let (label, p90) = (format!("delta pass {}", n + 1), busy(n));
+        let seconds = Likely { p50: Some(*seconds), p90: p90.or(Some(*seconds)) };
+        told(label, seconds)
+    }));
+    passes.push(told("freeze".to_owned(), e.freeze_seconds));
+    let bars = passes.into_iter().filter_map(|(label, seconds, shown)| {
+        let usual = seconds.p50?;
+        let amount = Amount::new(label, usual, shown);
+        Some(amount.up_to(seconds.p90.unwrap_or(usual)))
     });
-    let note = "How long each pass takes, and how long the source rests at the end.";
+    let note = "How long each pass takes, and how long the source rests at the end: half of all cases \
+                stay within the bar, 9 in 10 within its pale part.";
     page.figure(Figure::new("Passes and freeze", note, Plot::Bars(bars.collect())));
     if let Some(cost) = &report.cost {
         let bars = cost.lines.iter().map(|line| {
@@ -258,7 +278,7 @@ fn estimates(page: &mut Page, report: &PlanReport) {
             "processing", "sending", "time", "sampled",
         ],
         rows,
-        "Measured on a sample of the data, which went through the chunker and the compressor of a pass.",
+        "Measured on a sample of the data, which went through all that a pass does up to the closed pack.",
     ));
     let rows = report.schedule.iter().map(|step| {
         vec![
