@@ -127,9 +127,8 @@ mod tests {
         for printed in [&b""[..], b"\0", b"x\0/r\0", b"1\0relative\0", b"1"] {
             assert!(parse(printed, false).is_err(), "{}", escape(printed));
         }
-        let found =
-            parse(b"2\0/r\0007\0sh\0/r/../etc\0007\0sh\0/other/x\0z\0sh\0/r/a\0007\0sh", true);
-        let found = found.unwrap();
+        let fields = "2|/r|7|sh|/r/../etc|7|sh|/other/x|z|sh|/r/a|7|sh".replace('|', "\0");
+        let found = parse(fields.as_bytes(), true).unwrap();
         assert_eq!((found.files.len(), found.unseen, found.more), (0, 2, 1));
     }
 }

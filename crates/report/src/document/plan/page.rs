@@ -29,6 +29,17 @@ fn likely(likely: Likely) -> String {
     }
 }
 
+/// `2 h 05 min to 3 h 10 min`, for a plot.
+fn reach(likely: Likely) -> String {
+    let shown = [likely.p50, likely.p90].map(|seconds| seconds.map(format::duration));
+    match shown {
+        [Some(p50), Some(p90)] if p50 != p90 => format!("{p50} to {p90}"),
+        [Some(p50), Some(_)] => p50,
+        [Some(p50), None] => format!("{p50}, or no end"),
+        [None, _] => String::new(),
+    }
+}
+
 fn money(amount: f64, currency: &str) -> String {
     match amount {
         amount if amount > 0.0 && amount < 0.01 => format!("under 0.01 {currency}"),
@@ -184,7 +195,7 @@ fn figures(page: &mut Page, report: &PlanReport) {
         Plot::Gantt { spans: spans.collect(), shades: shades.collect() },
     ));
     let e = &report.estimate;
-    let told = |label: String, seconds: Likely| (label, seconds, likely(seconds));
+    let told = |label: String, seconds: Likely| (label, seconds, reach(seconds));
     let mut passes = vec![told("first pass".to_owned(), e.baseline_seconds)];
     let busy = |n: usize| report.forecast.passes_p90.get(n).copied();
     let deltas = report.forecast.passes.iter().enumerate();
