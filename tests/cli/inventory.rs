@@ -7,7 +7,7 @@ use std::{
         fs::{PermissionsExt, symlink},
     },
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, SystemTime},
 };
 
@@ -138,19 +138,25 @@ fn a_tree_s_numbers_are_those_of_the_tree() {
     assert!(!lab.path("state").exists(), "an inventory leaves nothing behind");
 }
 
-#[test]
-fn who_writes_is_told() {
-    let lab = Lab::new();
-    let root = lab.path("source");
-    make(&root);
+/// A process that has a file of `root` open for writing until its input ends.
+fn writing(root: &Path, file: &str) -> Child {
     let mut child = Command::new("sh")
-        .args(["-c", "exec 3>>pg/base/1/2; echo; read wait"])
-        .current_dir(&root)
+        .args(["-c", &format!("exec 3>>'{file}'; echo; read wait")])
+        .current_dir(root)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    child
+}
+
+#[test]
+fn who_writes_is_told() {
+    let lab = Lab::new();
+    let root = lab.path("source");
+    make(&root);
+    let mut child = writing(&root, "pg/base/1/2");
     let found = of(&lab, &root, &["--no-content", "--no-duplicates"]).expect(0).json();
     drop(child.stdin.take());
     child.wait().unwrap();
@@ -166,14 +172,7 @@ fn over_ssh_open_files_are_found_by_the_shell() {
     let lab = Lab::new();
     let root = lab.path("source");
     make(&root);
-    let mut child = Command::new("sh")
-        .args(["-c", "exec 3>>'a/being written'; echo; read wait"])
-        .current_dir(&root)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let mut child = writing(&root, "a/being written");
     let look = |more: &[&str]| {
         let mut arguments = vec!["--no-content".to_owned(), "--source".to_owned(), sshd.url(&root)];
         arguments.extend(sshd.options());

@@ -163,6 +163,9 @@ pub(super) fn page(report: &PlanReport) -> Page {
 
 /// When what is done, what it costs, how passes become shorter.
 fn figures(page: &mut Page, report: &PlanReport) {
+    let when = |begins: f64, ends: f64| {
+        format!("after {}, until {}", format::duration(begins), format::duration(ends))
+    };
     let spans = report.schedule.iter().map(|step| Span {
         label: match step.source.is_empty() {
             true => step.step.to_string(),
@@ -170,11 +173,7 @@ fn figures(page: &mut Page, report: &PlanReport) {
         },
         from: step.begins,
         to: step.ends,
-        shown: format!(
-            "after {}, until {}",
-            format::duration(step.begins),
-            format::duration(step.ends)
-        ),
+        shown: when(step.begins, step.ends),
     });
     let shades = report.windows.iter().map(|window| Span {
         label: match window.rate {
@@ -183,11 +182,7 @@ fn figures(page: &mut Page, report: &PlanReport) {
         },
         from: window.begins,
         to: window.ends,
-        shown: format!(
-            "after {}, until {}",
-            format::duration(window.begins),
-            format::duration(window.ends)
-        ),
+        shown: when(window.begins, window.ends),
     });
     page.figure(Figure::new(
         "Schedule",
