@@ -136,7 +136,7 @@ impl Cutover<'_> {
             problem
         });
         self.report.problems.extend(problems);
-        self.verified = Some(verified);
+        self.verified.insert(self.at, verified);
         match outcome.verdict {
             Verdict::Verified => Ok(told),
             Verdict::Failed | Verdict::Incomplete => Err(Error::Difference(told)),

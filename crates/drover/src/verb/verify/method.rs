@@ -7,7 +7,7 @@ use drover_ops::{Compared, Finding, OwnerMap, ReaderSession, VerifyOptions, Veri
 use drover_plan::Location;
 use drover_repo::{
     CheckedSnapshot,
-    certificate::{Method, Sample},
+    certificate::{CertifiedResult, Method, Sample},
     objects::Objects,
 };
 use drover_report::{
@@ -76,6 +76,8 @@ pub struct Verified {
     pub opened: bool,
     /// The snapshots that were verified.
     pub snapshots: Vec<SnapshotId>,
+    /// What came of each of them, where each was verified by itself.
+    pub results: Vec<(SnapshotId, CertifiedResult)>,
 }
 
 impl Verified {
@@ -87,13 +89,14 @@ impl Verified {
             sample: outcome.sample,
             opened: outcome.opened,
             snapshots: Vec::new(),
+            results: Vec::new(),
         }
     }
 
     /// Where nothing could be looked at.
     pub fn nothing(report: VerifyReport) -> Self {
-        let (sample, snapshots) = (None, Vec::new());
-        Self { report, method: Method::Nothing, sample, opened: true, snapshots }
+        let (snapshots, results) = (Vec::new(), Vec::new());
+        Self { report, method: Method::Nothing, sample: None, opened: true, snapshots, results }
     }
 }
 
@@ -106,8 +109,9 @@ fn percent(text: &str) -> Result<f64, String> {
 
 impl MethodArgs {
     /// Whether it is one snapshot that is verified.
-    pub fn is_of_one_snapshot(&self) -> bool {
-        self.source.is_some() || self.target.is_some() || self.snapshot.is_some()
+    pub fn is_of_one_snapshot(&self, place: &Place) -> bool {
+        let named = self.source.is_some() || self.target.is_some() || self.snapshot.is_some();
+        named && self.beside(place).is_none()
     }
 
     /// The heads that must be there.
@@ -130,21 +134,10 @@ impl MethodArgs {
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                let (source, all) = (source.as_deref(), drover_plan::Filter::default());
-                let origin = match location {
-                    Location::Directory(target) => Origin::Directory(target),
-                    Location::Cloud(url) => {
-                        let bucket = place.bucket(&url)?;
-                        return self.bucket(session, &bucket, source, context);
-                    }
-                    Location::Sftp(_) => {
-                        let message = "--target must be a directory of this machine, or a bucket";
-                        return Err(Error::Usage(message.to_owned()));
-                    }
-                };
-                let owners = self.owner_map.map(place.plan.as_ref())?;
-                let tree = (&origin, &all, &owners);
-                self.compared(session, tree, source, Compared::Target, context)
+                match self.beside(place) {
+                    Some(sources) => self.each_of(place, session, &location, sources, context),
+                    None => self.landed(place, session, location, source.as_deref(), context),
+                }
             }
             (None, Some(text)) => {
                 let plan = place.plan.as_ref().zip(text.to_str());
@@ -168,6 +161,31 @@ impl MethodArgs {
                 self.compared(session, tree, Some(&source), Compared::Source, context)
             }
         }
+    }
+
+    /// Compares what landed of one source.
+    pub(super) fn landed(
+        &self,
+        place: &Place,
+        session: &mut ReaderSession,
+        location: Location,
+        source: Option<&str>,
+        context: &Context,
+    ) -> Result<Verified, Error> {
+        let origin = match location {
+            Location::Directory(target) => Origin::Directory(target),
+            Location::Cloud(url) => {
+                let bucket = place.bucket(&url)?;
+                return self.bucket(session, &bucket, source, context);
+            }
+            Location::Sftp(_) => {
+                let message = "--target must be a directory of this machine, or a bucket";
+                return Err(Error::Usage(message.to_owned()));
+            }
+        };
+        let owners = self.owner_map.map(place.plan.as_ref())?;
+        let tree = (&origin, &drover_plan::Filter::default(), &owners);
+        self.compared(session, tree, source, Compared::Target, context)
     }
 
     /// Verifies what is in the repository.
@@ -338,6 +356,7 @@ fn line(snapshot: &CheckedSnapshot) -> SnapshotLine {
         source: Text::from(snapshot.details.source.as_str()),
         time: format::time(snapshot.stored.open.time),
         exceptions: snapshot.details.exception_count,
+        ..SnapshotLine::default()
     }
 }
 
