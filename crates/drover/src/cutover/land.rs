@@ -80,7 +80,7 @@ impl Cutover<'_> {
                 let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                 let reader = &mut cutover.reader;
                 let outcome =
-                    drover_ops::verify_bucket(reader, snapshot, bucket, progress, cancel)?;
+                    drover_ops::verify_bucket(reader, snapshot, bucket, None, progress, cancel)?;
                 cutover.judge(&outcome, snapshot)
             })?;
         }

@@ -16,6 +16,7 @@
 //! listed, and 8 for each that is wanted.
 
 mod key;
+mod object;
 mod parts;
 mod send;
 mod side;
@@ -38,7 +39,7 @@ use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Kind, Observer, Phase, RelativePath,
     SnapshotId, Total, lock,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     Cancel, Error, RestoreOptions, RestoreOutcome,
@@ -433,8 +434,3 @@ impl Landing<'_> {
 
 /// How many objects are read at a time by whoever verifies.
 const READERS: usize = 8;
-
-/// Runs calls side by side and hands over what they come to, in no order.
-fn side_by_side<T>(bucket: &Objects, calls: Vec<impl Future<Output = T>>) -> Vec<T> {
-    bucket.wait(stream::iter(calls).buffer_unordered(READERS).collect())
-}

@@ -3,7 +3,9 @@
 use std::{ffi::OsString, sync::Arc};
 
 use clap::Args;
-use drover_ops::{Compared, Finding, OwnerMap, ReaderSession, VerifyOptions, VerifyOutcome};
+use drover_ops::{
+    Compared, Finding, OwnerMap, ReaderSession, VerifyOptions, VerifyOutcome, inventory::Counts,
+};
 use drover_plan::Location;
 use drover_repo::{
     CheckedSnapshot,
@@ -11,8 +13,8 @@ use drover_repo::{
     objects::Objects,
 };
 use drover_report::{
-    ChangedItem, CheckedSnapshot as SnapshotLine, PathText, Problem, Text, Verdict, VerifyReport,
-    VerifySample, VerifyTotals, format,
+    ChangedItem, CheckedSnapshot as SnapshotLine, InventorySource, PathText, Problem,
+    Reconciliation, Text, Verdict, VerifyReport, VerifySample, VerifyTotals, format,
 };
 use drover_source::{Filtered, LocalSource, Source};
 use drover_types::{RelativePath, SnapshotId};
@@ -62,6 +64,9 @@ pub struct MethodArgs {
     owner_map: OwnerArgs,
     #[command(flatten)]
     ssh: SshArgs,
+    /// The inventory that what is read back of a bucket is counted beside.
+    #[arg(skip)]
+    pub(super) counted: Option<InventorySource>,
 }
 
 /// What a verification came to, and what of it a report does not hold.
@@ -229,9 +234,22 @@ impl MethodArgs {
         let found = session.find(self.snapshot.as_deref().unwrap_or("latest"), source)?;
         let (snapshot, lines) = (found.id(), vec![line(found)]);
         let (progress, cancel) = (&context.progress, &context.cancel);
-        let outcome = drover_ops::verify_bucket(session, snapshot, bucket, progress, cancel)?;
+        let mut counts = self.counted.as_ref().map(|_| Counts::default());
+        let outcome = drover_ops::verify_bucket(
+            session,
+            snapshot,
+            bucket,
+            counts.as_mut(),
+            progress,
+            cancel,
+        )?;
         let compared = Text::from(bucket.store().url().to_string());
         let mut verified = Verified::new(&outcome);
+        verified.report.reconciliation = self
+            .counted
+            .as_ref()
+            .zip(counts)
+            .map(|(before, counts)| Reconciliation::new(before, &counts.finish()));
         with_history(session, &mut verified.report, compared, lines);
         verified.snapshots = vec![snapshot];
         Ok(verified)

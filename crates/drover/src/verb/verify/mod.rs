@@ -78,7 +78,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     method: MethodArgs,
     /// What drover inventory or plan printed of the source with --json: its counts of DICOM and HL7
-    /// stand beside those of the target, which is a directory
+    /// stand beside those of the target
     #[arg(long, value_name = "FILE", requires = "target", help_heading = "Evidence")]
     inventory: Option<PathBuf>,
     /// Write what was found of each entry as CSV: path, size, BLAKE3 as b3sum prints it, verdict
@@ -106,7 +106,7 @@ pub struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    pub fn run(self, context: &Context) -> Result<Answer, Error> {
+    pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
         let mut report = match (&self.check_certificate, &self.check_proof, &self.prove) {
             (Some(file), ..) => self.check_certificate(file, context)?,
@@ -135,12 +135,12 @@ impl VerifyArgs {
                 // What can go wrong here does so before the verification begins.
                 let source = self.method.source.as_ref().and_then(|name| name.to_str());
                 let before = self.inventory.as_deref().map(|file| reconcile::kept(file, source));
-                let before = before.transpose()?;
-                if let (Some(_), Some(target)) = (&before, &self.method.target)
-                    && !matches!(place::location(target, "--target")?, Location::Directory(_))
+                let mut before = before.transpose()?;
+                if let Some(target) = &self.method.target
+                    && let Location::Cloud(_) = place::location(target, "--target")?
                 {
-                    let message = "--inventory counts what a directory shows: give one as --target";
-                    return Err(Error::Usage(message.to_owned()));
+                    // Counted while it is read back.
+                    self.method.counted = before.take();
                 }
                 let files = self.files.as_deref();
                 let mut report =
