@@ -50,7 +50,8 @@ pub struct MethodArgs {
     /// Compare with the source as it is now; beside --target, only which source is meant
     #[arg(long, value_name = "URL | NAME")]
     pub source: Option<OsString>,
-    /// Compare with a restore
+    /// Compare with a restore; of a plan with several sources and without --source and --snapshot, each
+    /// source with the directory, or prefix, of its name in it
     #[arg(long, value_name = "DIR | URL")]
     pub target: Option<OsString>,
     /// Only this snapshot [default: all; with --source or --target that source's newest]
