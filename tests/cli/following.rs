@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     lab::{Lab, number},
     landing::{Follower, lines, pass},
-    services::{Service, s3_service},
+    services::{Service, s3_service, services},
     trace::run_up_to,
     tree,
 };
@@ -28,13 +28,16 @@ struct Bucket {
 
 impl Bucket {
     fn new() -> Option<Self> {
-        let service = s3_service()?;
+        s3_service().map(Self::at)
+    }
+
+    fn at(service: Service) -> Self {
         let lab = service.lab();
         lab.verb("init", &[""; 0]).expect(0);
         let source = lab.path("source");
         fs::create_dir_all(source.join("letters")).unwrap();
         let url = format!("{}-objects", lab.repository);
-        Some(Self { service, lab, source, url })
+        Self { service, lab, source, url }
     }
 
     /// Writes a file with the time that belongs to this content.
@@ -66,18 +69,19 @@ impl Bucket {
     /// All of a snapshot is there, and nothing else.
     #[track_caller]
     fn holds(&self, snapshot: &str) {
+        self.lab.verb("verify", &["--target", &self.url]).expect(0);
+        if !self.service.can_be_asked() {
+            return;
+        }
         let state = self.state().unwrap();
         assert_eq!(
             (&state["snapshot"], &state["complete"], &state["whole"]),
             (&snapshot.into(), &true.into(), &true.into())
         );
-        self.lab.verb("verify", &["--target", &self.url]).expect(0);
     }
 }
 
-#[test]
-fn each_new_snapshot_lands_in_a_bucket() {
-    let Some(bucket) = Bucket::new() else { return };
+fn each_new_snapshot_lands(bucket: &Bucket) {
     for at in 0..40u64 {
         bucket.write(&format!("letters/{at}"), &tree::noise(at, 30_000));
     }
@@ -93,9 +97,11 @@ fn each_new_snapshot_lands_in_a_bucket() {
     follower.signal(Signal::SIGUSR1);
     follower.says(&said);
     bucket.holds(&second);
-    assert_eq!(bucket.object("letters/1").unwrap(), b"changed");
-    assert_eq!(bucket.object("new").unwrap(), b"new");
-    assert_eq!(bucket.object("letters/2"), None);
+    if bucket.service.can_be_asked() {
+        assert_eq!(bucket.object("letters/1").unwrap(), b"changed");
+        assert_eq!(bucket.object("new").unwrap(), b"new");
+        assert_eq!(bucket.object("letters/2"), None);
+    }
     let ended = follower.stop().expect(0).json();
     assert_eq!(number(&ended, "/landings/0/entries/written"), 41, "{ended}");
     assert!(number(&ended, "/landings/0/bytes/sent") > 40 * 30_000, "{ended}");
@@ -109,7 +115,9 @@ fn each_new_snapshot_lands_in_a_bucket() {
     fs::remove_file(bucket.source.join("new")).unwrap();
     let (third, said) = pass(&bucket.lab, &bucket.source);
     bucket.lab.verb("restore", &["latest", &bucket.url]).expect(0);
-    assert_eq!(bucket.state().unwrap()["whole"], false);
+    if bucket.service.can_be_asked() {
+        assert_eq!(bucket.state().unwrap()["whole"], false);
+    }
     let mut follower = bucket.follow(&["--poll", "1h"]);
     follower.says(&said);
     bucket.holds(&third);
@@ -117,6 +125,11 @@ fn each_new_snapshot_lands_in_a_bucket() {
 
     let refused = ["latest:letters", &bucket.url, "--follow"];
     bucket.lab.verb("restore", &refused).refused(2, "command-line", "whole snapshots");
+}
+
+#[test]
+fn each_new_snapshot_lands_in_a_bucket() {
+    services().into_iter().map(Bucket::at).for_each(|bucket| each_new_snapshot_lands(&bucket));
 }
 
 #[test]
