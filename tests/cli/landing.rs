@@ -28,18 +28,22 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A landing that follows, and what it says.
-struct Follower {
+pub struct Follower {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
 }
 
 impl Follower {
-    fn start(lab: &Lab, target: &Path, more: &[&str]) -> Self {
+    pub fn start(lab: &Lab, target: &Path, more: &[&str]) -> Self {
         let target = target.to_str().unwrap();
         let arguments =
             ["restore", "--repo", &lab.repository, "latest", target, "--follow", "--json"];
-        let mut child = lab.start(&[&arguments[..], more].concat());
+        Self::of(lab.start(&[&arguments[..], more].concat()))
+    }
+
+    /// One that was started.
+    pub fn of(mut child: Child) -> Self {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (send, lines) = channel();
         std::thread::spawn(move || {
@@ -50,7 +54,7 @@ impl Follower {
 
     /// Waits for a line with `text`.
     #[track_caller]
-    fn says(&mut self, text: &str) -> String {
+    pub fn says(&mut self, text: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -65,7 +69,7 @@ impl Follower {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
@@ -78,14 +82,14 @@ impl Follower {
         Answer::of(code, stdout, self.said.join("\n").into_bytes())
     }
 
-    fn stop(self) -> Answer {
+    pub fn stop(self) -> Answer {
         self.signal(Signal::SIGTERM);
         self.end()
     }
 }
 
 /// A pass; the snapshot that it left, and the beginning of its name that people read.
-fn pass(lab: &Lab, source: &Path) -> (String, String) {
+pub fn pass(lab: &Lab, source: &Path) -> (String, String) {
     let id = lab.sync(source).expect(0).json()["snapshot"].as_str().unwrap().to_owned();
     let short = format!("landed {}", id.get(..8).unwrap());
     (id, short)
@@ -364,7 +368,7 @@ fn of_a_large_file_what_changed_is_fetched() {
 }
 
 /// The lines of a side manifest, which a bucket has beside its objects.
-fn lines(service: &Service, bucket: &str) -> Vec<Value> {
+pub fn lines(service: &Service, bucket: &str) -> Vec<Value> {
     let text = service.object(&format!("{bucket}/.drover/manifest.jsonl")).unwrap();
     text.split(|&b| b == b'\n')
         .filter(|l| !l.is_empty())

@@ -22,6 +22,7 @@ mod failing;
 mod faults;
 mod fixture;
 mod flaky;
+mod following;
 mod gates;
 mod helper;
 mod inventory;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::lab::Lab;
+use crate::{lab::Lab, services::s3_service};
 
 /// The rows of a CSV file (RFC 4180), each by the names of its columns.
 fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
@@ -222,6 +222,61 @@ fn counts_stand_beside_those_of_the_target() {
         (&archive["studies"], &0.into())
     );
     lab.verb("verify", &["--inventory", file]).expect(2);
-    let bucket = ["--target", "s3://bucket/files", "--inventory", file];
-    lab.verb("verify", &bucket).refused(2, "command-line", "--inventory");
+}
+
+#[test]
+fn counts_stand_beside_those_of_a_bucket() {
+    let Some(service) = s3_service() else { return };
+    let lab = service.lab();
+    lab.verb("init", &[""; 0]).expect(0);
+    let demo = lab.path("demo");
+    lab.run(&["demo", demo.to_str().unwrap(), "--progress", "none"]).expect(0);
+    let source = demo.join("clinic");
+    // One that is read in more than one piece, and whose last messages are not in the first.
+    let mut feed = String::new();
+    for id in 0..8192 {
+        feed += &format!("MSH|^~\\&|LAB|EAST|EHR|EAST|20240102||ORU^R01|{id}|P|2.3\r");
+        feed += &format!("OBX|1|TX|||{}\r", "-".repeat(1024));
+    }
+    assert!(feed.len() > 8 << 20);
+    fs::write(source.join("feed.hl7"), feed).unwrap();
+    let inventory = lab.path("inventory.json");
+    let answer = lab.run(&["inventory", "--source", source.to_str().unwrap(), "--json"]).expect(0);
+    fs::write(&inventory, &answer.stdout).unwrap();
+    let archive = answer.json()["reconciliation"].clone();
+    lab.sync(&source).expect(0);
+    let bucket = format!("{}-objects", lab.repository);
+    lab.verb("restore", &["latest", &bucket]).expect(0);
+    let verify = ["--target", &bucket, "--inventory", inventory.to_str().unwrap()];
+    let counts = |code: i32| {
+        let report = lab.verb("verify", &verify).expect(code).json();
+        report["reconciliation"]["counts"].as_array().unwrap().clone()
+    };
+    let found = counts(0);
+    assert!(found.iter().all(|count| count["before"] == count["after"]), "{found:?}");
+    let of = |found: &[serde_json::Value], of: &str, what: &str| {
+        let mut fitting = found
+            .iter()
+            .filter(|count| count["of"].as_str().unwrap().starts_with(of) && count["what"] == what);
+        fitting.next().unwrap().clone()
+    };
+    assert_eq!(of(&found, "DICOM", "studies")["after"], archive["studies"]);
+    assert_eq!(of(&found, "HL7 LAB (EAST)", "messages")["after"], 8192);
+    // Objects that are gone, and one that is another, show in the counts too.
+    let mut left = vec![source.clone()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if fs::read(&path).is_ok_and(|bytes| bytes.get(128..132) == Some(b"DICM")) {
+            let key = path.strip_prefix(&source).unwrap().to_str().unwrap();
+            service.delete(&format!("{bucket}/{key}"));
+        }
+    }
+    let feed = fs::read_to_string(source.join("feed.hl7")).unwrap().replace("LAB|EAST", "LAB|WEST");
+    service.put(&format!("{bucket}/feed.hl7"), feed.as_bytes());
+    let found = counts(4);
+    let studies = of(&found, "DICOM", "studies");
+    assert_eq!((&studies["before"], &studies["after"]), (&archive["studies"], &0.into()));
+    assert_eq!(of(&found, "HL7 LAB (EAST)", "messages")["after"], 0);
+    assert_eq!(of(&found, "HL7 LAB (WEST)", "messages")["after"], 8192);
 }

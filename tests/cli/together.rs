@@ -333,3 +333,92 @@ fn a_rollback_of_two_killed_between_their_thaws() {
         ("written since", "the target's")
     );
 }
+
+/// The lines of a certificate that have this key.
+fn lines(certificate: &Path, key: &str) -> Vec<String> {
+    let text = fs::read_to_string(certificate).unwrap();
+    text.lines()
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn one_certificate_of_all_that_go_together() {
+    let pair = Pair::new();
+    let path = |name: &str| pair.lab.path(name).to_str().unwrap().to_owned();
+    let run = |arguments: &[&str]| pair.lab.run(&[arguments, &["--json"]].concat());
+    // Where one was not reached the whole is incomplete.
+    let certificate = pair.lab.path("given up.txt");
+    pair.tell("fail-before_pass-images");
+    pair.cutover(&["--certificate", certificate.to_str().unwrap()]).expect(1);
+    fs::remove_file(pair.program("fail-before_pass-images")).unwrap();
+    assert_eq!(lines(&certificate, "verdict"), ["incomplete"]);
+    assert_eq!(lines(&certificate, "snapshot-verdict"), ["verified"]);
+    run(&["verify", "--check-certificate", certificate.to_str().unwrap()]).expect(1);
+
+    let certificate = pair.lab.path("certificate.txt");
+    let shown = certificate.to_str().unwrap();
+    let done = pair.cutover(&["--certificate", shown]).expect(0).json();
+    let verifier = done["certificate"]["verifier"].as_str().unwrap();
+    let text = fs::read_to_string(&certificate).unwrap();
+    assert!(text.starts_with("drover-certificate: 2\n"), "{text}");
+    assert_eq!(lines(&certificate, "snapshot-method"), ["landed and hashed"; 2]);
+    assert_eq!(lines(&certificate, "snapshot-verdict"), ["verified"; 2]);
+    for name in ["images", "readme", "plan", "target"] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
+    let found = run(&["verify", &pair.plan, "--check-certificate", shown]).expect(0).json();
+    assert_eq!(found["snapshots"][1]["method"], "landed and hashed");
+    run(&["verify", "--check-certificate", shown, "--verifier", verifier]).expect(0);
+
+    // Of the targets as they are now, all by one command, and in the folder of evidence.
+    let (target, again, folder) = (path("target"), path("again.txt"), path("evidence"));
+    let verify = ["verify", &pair.plan, "--target", &target, "--certificate", &again];
+    let found = run(&verify).expect(0).json();
+    assert_eq!(found["snapshots"].as_array().unwrap().len(), 2);
+    assert_eq!(lines(Path::new(&again), "snapshot-verdict"), ["verified"; 2]);
+    let log = run(&["log", "show", &pair.plan]).expect(0).json().to_string();
+    let outcome = r#""verified, landed and hashed""#;
+    assert_eq!(log.matches(outcome).count(), 2, "each has its own: {log}");
+    run(&["evidence", &pair.plan, "--out", &folder, "--target", &target]).expect(0);
+    let evidence = pair.lab.path("evidence/certificate.txt");
+    assert_eq!(lines(&evidence, "snapshot-method"), ["landed and hashed"; 2]);
+    for more in [&["--files", "files.csv"][..], &["--inventory", "inventory.json"]] {
+        run(&[&verify, more].concat()).refused(2, "command-line", "--source");
+    }
+
+    // A proof of one holds against it; where another is damaged, too.
+    let proof = |source: &str| {
+        let proof = path(&format!("{source}.proof"));
+        let made = ["verify", &pair.plan, "--source", source, "--prove", "data", "--proof", &proof];
+        run(&made).expect(0);
+        proof
+    };
+    let [files, images] = NAMES.map(proof);
+    let prove = |proof: &str, certificate: &str| {
+        run(&[
+            "verify",
+            "--check-proof",
+            proof,
+            "--certificate",
+            certificate,
+            "--verifier",
+            verifier,
+        ])
+    };
+    for proof in [&files, &images] {
+        prove(proof, shown).expect(0);
+    }
+    fs::write(pair.target("images").join("data"), vec![8; 100_000]).unwrap();
+    let found = run(&verify).expect(4).json();
+    let message = found["problems"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with("images: "), "{found}");
+    assert_eq!(lines(Path::new(&again), "verdict"), ["failed"]);
+    let mut verdicts = lines(Path::new(&again), "snapshot-verdict");
+    verdicts.sort();
+    assert_eq!(verdicts, ["failed", "verified"]);
+    run(&["verify", "--check-certificate", &again]).expect(4);
+    prove(&files, &again).expect(0);
+    prove(&images, &again).refused(4, "difference", "1 problem");
+}

@@ -7,7 +7,10 @@ use drover_crypt::{domain::DomainKeys, merkle, sign::PublicKey};
 use drover_pack::FrameReader;
 use drover_repo::{
     CheckedSnapshot, ChunkReader, Problem, TreeError,
-    certificate::{Certificate, CertifiedHead, CertifiedSnapshot, Method, Sample, Totals, Verdict},
+    certificate::{
+        Certificate, CertifiedHead, CertifiedResult, CertifiedSnapshot, Method, Sample, Totals,
+        Verdict,
+    },
     snapshot::{decode_exceptions, encode_exceptions},
 };
 use drover_types::{ChunkKind, Exception, SnapshotId, clock};
@@ -38,6 +41,8 @@ pub struct Findings {
     pub changed_since: u64,
     /// How much was looked at.
     pub totals: Totals,
+    /// What came of each snapshot, where each was verified by itself.
+    pub results: Vec<(SnapshotId, CertifiedResult)>,
 }
 
 /// The certificate of a verification of a repository that did not open.
@@ -68,9 +73,10 @@ pub fn certify(
     verifier: PublicKey,
     findings: Findings,
 ) -> Result<Certificate, Error> {
+    let results: HashMap<_, _> = findings.results.iter().copied().collect();
     let snapshots = with_chunks(session, snapshots, |session, reader, snapshot| {
         let digest = exceptions_digest(session.history.keys(snapshot), reader, snapshot);
-        certified(snapshot, digest.ok())
+        certified(snapshot, digest.ok(), results.get(&snapshot.id()).copied())
     })?;
     let mut certificate = certify_unopened(verifier, findings);
     certificate.repository = Some(session.repository.id());
@@ -116,14 +122,18 @@ pub fn compare_certificate(
             Some(_) => exceptions_digest(session.history.keys(snapshot), reader, snapshot).ok(),
         };
         let message = "the certificate says something else of it";
-        (certified(snapshot, digest) != *said)
+        (certified(snapshot, digest, said.result) != *said)
             .then(|| Problem::new("certificate", snapshot.object(), message))
     })?;
     problems.extend(different.into_iter().flatten());
     Ok(problems)
 }
 
-fn certified(snapshot: &CheckedSnapshot, digest: Option<[u8; 32]>) -> CertifiedSnapshot {
+fn certified(
+    snapshot: &CheckedSnapshot,
+    digest: Option<[u8; 32]>,
+    result: Option<CertifiedResult>,
+) -> CertifiedSnapshot {
     let open = &snapshot.stored.open;
     CertifiedSnapshot {
         head: CertifiedHead {
@@ -140,6 +150,7 @@ fn certified(snapshot: &CheckedSnapshot, digest: Option<[u8; 32]>) -> CertifiedS
         manifest_root: open.manifest_root,
         packs: open.packs.len(),
         packs_root: open.packs.root(),
+        result,
     }
 }
 

@@ -14,29 +14,41 @@
 //! than what the target holds, and readable as far as that can be known before the target is
 //! touched.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use drover_crypt::hierarchy::UnlockSecret;
-use drover_repo::{ChunkError, ChunkIndex, KeptPacks, Problem, RepositoryError, TreeError, names};
+use drover_repo::{
+    ChunkError, ChunkIndex, KeptPacks, Problem, RepositoryError, TreeError, names, objects::Objects,
+};
 use drover_source::target::{Target, TargetOptions};
 use drover_types::{Observer, RelativePath, SnapshotId};
 
 use crate::{
-    Cancel, Error, RestoreOptions, RestoreOutcome,
+    Cancel, Error, RestoreOptions, RestoreOutcome, bucket,
     reading::{ROLLED_BACK, ReaderSession},
     restore::restore_by,
 };
 
-/// Follows one source into one directory.
+/// Where a source lands.
+pub enum Destination {
+    /// As files, in a directory.
+    Directory(PathBuf),
+    /// As plain objects, in a bucket.
+    Bucket(Objects),
+}
+
+/// Follows one source into one place.
 pub struct Follow {
     source: String,
     below: RelativePath,
-    root: PathBuf,
+    to: Destination,
     options: RestoreOptions,
     /// The names of snapshots when they were last looked at.
     listed: Vec<String>,
     /// What the target holds.
     landed: Option<SnapshotId>,
+    /// And nothing else, as far as its mark tells.
+    whole: bool,
     index: Option<ChunkIndex>,
     packs: KeptPacks,
     /// What was said already of what is wrong.
@@ -55,35 +67,44 @@ pub enum Look {
 }
 
 impl Follow {
-    /// Follows the source of this name into `root`, where an earlier restore of it may lie.
-    /// Deletions are followed too.
+    /// Follows the source of this name into `to`, where an earlier restore of it may lie. Deletions
+    /// are followed too.
     pub fn new(
         session: &ReaderSession,
         source: &str,
         below: RelativePath,
-        root: &Path,
+        to: Destination,
         options: RestoreOptions,
     ) -> Result<Self, Error> {
         let options =
             RestoreOptions { delete: true, keep_packs: true, check_first: true, ..options };
-        let mut landed = None;
-        if root.is_dir() {
-            let target = Target::open(root, TargetOptions::default())?;
-            let marker = target.read_marker()?;
-            let marker = marker.filter(|marker| marker.repository == session.repository.id());
-            landed = marker.and_then(|marker| marker.last_complete());
-        }
+        let repository = session.repository.id();
+        let known = match &to {
+            Destination::Directory(root) if root.is_dir() => {
+                let marker = Target::open(root, TargetOptions::default())?.read_marker()?;
+                let marker = marker.filter(|marker| marker.repository == repository);
+                marker.and_then(|marker| Some((marker.last_complete()?, true)))
+            }
+            Destination::Directory(_) => None,
+            Destination::Bucket(bucket) => bucket::landed(bucket, &repository.to_hex())?,
+        };
         Ok(Self {
             source: source.to_owned(),
             below,
-            root: root.to_owned(),
+            to,
             options,
             listed: Vec::new(),
-            landed,
+            landed: known.map(|(snapshot, _)| snapshot),
+            whole: known.is_none_or(|(_, whole)| whole),
             index: None,
             packs: KeptPacks::default(),
             told: Vec::new(),
         })
+    }
+
+    /// Where it lands.
+    pub fn to(&self) -> &Destination {
+        &self.to
     }
 
     /// The snapshot that the target holds, as far as this run or its mark tells.
@@ -117,7 +138,10 @@ impl Follow {
             _ if rolled_back => {
                 Look::Refused("the repository lacks snapshots that this machine saw".into())
             }
-            Some(landed) if landed == newest.id() => Look::Nothing,
+            Some(landed) if landed == newest.id() => match self.whole {
+                true => Look::Nothing,
+                false => Look::New(landed),
+            },
             None => Look::New(newest.id()),
             Some(landed) => match session.snapshot(landed) {
                 Err(_) => Look::Refused(format!(
@@ -144,7 +168,7 @@ impl Follow {
         let landed = self.try_land(snapshot, session, observer, cancel);
         match &landed {
             // The mark says so already, and the next snapshot is compared with this one.
-            Ok(_) => self.landed = Some(snapshot),
+            Ok(_) => (self.landed, self.whole) = (Some(snapshot), true),
             Err(_) => self.listed.clear(),
         }
         landed
@@ -160,9 +184,15 @@ impl Follow {
         let index = session.refresh_index(self.index.take())?;
         let session: &ReaderSession = session;
         let reader = session.chunks(&index).with_packs(std::mem::take(&mut self.packs));
-        let (below, root) = (&self.below, &self.root);
-        let options = &self.options;
-        let landed = restore_by(session, &reader, snapshot, below, root, options, observer, cancel);
+        let (below, options) = (&self.below, &self.options);
+        let landed = match &self.to {
+            Destination::Directory(root) => {
+                restore_by(session, &reader, snapshot, below, root, options, observer, cancel)
+            }
+            Destination::Bucket(bucket) => {
+                bucket::land_by(session, &reader, snapshot, bucket, options, observer, cancel)
+            }
+        };
         self.packs = reader.into_packs();
         self.index = Some(index);
         landed

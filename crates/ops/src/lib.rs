@@ -41,7 +41,7 @@ pub use bucket::{land_in_bucket, verify_bucket};
 pub use cancel::Cancel;
 pub use certify::{Findings, certify, certify_unopened, compare_certificate, exceptions};
 pub use error::Error;
-pub use follow::{Follow, Look, list_snapshots};
+pub use follow::{Destination, Follow, Look, list_snapshots};
 pub use init::{NewRepository, init};
 pub use owners::OwnerMap;
 pub use prove::{Proven, prove};

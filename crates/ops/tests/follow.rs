@@ -11,7 +11,9 @@ use std::{
 };
 
 use common::{World, assert_same, noise, secret};
-use drover_ops::{Cancel, Follow, Look, ReaderSession, RestoreOptions, list_snapshots};
+use drover_ops::{
+    Cancel, Destination, Follow, Look, ReaderSession, RestoreOptions, list_snapshots,
+};
 use drover_types::{RelativePath, Silent};
 
 const MIB: usize = 1 << 20;
@@ -26,7 +28,8 @@ impl Following {
         let session = world.reader();
         let source = session.sources().into_keys().next().unwrap().to_owned();
         let (root, options) = (RelativePath::root(), RestoreOptions::default());
-        let follow = Follow::new(&session, &source, root, &world.path("target"), options).unwrap();
+        let to = Destination::Directory(world.path("target"));
+        let follow = Follow::new(&session, &source, root, to, options).unwrap();
         Self { session, follow }
     }
 

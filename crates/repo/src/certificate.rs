@@ -6,8 +6,10 @@
 //! verifier's stands behind it.
 
 mod method;
+mod result;
 
 pub use method::{Method, Sample, Verdict};
+pub use result::CertifiedResult;
 
 use drover_crypt::{
     sign::{PublicKey, SigningKey},
@@ -21,7 +23,10 @@ use crate::form::{self, Fields, FormError, Lines};
 pub const LONGEST: usize = 64 << 20;
 
 const FORM: &str = "drover-certificate";
-const VERSION: &str = "1";
+/// Of one verification of all its snapshots.
+const OF_ALL: &str = "1";
+/// Of a verification of each of its snapshots.
+const OF_EACH: &str = "2";
 
 /// The newest snapshot of a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +62,9 @@ pub struct CertifiedSnapshot {
     pub packs: u64,
     /// Merkle root of all of them.
     pub packs_root: [u8; 32],
+    /// What came of it, where each snapshot was verified by itself: then all have one, and the
+    /// certificate's own fields are of the worst of them.
+    pub result: Option<CertifiedResult>,
 }
 
 /// What a verifier signs.
@@ -113,7 +121,7 @@ impl Certificate {
     /// The text that is signed.
     pub fn text(&self) -> String {
         let mut lines = Lines::default();
-        lines.line(FORM, VERSION);
+        lines.line(FORM, if self.is_of_each() { OF_EACH } else { OF_ALL });
         lines.line("program", &self.program);
         lines.line("time", form::time(self.time));
         match &self.repository {
@@ -157,8 +165,16 @@ impl Certificate {
             lines.hex("snapshot-manifest-root", &snapshot.manifest_root);
             lines.line("snapshot-packs", snapshot.packs);
             lines.hex("snapshot-packs-root", &snapshot.packs_root);
+            if let Some(result) = &snapshot.result {
+                result.write(&mut lines);
+            }
         }
         lines.finish()
+    }
+
+    /// Whether each snapshot was verified by itself, as those of sources that go together are.
+    pub fn is_of_each(&self) -> bool {
+        self.snapshots.iter().any(|snapshot| snapshot.result.is_some())
     }
 
     /// The whole file, signed by `key`, whose public half is `verifier`.
@@ -184,7 +200,11 @@ impl Certificate {
     /// Reads the text that is signed.
     pub fn parse(text: &str) -> Result<Self, FormError> {
         let mut fields = Fields::new(text);
-        fields.value(FORM, |version| (version == VERSION).then_some(()))?;
+        let of_each = fields.value(FORM, |version| match version {
+            OF_ALL => Some(false),
+            OF_EACH => Some(true),
+            _ => None,
+        })?;
         let program = fields.free("program")?;
         let time = fields.value("time", form::parse_time)?;
         let repository = fields.value("repository", |text| match text {
@@ -229,7 +249,7 @@ impl Certificate {
         }
         let mut snapshots = Vec::new();
         while let Some(head) = fields.optional("snapshot") {
-            snapshots.push(parse_snapshot(head, &mut fields)?);
+            snapshots.push(parse_snapshot(head, of_each, &mut fields)?);
         }
         fields.end()?;
         let totals = Totals { entries, files, bytes, packs, chunks };
@@ -258,12 +278,7 @@ impl Certificate {
     }
 
     fn check(&self) -> Result<(), FormError> {
-        let fitting = match self.verdict {
-            Verdict::Verified => self.problems == 0 && self.unchecked == 0,
-            Verdict::Failed => self.problems > 0,
-            Verdict::Incomplete => self.problems == 0 && self.unchecked > 0,
-        };
-        if !fitting {
+        if Verdict::of(self.problems, self.unchecked) != self.verdict {
             return Err(FormError::Contradiction("its verdict is not that of its numbers"));
         }
         if self.sample.is_some_and(|sample| sample.packs >= sample.of) {
@@ -282,9 +297,12 @@ impl Certificate {
             let at = self.heads.binary_search_by_key(&snapshot.head.writer, |head| head.writer);
             at.is_ok_and(|at| self.heads[at].sequence >= snapshot.head.sequence)
         };
-        match self.snapshots.iter().all(headed) {
+        if !self.snapshots.iter().all(headed) {
+            return Err(FormError::Contradiction("a snapshot is beyond its writer's head"));
+        }
+        match result::fit(self) {
             true => Ok(()),
-            false => Err(FormError::Contradiction("a snapshot is beyond its writer's head")),
+            false => Err(FormError::Contradiction("it is not what came of its snapshots")),
         }
     }
 }
@@ -324,7 +342,11 @@ fn parse_head(text: &str) -> Option<CertifiedHead> {
     Some(CertifiedHead { writer, sequence, snapshot })
 }
 
-fn parse_snapshot(head: &str, fields: &mut Fields<'_>) -> Result<CertifiedSnapshot, FormError> {
+fn parse_snapshot(
+    head: &str,
+    of_each: bool,
+    fields: &mut Fields<'_>,
+) -> Result<CertifiedSnapshot, FormError> {
     Ok(CertifiedSnapshot {
         head: parse_head(head).ok_or(FormError::Value("snapshot"))?,
         time: fields.value("snapshot-time", form::parse_time)?,
@@ -339,6 +361,10 @@ fn parse_snapshot(head: &str, fields: &mut Fields<'_>) -> Result<CertifiedSnapsh
         manifest_root: fields.hex("snapshot-manifest-root")?,
         packs: fields.number("snapshot-packs")?,
         packs_root: fields.hex("snapshot-packs-root")?,
+        result: match of_each {
+            true => Some(CertifiedResult::parse(fields)?),
+            false => None,
+        },
     })
 }
 

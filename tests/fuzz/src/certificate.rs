@@ -2,7 +2,7 @@
 
 use drover_crypt::sign::SigningKey;
 use drover_repo::certificate::{
-    Certificate, CertifiedHead, CertifiedSnapshot, Method, Sample, Totals, Verdict,
+    Certificate, CertifiedHead, CertifiedResult, CertifiedSnapshot, Method, Sample, Totals, Verdict,
 };
 use drover_types::{RepositoryId, SnapshotId, WriterId};
 
@@ -38,6 +38,7 @@ fn certificate(method: Method, verdict: Verdict) -> Certificate {
         manifest_root: [7; 32],
         packs: 4,
         packs_root: [8; 32],
+        result: None,
     };
     let nothing = method == Method::Nothing;
     Certificate {
@@ -59,6 +60,28 @@ fn certificate(method: Method, verdict: Verdict) -> Certificate {
     }
 }
 
+/// One of two snapshots, each of which was verified by itself.
+fn of_each() -> Certificate {
+    let mut whole = certificate(Method::ReadBack, Verdict::Failed);
+    whole.opened = false;
+    let Some(first) = whole.snapshots.pop() else { return whole };
+    let failed = CertifiedResult {
+        method: Method::ReadBack,
+        opened: false,
+        verdict: Verdict::Failed,
+        problems: 1,
+        unchecked: 0,
+        changed_since: 0,
+    };
+    let (method, verdict) = (Method::LandedAndHashed, Verdict::Verified);
+    let landed = CertifiedResult { method, opened: true, verdict, problems: 0, ..failed };
+    for (sequence, result) in [(2, landed), (3, failed)] {
+        let head = CertifiedHead { sequence, ..first.head };
+        whole.snapshots.push(CertifiedSnapshot { head, result: Some(result), ..first.clone() });
+    }
+    whole
+}
+
 /// Of each method and verdict one, whole and as its text.
 pub fn seeds() -> Vec<Vec<u8>> {
     [
@@ -68,8 +91,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (Method::Nothing, Verdict::Incomplete),
     ]
     .into_iter()
-    .flat_map(|(method, verdict)| {
-        let certificate = certificate(method, verdict);
+    .map(|(method, verdict)| certificate(method, verdict))
+    .chain([of_each()])
+    .flat_map(|certificate| {
         [certificate.sign(&key()).into_bytes(), certificate.text().into_bytes()]
     })
     .collect()

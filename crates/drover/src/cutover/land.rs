@@ -80,7 +80,7 @@ impl Cutover<'_> {
                 let (progress, cancel) = (&cutover.context.progress, &cutover.context.cancel);
                 let reader = &mut cutover.reader;
                 let outcome =
-                    drover_ops::verify_bucket(reader, snapshot, bucket, progress, cancel)?;
+                    drover_ops::verify_bucket(reader, snapshot, bucket, None, progress, cancel)?;
                 cutover.judge(&outcome, snapshot)
             })?;
         }
@@ -136,7 +136,7 @@ impl Cutover<'_> {
             problem
         });
         self.report.problems.extend(problems);
-        self.verified = Some(verified);
+        self.verified.insert(self.at, verified);
         match outcome.verdict {
             Verdict::Verified => Ok(told),
             Verdict::Failed | Verdict::Incomplete => Err(Error::Difference(told)),

@@ -97,8 +97,8 @@ pub struct Cutover<'c> {
     settings: BTreeMap<String, String>,
     /// What is told of it.
     pub report: CutoverReport,
-    /// The last verification of this run.
-    verified: Option<Verified>,
+    /// The last verification of this run, of each source that was reached.
+    verified: BTreeMap<usize, Verified>,
     /// The page that shows it as it happens.
     pub live: Option<Live>,
 }
@@ -149,7 +149,7 @@ impl<'c> Cutover<'c> {
                 source: Text::from(names.join(", ")),
                 ..CutoverReport::default()
             },
-            verified: None,
+            verified: BTreeMap::new(),
             live: None,
         })
     }
@@ -520,11 +520,27 @@ impl<'c> Cutover<'c> {
         Ok(())
     }
 
-    /// Writes a certificate of the last verification of this run, where there was one.
+    /// Writes a certificate of the last verification of this run, where there was one; of several
+    /// sources one of all, which says so where one of them was not reached.
     pub fn certify(&mut self, file: &Path, key: &SigningKey) -> Result<(), Error> {
-        let Some(verified) = &self.verified else { return Ok(()) };
+        let mut found = std::mem::take(&mut self.verified);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let (mut parts, mut missing) = (Vec::new(), Vec::new());
+        for (at, part) in self.parts.iter().enumerate() {
+            let name = part.source.name.to_string();
+            match found.remove(&at) {
+                Some(verified) => parts.push((name, verified)),
+                None => missing.push(name),
+            }
+        }
+        let verified = match (parts.pop(), self.parts.len()) {
+            (Some((_, verified)), 1) => verified,
+            (last, _) => verify::together(parts.into_iter().chain(last).collect(), &missing),
+        };
         let reader = &mut self.reader;
-        self.report.certificate = Some(verify::certify_into(file, key, reader, verified)?);
+        self.report.certificate = Some(verify::certify_into(file, key, reader, &verified)?);
         Ok(())
     }
 

@@ -174,11 +174,6 @@ impl CutoverArgs {
         if self.source.is_some() {
             return wrong(format!("by the plan they go together, and none alone: {}", known()));
         }
-        if self.certificate.is_some() {
-            let message = "a certificate here is of one source; take one of all of them afterwards: \
-                           drover verify PLAN --certificate FILE";
-            return wrong(message.to_owned());
-        }
         Ok(sources)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use drover_ops::{ReaderSession, RestoreOptions, RestoreOutcome, audit::of_snapshot};
+use drover_ops::{Destination, ReaderSession, RestoreOptions, RestoreOutcome, audit::of_snapshot};
 use drover_plan::Location;
 use drover_report::{ExceptionItem, RestoreBytes, RestoreEntries, RestoreReport, Text, format};
 use drover_source::target::Owners;
@@ -39,8 +39,9 @@ Examples:
   As plain objects in a bucket:
     drover restore plan.toml latest s3://clinic-files/server1 --delete
 
-  Keep a directory up to date with each pass, until it is stopped:
-    drover restore plan.toml latest /srv/landing --follow --poll 30s";
+  Keep a directory, or a bucket, up to date with each pass, until it is stopped:
+    drover restore plan.toml latest /srv/landing --follow --poll 30s
+    drover restore plan.toml latest s3://clinic-files/server1 --follow";
 
 #[derive(Debug, Args)]
 #[command(
@@ -124,7 +125,9 @@ impl RestoreArgs {
         };
         let target = match target {
             Location::Directory(target) => target,
-            Location::Cloud(url) => return self.landed_in_bucket(&place, &wanted, &url, context),
+            Location::Cloud(url) => {
+                return self.landed_in_bucket(&place, &wanted, &url, bell, context);
+            }
             Location::Sftp(_) => {
                 let message = "TARGET must be a directory of this machine, or a bucket";
                 return Err(Error::Usage(message.to_owned()));
@@ -140,7 +143,8 @@ impl RestoreArgs {
         let wanted = SnapshotPath::parse(&wanted)?;
         let mut session = reading::open(&place, context)?;
         if let Some(bell) = bell {
-            return self.followed(&place, &wanted, &target, session, &bell, context);
+            let to = Destination::Directory(target);
+            return self.followed(&place, &wanted, to, session, &bell, context);
         }
         let found = session.find(&wanted.snapshot, self.source.source.as_deref())?;
         let (snapshot, details) = (found.id(), found.details.clone());

@@ -16,6 +16,7 @@
 //! listed, and 8 for each that is wanted.
 
 mod key;
+mod object;
 mod parts;
 mod send;
 mod side;
@@ -38,7 +39,7 @@ use drover_types::{
     Basis, Counter, Entry, Exception, ExceptionKind, Kind, Observer, Phase, RelativePath,
     SnapshotId, Total, lock,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     Cancel, Error, RestoreOptions, RestoreOutcome,
@@ -70,12 +71,32 @@ pub fn land_in_bucket(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<RestoreOutcome, Error> {
-    let cancel = &cancel.nested();
     let index = session.load_index()?;
-    let session: &ReaderSession = session;
-    let snapshot = session.snapshot(snapshot)?;
     let reader = session.chunks(&index);
+    land_by(session, &reader, snapshot, bucket, options, observer, cancel)
+}
+
+/// The same by a reader that may have read before, and may read again.
+pub(crate) fn land_by(
+    session: &ReaderSession,
+    reader: &ChunkReader<'_>,
+    snapshot: SnapshotId,
+    bucket: &Objects,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RestoreOutcome, Error> {
+    let cancel = &cancel.nested();
+    let snapshot = session.snapshot(snapshot)?;
     observer.phase(Phase::Restoring);
+    if options.check_first {
+        for entry in session.tree(reader, snapshot, RelativePath::root())? {
+            if cancel.is_set() {
+                return Err(Error::Interrupted);
+            }
+            entry?;
+        }
+    }
 
     let repository = session.repository.id().to_hex();
     let source = snapshot.source().to_hex();
@@ -89,14 +110,15 @@ pub fn land_in_bucket(
         Some(_) => Lines::fetch(bucket)?,
         None => None,
     };
-    let begun = State::under_way(repository, source, snapshot.id().to_hex());
+    let begun = State::under_way(repository, source, snapshot.id().to_hex(), known.as_ref());
     if !options.dry_run {
         begun.write(bucket)?;
     }
     let landing = Landing {
-        reader: &reader,
+        reader,
         bucket,
         listed,
+        mixed: begun.mixed,
         goes_on: known.is_some_and(|state| !state.complete),
         options,
         observer,
@@ -151,6 +173,8 @@ struct Landing<'l> {
     listed: Listed,
     /// An earlier landing was cut off.
     goes_on: bool,
+    /// One of another snapshot was: what the side manifest says of an object may not hold any more.
+    mixed: bool,
     options: &'l RestoreOptions,
     observer: &'l dyn Observer,
     cancel: &'l Cancel,
@@ -202,6 +226,19 @@ fn is_note(key: &str) -> bool {
 /// What a merge leaves: lines, the hashes of the keys that are wanted, and how many entries are
 /// gone that had no object.
 type Merging = (Lines, Vec<u64>, u64);
+
+/// What is noted in a bucket of a source's landings: the snapshot that was complete there last, and
+/// whether all of it is there and nothing else.
+pub(crate) fn landed(
+    bucket: &Objects,
+    repository: &str,
+) -> Result<Option<(SnapshotId, bool)>, Error> {
+    let state = State::read(bucket)?.filter(|state| state.repository == repository);
+    Ok(state.and_then(|state| {
+        let snapshot = SnapshotId::from_hex(state.last_complete()?)?;
+        Some((snapshot, state.complete && state.whole))
+    }))
+}
 
 impl Landing<'_> {
     fn merge(
@@ -304,7 +341,8 @@ impl Landing<'_> {
             wanted.push(self.listed.hash(&key));
             lines.push(&line)?;
             let there = self.listed.len(&key) == Some(size);
-            if there && known.as_ref().is_some_and(|known| known.has_object_of(&line)) {
+            let is_known = known.as_ref().is_some_and(|known| known.has_object_of(&line));
+            if there && is_known && !self.mixed {
                 match known.as_ref() == Some(&line) {
                     true => self.unchanged(size),
                     false => self.written_note(size),
@@ -433,8 +471,3 @@ impl Landing<'_> {
 
 /// How many objects are read at a time by whoever verifies.
 const READERS: usize = 8;
-
-/// Runs calls side by side and hands over what they come to, in no order.
-fn side_by_side<T>(bucket: &Objects, calls: Vec<impl Future<Output = T>>) -> Vec<T> {
-    bucket.wait(stream::iter(calls).buffer_unordered(READERS).collect())
-}

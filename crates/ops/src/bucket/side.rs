@@ -51,20 +51,50 @@ pub struct State {
     pub exceptions: u64,
     /// When this was written, in seconds since 1970.
     pub time: String,
+    /// The snapshot that was complete here before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    /// Landings of several snapshots were cut off since the side manifest was written: an object can
+    /// be that of any of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mixed: bool,
 }
 
 impl State {
-    /// Of a landing that begins now.
-    pub fn under_way(repository: String, source: String, snapshot: String) -> Self {
-        let (format, time) = (FORMAT.to_owned(), seconds(drover_types::clock::now()));
-        let (complete, whole, exceptions) = (false, false, 0);
-        Self { format, repository, source, snapshot, complete, whole, exceptions, time }
+    /// Of a landing that begins now, where `known` was noted.
+    pub fn under_way(
+        repository: String,
+        source: String,
+        snapshot: String,
+        known: Option<&Self>,
+    ) -> Self {
+        let cut_off = known.filter(|known| !known.complete);
+        Self {
+            format: FORMAT.to_owned(),
+            repository,
+            source,
+            mixed: cut_off.is_some_and(|known| known.mixed || known.snapshot != snapshot),
+            before: known.and_then(Self::last_complete).map(str::to_owned),
+            snapshot,
+            complete: false,
+            whole: false,
+            exceptions: 0,
+            time: seconds(drover_types::clock::now()),
+        }
     }
 
     /// The same of one that is done.
     pub fn done(self, whole: bool, exceptions: u64) -> Self {
         let time = seconds(drover_types::clock::now());
-        Self { complete: true, whole, exceptions, time, ..self }
+        Self { complete: true, whole, exceptions, time, mixed: false, ..self }
+    }
+
+    /// The snapshot that was complete here last.
+    pub fn last_complete(&self) -> Option<&str> {
+        match self.complete {
+            true => Some(&self.snapshot),
+            false => self.before.as_deref(),
+        }
     }
 
     /// What is noted in a bucket; `None` where there is nothing, or something else.

@@ -6,21 +6,20 @@ use std::collections::HashSet;
 use drover_repo::{certificate::Method, objects::Objects};
 use drover_store::StoreError;
 use drover_types::{Basis, Counter, FileHash, Observer, Phase, RelativePath, SnapshotId, Total};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Listed, is_note, key,
+    Listed, READERS, is_note, key,
+    object::{self, Glance},
     side::{Line, Lines, SideEntry, State},
-    side_by_side,
 };
 use crate::{
     Cancel, Error, Finding, Verdict, VerifyOutcome,
+    inventory::Counts,
     merge::{Merged, merge},
     reading::ReaderSession,
 };
 
-/// Bytes read at a time, of one object.
-const READ: u64 = 8 << 20;
 /// Objects that are read before their results are looked at.
 const BATCH: usize = 64;
 
@@ -33,11 +32,13 @@ struct Expected {
 }
 
 /// Compares the objects of `bucket` with `snapshot`, by their plain BLAKE3, and its side manifest
-/// with the snapshot's entries. Takes the meta key alone.
+/// with the snapshot's entries; counts what is in the objects, where that is asked for. Takes the
+/// meta key alone.
 pub fn verify_bucket(
     session: &mut ReaderSession,
     snapshot: SnapshotId,
     bucket: &Objects,
+    counts: Option<&mut Counts>,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<VerifyOutcome, Error> {
@@ -51,8 +52,8 @@ pub fn verify_bucket(
     observer.total(Total { entries, bytes, basis: Basis::Snapshot });
 
     let listed = Listed::new(bucket)?;
-    let mut check =
-        Check { bucket, observer, problems: Vec::new(), unchecked: Vec::new(), files: 0, bytes: 0 };
+    let (problems, unchecked) = (Vec::new(), Vec::new());
+    let mut check = Check { bucket, observer, counts, problems, unchecked, files: 0, bytes: 0 };
     match State::read(bucket)? {
         Some(state) if state.complete && state.snapshot == snapshot.id().to_hex() => {}
         Some(state) if state.complete => {
@@ -161,6 +162,7 @@ pub fn verify_bucket(
 struct Check<'c> {
     bucket: &'c Objects,
     observer: &'c dyn Observer,
+    counts: Option<&'c mut Counts>,
     problems: Vec<Finding>,
     unchecked: Vec<Finding>,
     files: u64,
@@ -178,20 +180,34 @@ impl Check<'_> {
         self.problems.push(Finding { kind, object, path: None, message });
     }
 
-    /// Reads objects back and compares their hashes.
+    /// Reads objects back, some of them side by side, compares their hashes and looks into them.
     fn objects(&mut self, batch: Vec<Expected>, cancel: &Cancel) -> Result<(), Error> {
-        let (bucket, observer) = (self.bucket, self.observer);
+        let (bucket, observer, keep) = (self.bucket, self.observer, self.counts.is_some());
         let calls = batch.into_iter().map(|expected| async move {
-            let hash = hash(bucket, &expected, observer, cancel).await;
-            (expected, hash)
+            let of = (expected.key.as_str(), expected.size);
+            let read = object::read(bucket, of, keep, observer, cancel).await;
+            (expected, read)
         });
-        for (expected, hashed) in side_by_side(bucket, calls.collect()) {
+        let mut reads = std::pin::pin!(stream::iter(calls).buffer_unordered(READERS));
+        while let Some((expected, read)) = bucket.wait(reads.next()) {
             if cancel.is_set() {
                 return Err(Error::Interrupted);
             }
-            let Expected { path, hash, size, .. } = expected;
+            let Expected { path, key, hash, size } = expected;
             self.files += 1;
-            match hashed {
+            let read = read.and_then(|(found, begins)| match &mut self.counts {
+                Some(counts) => {
+                    let mut glance = Glance::new(bucket, &key, size, begins);
+                    let looked = counts.add(&path, &mut glance);
+                    // Of memory nothing fails.
+                    match (looked, glance.error) {
+                        (Err(_), Some(error)) => Err(error),
+                        _ => Ok(found),
+                    }
+                }
+                None => Ok(found),
+            });
+            match read {
                 Ok(found) if found == hash => self.bytes += size,
                 Ok(_) => self.path("different", path, "the content of its object is another"),
                 Err(StoreError::NotFound { .. }) => {
@@ -209,24 +225,4 @@ impl Check<'_> {
         }
         Ok(())
     }
-}
-
-async fn hash(
-    bucket: &Objects,
-    expected: &Expected,
-    observer: &dyn Observer,
-    cancel: &Cancel,
-) -> Result<FileHash, StoreError> {
-    let Expected { key, size, .. } = expected;
-    let store = bucket.store();
-    let mut hasher = blake3::Hasher::new();
-    let mut at = 0;
-    while at < *size && !cancel.is_set() {
-        let end = (at + READ).min(*size);
-        let bytes = store.get_plain(key, at..end).await?;
-        hasher.update(&bytes);
-        observer.add(Counter::BytesDone, end - at);
-        at = end;
-    }
-    Ok(FileHash(*hasher.finalize().as_bytes()))
 }

@@ -13,6 +13,7 @@
 //! disk, among the temporary files.
 
 mod content;
+mod counts;
 mod directories;
 mod duplicates;
 mod findings;
@@ -41,6 +42,7 @@ use names::Names;
 use tally::Tally;
 use veil::Veil;
 
+pub use counts::Counts;
 pub use since::Since;
 pub(crate) use sorter::nameless;
 

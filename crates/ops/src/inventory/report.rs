@@ -249,7 +249,8 @@ fn device(device: &Device) -> InventoryDevice {
     }
 }
 
-fn content(survey: &Survey, veil: &Veil) -> InventoryContent {
+/// What was found in the files.
+pub fn content(survey: &Survey, veil: &Veil) -> InventoryContent {
     let phi = |row: drover_inspect::survey::PhiRow| InventoryPhi {
         kind: Text::from(row.kind.as_str()),
         files: row.files,

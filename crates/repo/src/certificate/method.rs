@@ -63,6 +63,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// That of so many problems, and of so many things that could not be looked at.
+    pub fn of(problems: u64, unchecked: u64) -> Self {
+        match (problems, unchecked) {
+            (0, 0) => Self::Verified,
+            (0, _) => Self::Incomplete,
+            _ => Self::Failed,
+        }
+    }
+
     /// All there are.
     pub const ALL: [Self; 3] = [Self::Verified, Self::Failed, Self::Incomplete];
 

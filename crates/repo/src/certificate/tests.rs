@@ -17,7 +17,30 @@ fn snapshot(writer: u8, sequence: u64) -> CertifiedSnapshot {
         manifest_root: [4; 32],
         packs: 7,
         packs_root: [5; 32],
+        result: None,
     }
+}
+
+/// The same, where each snapshot was verified by itself: two of them landed, one read back.
+fn of_each(key: &SigningKey) -> Certificate {
+    let mut whole = certificate(key);
+    (whole.method, whole.sample, whole.verdict) = (Method::ReadBack, None, Verdict::Failed);
+    (whole.problems, whole.unchecked) = (2, 1);
+    let landed = CertifiedResult {
+        method: Method::LandedAndHashed,
+        opened: true,
+        verdict: Verdict::Verified,
+        problems: 0,
+        unchecked: 0,
+        changed_since: 0,
+    };
+    let (verdict, method) = (Verdict::Failed, Method::ReadBack);
+    let failed = CertifiedResult { verdict, method, problems: 2, ..landed };
+    let results = [landed, failed, landed];
+    for (snapshot, result) in whole.snapshots.iter_mut().zip(results) {
+        snapshot.result = Some(result);
+    }
+    whole
 }
 
 fn certificate(key: &SigningKey) -> Certificate {
@@ -47,6 +70,10 @@ fn what_is_signed_is_read() {
     let certificate = certificate(&key);
     let file = certificate.sign(&key);
     assert_eq!(Certificate::open(file.as_bytes()), Ok(certificate.clone()));
+    let of_each = of_each(&key);
+    let file = of_each.sign(&key);
+    assert!(file.starts_with("drover-certificate: 2\n"));
+    assert_eq!(Certificate::open(file.as_bytes()), Ok(of_each));
     // Somebody else's signature under the verifier's name.
     let other = SigningKey::from_seed(&[2; 32]);
     let forged = certificate.sign(&other);
@@ -56,13 +83,27 @@ fn what_is_signed_is_read() {
     ));
 }
 
+/// Never edited: what was signed then is read for ever.
+#[test]
+fn the_first_version_is_read() {
+    let file = include_str!("version-1.txt");
+    let key = SigningKey::from_seed(&[1; 32]);
+    assert_eq!(Certificate::open(file.as_bytes()), Ok(certificate(&key)));
+    assert_eq!(certificate(&key).sign(&key), file);
+}
+
 #[test]
 fn every_changed_byte_is_refused() {
     let key = SigningKey::from_seed(&[1; 32]);
-    let file = certificate(&key).sign(&key).into_bytes();
+    let [first, second] = [certificate(&key), of_each(&key)].map(|c| c.sign(&key).into_bytes());
+    no_byte_is_changed(&first);
+    no_byte_is_changed(&second);
+}
+
+fn no_byte_is_changed(file: &[u8]) {
     for at in 0..file.len() {
         for change in [1, 2, 0x20, 0x80] {
-            let mut changed = file.clone();
+            let mut changed = file.to_vec();
             changed[at] ^= change;
             assert!(Certificate::open(&changed).is_err(), "byte {at} by {change}");
         }
@@ -104,6 +145,63 @@ fn contradictions_are_refused() {
             matches!(opened, Err(CertificateError::Form(FormError::Contradiction(_)))),
             "{what}: {opened:?}"
         );
+    }
+}
+
+/// The whole says no more than what came of each.
+#[test]
+fn a_whole_better_than_its_parts_is_refused() {
+    let key = SigningKey::from_seed(&[1; 32]);
+    let whole = of_each(&key);
+    type Change = fn(&mut Certificate);
+    fn result(c: &mut Certificate, at: usize) -> &mut CertifiedResult {
+        c.snapshots[at].result.as_mut().unwrap()
+    }
+    let changes: [(&str, Change); 11] = [
+        ("verified, and a part failed", |c| {
+            (c.verdict, c.problems, c.unchecked) = (Verdict::Verified, 0, 0);
+        }),
+        ("incomplete, and a part failed", |c| (c.verdict, c.problems) = (Verdict::Incomplete, 0)),
+        ("fewer problems", |c| c.problems = 1),
+        ("fewer things unchecked", |c| {
+            let result = result(c, 0);
+            (result.verdict, result.unchecked) = (Verdict::Incomplete, 2);
+        }),
+        ("fewer changes", |c| result(c, 0).changed_since = 1),
+        ("a stronger method", |c| c.method = Method::LandedAndHashed),
+        ("opened, and a part was not", |c| result(c, 1).opened = false),
+        ("a part failed without a problem", |c| result(c, 0).verdict = Verdict::Failed),
+        ("a part verified nothing", |c| {
+            (c.method, result(c, 0).method) = (Method::Nothing, Method::Nothing);
+        }),
+        ("a part of a sample", |c| {
+            (c.method, result(c, 0).method) = (Method::Acknowledged, Method::ReadBackSample);
+        }),
+        ("so many problems that a sum would turn over", |c| {
+            let result = result(c, 0);
+            (result.verdict, result.problems) = (Verdict::Failed, u64::MAX);
+        }),
+    ];
+    assert!(Certificate::open(whole.sign(&key).as_bytes()).is_ok());
+    for (what, change) in changes {
+        let mut changed = whole.clone();
+        change(&mut changed);
+        let opened = Certificate::open(changed.sign(&key).as_bytes());
+        assert!(
+            matches!(opened, Err(CertificateError::Form(FormError::Contradiction(_)))),
+            "{what}: {opened:?}"
+        );
+    }
+    // All of them have a result, or none, by the version.
+    let mut changed = whole.clone();
+    changed.snapshots[1].result = None;
+    assert!(Certificate::open(changed.sign(&key).as_bytes()).is_err());
+    for (text, from, to) in [
+        (whole.text(), "certificate: 2", "certificate: 1"),
+        (certificate(&key).text(), ": 1", ": 2"),
+    ] {
+        assert!(Certificate::parse(&text).is_ok());
+        assert!(Certificate::parse(&text.replacen(from, to, 1)).is_err());
     }
 }
 

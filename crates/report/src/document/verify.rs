@@ -108,6 +108,12 @@ pub struct CheckedSnapshot {
     pub time: Text,
     /// How many exceptions its pass recorded; they are no problems here.
     pub exceptions: u64,
+    /// How it was verified, where each snapshot was verified by itself.
+    #[serde(skip_serializing_if = "Text::is_empty")]
+    pub method: Text,
+    /// What came of it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
 }
 
 /// The newest snapshot of a writer: what the next verification can be told to expect.
@@ -295,17 +301,27 @@ impl VerifyReport {
     }
 
     fn snapshots_table(&self) -> Table {
+        let of_each = self.snapshots.iter().any(|s| s.verdict.is_some());
         let row = |s: &CheckedSnapshot| {
-            vec![
+            let mut row = vec![
                 s.source.to_string(),
                 s.time.to_string(),
                 format::count(s.exceptions),
                 s.id.to_string(),
-            ]
+            ];
+            if of_each {
+                let verdict = s.verdict.map_or("", Verdict::as_str);
+                row.splice(1..1, [verdict.to_owned(), s.method.to_string()]);
+            }
+            row
         };
+        let mut columns = vec!["source", "time", "exceptions", "id"];
+        if of_each {
+            columns.splice(1..1, ["verdict", "method"]);
+        }
         Table {
             title: "Snapshots".to_owned(),
-            columns: vec!["source", "time", "exceptions", "id"],
+            columns,
             rows: self.snapshots.iter().map(row).collect(),
             note: String::new(),
             terminal_rows: TERMINAL_ROWS,

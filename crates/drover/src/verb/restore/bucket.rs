@@ -2,12 +2,14 @@
 
 use std::{ffi::OsStr, time::Instant};
 
+use drover_ops::Destination;
 use drover_report::{RestoreBytes, RestoreReport, Text, format};
 
 use super::{RestoreArgs, item, record};
 use crate::{
     context::Context,
     error::Error,
+    interrupt::Bell,
     output::Answer,
     place::{Place, SnapshotPath},
     reading,
@@ -20,6 +22,7 @@ impl RestoreArgs {
         place: &Place,
         wanted: &OsStr,
         url: &str,
+        bell: Option<Bell>,
         context: &Context,
     ) -> Result<Answer, Error> {
         let started = Instant::now();
@@ -27,8 +30,6 @@ impl RestoreArgs {
         let options = self.options(place)?;
         let refusal = if !wanted.path.is_root() {
             Some("a bucket takes whole snapshots: give no path")
-        } else if self.follow {
-            Some("--follow lands in a directory; into a bucket, restore again after each pass")
         } else if !options.owners.is_empty() || self.owners.is_some() {
             Some("objects have no owners: the side manifest keeps those of the source")
         } else {
@@ -39,6 +40,10 @@ impl RestoreArgs {
         }
         let bucket = place.bucket(url)?;
         let mut session = reading::open(place, context)?;
+        if let Some(bell) = bell {
+            let to = Destination::Bucket(bucket);
+            return self.followed(place, &wanted, to, session, &bell, context);
+        }
         let found = session.find(&wanted.snapshot, self.source.source.as_deref())?;
         let (snapshot, details) = (found.id(), found.details.clone());
         let time = format::time(found.stored.open.time);

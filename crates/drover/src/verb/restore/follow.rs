@@ -1,14 +1,13 @@
 //! `drover restore --follow`: the target kept up to date with each new snapshot.
 
 use std::{
-    path::Path,
     sync::mpsc::{self, TryRecvError},
     time::{Duration, Instant},
 };
 
 use drover_ops::{
-    Compared, Follow, Look, ReaderSession, Verdict, audit::of_snapshot, compare_mapped,
-    list_snapshots,
+    Compared, Destination, Follow, Look, ReaderSession, Verdict, audit::of_snapshot,
+    compare_mapped, list_snapshots, verify_bucket,
 };
 use drover_report::{
     Following, LandingItem, RestoreBytes, RestoreReport, SyncRequests, Text, format,
@@ -47,7 +46,7 @@ impl RestoreArgs {
         &self,
         place: &Place,
         wanted: &SnapshotPath,
-        target: &Path,
+        to: Destination,
         mut session: ReaderSession,
         bell: &Bell,
         context: &Context,
@@ -64,12 +63,16 @@ impl RestoreArgs {
         let secret = context.secret()?;
         let source = session.find("latest", self.source.source.as_deref())?.details.source.clone();
         let below = wanted.path.clone();
-        let mut follow = Follow::new(&session, &source, below, target, self.options(place)?)?;
+        let target = match &to {
+            Destination::Directory(root) => output::shown(root),
+            Destination::Bucket(bucket) => bucket.store().url().to_string(),
+        };
+        let mut follow = Follow::new(&session, &source, below, to, self.options(place)?)?;
         let mut report = RestoreReport {
             repository: place.text(),
             path: Text::from_bytes(wanted.path.as_bytes()),
             source: Text::from(source.as_str()),
-            target: Text::from(output::shown(target)),
+            target: Text::from(target),
             ..RestoreReport::default()
         };
         let (mut following, mut failures) = (Following::default(), 0u32);
@@ -84,8 +87,7 @@ impl RestoreArgs {
             let landed = match look {
                 _ if context.cancel.is_set() => break None,
                 Ok(Look::New(snapshot)) => {
-                    let to = (place, target);
-                    self.land(&mut follow, snapshot, to, &mut session, &mut report, context)
+                    self.land(&mut follow, snapshot, place, &mut session, &mut report, context)
                 }
                 Ok(Look::Refused(why)) => {
                     context.progress.warn(&format!("nothing is landed: {why}"));
@@ -141,25 +143,31 @@ impl RestoreArgs {
         &self,
         follow: &mut Follow,
         snapshot: SnapshotId,
-        (place, target): (&Place, &Path),
+        place: &Place,
         session: &mut ReaderSession,
         report: &mut RestoreReport,
         context: &Context,
     ) -> Result<(), Error> {
         let started = Instant::now();
         let before = session.objects().usage().bytes_received;
+        let sent = |follow: &Follow| match follow.to() {
+            Destination::Directory(_) => None,
+            Destination::Bucket(bucket) => Some(bucket.usage().bytes_sent),
+        };
+        let sent_before = sent(follow);
         let outcome = follow.land(snapshot, session, &context.progress, &context.cancel);
         let outcome = outcome.map_err(Error::from);
         record(context, session, report.source.as_str(), snapshot, &outcome);
         let outcome = outcome?;
         let received = session.objects().usage().bytes_received - before;
         let verified = match self.verify {
-            true => Some(self.compared(snapshot, place, target, session, report, context)?),
+            true => Some(self.compared(snapshot, place, follow.to(), session, report, context)?),
             false => None,
         };
         let taken = session.snapshot(snapshot)?.stored.open.time;
         let now = clock::now();
-        let done = item(&outcome, received);
+        let mut done = item(&outcome, received);
+        done.bytes.sent = sent(follow).zip(sent_before).map(|(sent, before)| sent - before);
         let landing = LandingItem {
             snapshot: Text::from(snapshot.to_string()),
             time: format::time(taken),
@@ -177,9 +185,12 @@ impl RestoreArgs {
         report.entries.written += done.entries.written;
         report.entries.unchanged += done.entries.unchanged;
         report.entries.removed += done.entries.removed;
-        let RestoreBytes { written, received, .. } = done.bytes;
+        let RestoreBytes { written, received, sent } = done.bytes;
         report.bytes.written += written;
         report.bytes.received += received;
+        if let Some(sent) = sent {
+            *report.bytes.sent.get_or_insert_default() += sent;
+        }
         report.exceptions = done.exceptions;
         report.following.get_or_insert_default().landings += 1;
         if report.landings.len() == LISTED {
@@ -197,17 +208,23 @@ impl RestoreArgs {
         &self,
         snapshot: SnapshotId,
         place: &Place,
-        target: &Path,
+        to: &Destination,
         session: &mut ReaderSession,
         report: &RestoreReport,
         context: &Context,
     ) -> Result<bool, Error> {
-        let tree = LocalSource::open(target).map_err(drover_ops::Error::from)?;
-        let owners = self.owner_map.map(place.plan.as_ref())?;
         let (progress, cancel) = (&context.progress, &context.cancel);
-        let what = Compared::Target;
-        let (outcome, _) =
-            compare_mapped(session, snapshot, &tree, what, &owners, progress, cancel)?;
+        let outcome = match to {
+            Destination::Directory(root) => {
+                let tree = LocalSource::open(root).map_err(drover_ops::Error::from)?;
+                let owners = self.owner_map.map(place.plan.as_ref())?;
+                let what = Compared::Target;
+                compare_mapped(session, snapshot, &tree, what, &owners, progress, cancel)?.0
+            }
+            Destination::Bucket(bucket) => {
+                verify_bucket(session, snapshot, bucket, None, progress, cancel)?
+            }
+        };
         let verified = outcome.verdict == Verdict::Verified;
         let told = verify::told(&Verified::new(&outcome).report);
         if !verified {
@@ -250,12 +267,15 @@ fn heard(session: &ReaderSession, bell: &Bell, context: &Context) -> Result<Hear
 fn line(landing: &LandingItem) -> String {
     let LandingItem { entries, bytes, .. } = landing;
     let mut line = format!(
-        "{} landed {}: {} written, {} removed, {} received, in {}, {} after its pass",
+        "{} landed {}: {} written, {} removed, {}, in {}, {} after its pass",
         landing.landed,
         format::short_id(landing.snapshot.as_str()),
         format::count(entries.written),
         format::count(entries.removed),
-        format::bytes(bytes.received),
+        match bytes.sent {
+            Some(sent) => format!("{} sent", format::bytes(sent)),
+            None => format!("{} received", format::bytes(bytes.received)),
+        },
         format::duration(landing.seconds),
         format::duration(landing.lag_seconds),
     );

@@ -184,11 +184,7 @@ fn claimed(file: &Path, certificate: &Certificate, expected: Option<PublicKey>) 
     let sample = certificate.sample.as_ref();
     VerifyReport {
         action: CHECK.into(),
-        verdict: match certificate.verdict {
-            Certified::Verified => Verdict::Verified,
-            Certified::Failed => Verdict::Failed,
-            Certified::Incomplete => Verdict::Incomplete,
-        },
+        verdict: verdict(certificate.verdict),
         method: Text::from(words(certificate)),
         seed: sample.map(|sample| sample.seed),
         sample: sample.map(|sample| VerifySample {
@@ -209,6 +205,14 @@ fn claimed(file: &Path, certificate: &Certificate, expected: Option<PublicKey>) 
         heads: certificate.heads.iter().map(|known| head(&known.parts())).collect(),
         certificate: Some(shown),
         ..VerifyReport::default()
+    }
+}
+
+fn verdict(certified: Certified) -> Verdict {
+    match certified {
+        Certified::Verified => Verdict::Verified,
+        Certified::Failed => Verdict::Failed,
+        Certified::Incomplete => Verdict::Incomplete,
     }
 }
 
@@ -233,6 +237,8 @@ fn line(snapshot: &drover_repo::certificate::CertifiedSnapshot) -> drover_report
         source: Text::default(),
         time: format::time(Timestamp { seconds: snapshot.time, nanos: 0 }),
         exceptions: snapshot.exceptions,
+        method: Text::from(snapshot.result.map_or("", |result| result.method.as_str())),
+        verdict: snapshot.result.map(|result| verdict(result.verdict)),
     }
 }
 
@@ -243,16 +249,18 @@ fn certifies(
     expected: Option<PublicKey>,
 ) -> Option<Problem> {
     let open = &proof.snapshot.open;
-    let named = certificate.snapshots.iter().any(|known| {
+    let named = certificate.snapshots.iter().find(|known| {
         known.head.snapshot == proof.snapshot.id
             && known.head.writer == open.writer
             && known.manifest_root == open.manifest_root
     });
+    // What came of another source is not said of this one.
+    let result = named.and_then(|known| known.result).map(|result| result.verdict);
     let message = if expected.is_some_and(|key| key != certificate.verifier) {
         "it is not signed by the verifier that was expected"
-    } else if certificate.repository != Some(open.repository) || !named {
+    } else if certificate.repository != Some(open.repository) || named.is_none() {
         "it does not name the proof's snapshot among those that were verified"
-    } else if certificate.verdict != Certified::Verified {
+    } else if result.unwrap_or(certificate.verdict) != Certified::Verified {
         "it is of a verification that did not verify"
     } else {
         return None;

@@ -3,16 +3,18 @@
 use std::{ffi::OsString, sync::Arc};
 
 use clap::Args;
-use drover_ops::{Compared, Finding, OwnerMap, ReaderSession, VerifyOptions, VerifyOutcome};
+use drover_ops::{
+    Compared, Finding, OwnerMap, ReaderSession, VerifyOptions, VerifyOutcome, inventory::Counts,
+};
 use drover_plan::Location;
 use drover_repo::{
     CheckedSnapshot,
-    certificate::{Method, Sample},
+    certificate::{CertifiedResult, Method, Sample},
     objects::Objects,
 };
 use drover_report::{
-    ChangedItem, CheckedSnapshot as SnapshotLine, PathText, Problem, Text, Verdict, VerifyReport,
-    VerifySample, VerifyTotals, format,
+    ChangedItem, CheckedSnapshot as SnapshotLine, InventorySource, PathText, Problem,
+    Reconciliation, Text, Verdict, VerifyReport, VerifySample, VerifyTotals, format,
 };
 use drover_source::{Filtered, LocalSource, Source};
 use drover_types::{RelativePath, SnapshotId};
@@ -48,7 +50,8 @@ pub struct MethodArgs {
     /// Compare with the source as it is now; beside --target, only which source is meant
     #[arg(long, value_name = "URL | NAME")]
     pub source: Option<OsString>,
-    /// Compare with a restore
+    /// Compare with a restore; of a plan with several sources and without --source and --snapshot, each
+    /// source with the directory, or prefix, of its name in it
     #[arg(long, value_name = "DIR | URL")]
     pub target: Option<OsString>,
     /// Only this snapshot [default: all; with --source or --target that source's newest]
@@ -62,6 +65,9 @@ pub struct MethodArgs {
     owner_map: OwnerArgs,
     #[command(flatten)]
     ssh: SshArgs,
+    /// The inventory that what is read back of a bucket is counted beside.
+    #[arg(skip)]
+    pub(super) counted: Option<InventorySource>,
 }
 
 /// What a verification came to, and what of it a report does not hold.
@@ -76,6 +82,8 @@ pub struct Verified {
     pub opened: bool,
     /// The snapshots that were verified.
     pub snapshots: Vec<SnapshotId>,
+    /// What came of each of them, where each was verified by itself.
+    pub results: Vec<(SnapshotId, CertifiedResult)>,
 }
 
 impl Verified {
@@ -87,13 +95,14 @@ impl Verified {
             sample: outcome.sample,
             opened: outcome.opened,
             snapshots: Vec::new(),
+            results: Vec::new(),
         }
     }
 
     /// Where nothing could be looked at.
     pub fn nothing(report: VerifyReport) -> Self {
-        let (sample, snapshots) = (None, Vec::new());
-        Self { report, method: Method::Nothing, sample, opened: true, snapshots }
+        let (snapshots, results) = (Vec::new(), Vec::new());
+        Self { report, method: Method::Nothing, sample: None, opened: true, snapshots, results }
     }
 }
 
@@ -106,8 +115,9 @@ fn percent(text: &str) -> Result<f64, String> {
 
 impl MethodArgs {
     /// Whether it is one snapshot that is verified.
-    pub fn is_of_one_snapshot(&self) -> bool {
-        self.source.is_some() || self.target.is_some() || self.snapshot.is_some()
+    pub fn is_of_one_snapshot(&self, place: &Place) -> bool {
+        let named = self.source.is_some() || self.target.is_some() || self.snapshot.is_some();
+        named && self.beside(place).is_none()
     }
 
     /// The heads that must be there.
@@ -130,21 +140,10 @@ impl MethodArgs {
                 let problems =
                     ReaderSession::compare_heads(&session.history, &expected_heads, EXPECTED);
                 session.problems.extend(problems);
-                let (source, all) = (source.as_deref(), drover_plan::Filter::default());
-                let origin = match location {
-                    Location::Directory(target) => Origin::Directory(target),
-                    Location::Cloud(url) => {
-                        let bucket = place.bucket(&url)?;
-                        return self.bucket(session, &bucket, source, context);
-                    }
-                    Location::Sftp(_) => {
-                        let message = "--target must be a directory of this machine, or a bucket";
-                        return Err(Error::Usage(message.to_owned()));
-                    }
-                };
-                let owners = self.owner_map.map(place.plan.as_ref())?;
-                let tree = (&origin, &all, &owners);
-                self.compared(session, tree, source, Compared::Target, context)
+                match self.beside(place) {
+                    Some(sources) => self.each_of(place, session, &location, sources, context),
+                    None => self.landed(place, session, location, source.as_deref(), context),
+                }
             }
             (None, Some(text)) => {
                 let plan = place.plan.as_ref().zip(text.to_str());
@@ -168,6 +167,31 @@ impl MethodArgs {
                 self.compared(session, tree, Some(&source), Compared::Source, context)
             }
         }
+    }
+
+    /// Compares what landed of one source.
+    pub(super) fn landed(
+        &self,
+        place: &Place,
+        session: &mut ReaderSession,
+        location: Location,
+        source: Option<&str>,
+        context: &Context,
+    ) -> Result<Verified, Error> {
+        let origin = match location {
+            Location::Directory(target) => Origin::Directory(target),
+            Location::Cloud(url) => {
+                let bucket = place.bucket(&url)?;
+                return self.bucket(session, &bucket, source, context);
+            }
+            Location::Sftp(_) => {
+                let message = "--target must be a directory of this machine, or a bucket";
+                return Err(Error::Usage(message.to_owned()));
+            }
+        };
+        let owners = self.owner_map.map(place.plan.as_ref())?;
+        let tree = (&origin, &drover_plan::Filter::default(), &owners);
+        self.compared(session, tree, source, Compared::Target, context)
     }
 
     /// Verifies what is in the repository.
@@ -211,9 +235,22 @@ impl MethodArgs {
         let found = session.find(self.snapshot.as_deref().unwrap_or("latest"), source)?;
         let (snapshot, lines) = (found.id(), vec![line(found)]);
         let (progress, cancel) = (&context.progress, &context.cancel);
-        let outcome = drover_ops::verify_bucket(session, snapshot, bucket, progress, cancel)?;
+        let mut counts = self.counted.as_ref().map(|_| Counts::default());
+        let outcome = drover_ops::verify_bucket(
+            session,
+            snapshot,
+            bucket,
+            counts.as_mut(),
+            progress,
+            cancel,
+        )?;
         let compared = Text::from(bucket.store().url().to_string());
         let mut verified = Verified::new(&outcome);
+        verified.report.reconciliation = self
+            .counted
+            .as_ref()
+            .zip(counts)
+            .map(|(before, counts)| Reconciliation::new(before, &counts.finish()));
         with_history(session, &mut verified.report, compared, lines);
         verified.snapshots = vec![snapshot];
         Ok(verified)
@@ -338,6 +375,7 @@ fn line(snapshot: &CheckedSnapshot) -> SnapshotLine {
         source: Text::from(snapshot.details.source.as_str()),
         time: format::time(snapshot.stored.open.time),
         exceptions: snapshot.details.exception_count,
+        ..SnapshotLine::default()
     }
 }
 

@@ -6,9 +6,11 @@ mod files;
 mod heads;
 mod method;
 mod reconcile;
+mod together;
 
 pub use exceptions::Signed;
 pub use method::{MethodArgs, Verified};
+pub use together::together;
 
 use std::{
     ffi::OsString,
@@ -24,7 +26,9 @@ use drover_repo::{
     certificate::{Certificate, Totals, Verdict as Certified},
     state,
 };
-use drover_report::{CertificateItem, Failure, Head, Problem, Text, Verdict, VerifyReport, format};
+use drover_report::{
+    CertificateItem, CheckedSnapshot, Failure, Head, Problem, Text, Verdict, VerifyReport, format,
+};
 use drover_types::{SnapshotId, Timestamp, WriterId};
 
 use crate::{
@@ -74,7 +78,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     method: MethodArgs,
     /// What drover inventory or plan printed of the source with --json: its counts of DICOM and HL7
-    /// stand beside those of the target, which is a directory
+    /// stand beside those of the target
     #[arg(long, value_name = "FILE", requires = "target", help_heading = "Evidence")]
     inventory: Option<PathBuf>,
     /// Write what was found of each entry as CSV: path, size, BLAKE3 as b3sum prints it, verdict
@@ -102,7 +106,7 @@ pub struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    pub fn run(self, context: &Context) -> Result<Answer, Error> {
+    pub fn run(mut self, context: &Context) -> Result<Answer, Error> {
         let started = Instant::now();
         let mut report = match (&self.check_certificate, &self.check_proof, &self.prove) {
             (Some(file), ..) => self.check_certificate(file, context)?,
@@ -119,20 +123,24 @@ impl VerifyArgs {
                     Some(file) => Some((file.as_path(), verifier(file, context)?)),
                     None => None,
                 };
-                if self.files.is_some() && !self.method.is_of_one_snapshot() {
+                if self.files.is_some() && !self.method.is_of_one_snapshot(&place) {
                     let message = "--files lists one snapshot: name it with --snapshot, --target or \
                                    --source";
+                    return Err(Error::Usage(message.to_owned()));
+                }
+                if self.inventory.is_some() && !self.method.is_of_one_snapshot(&place) {
+                    let message = "--inventory counts one source: name it with --source";
                     return Err(Error::Usage(message.to_owned()));
                 }
                 // What can go wrong here does so before the verification begins.
                 let source = self.method.source.as_ref().and_then(|name| name.to_str());
                 let before = self.inventory.as_deref().map(|file| reconcile::kept(file, source));
-                let before = before.transpose()?;
-                if let (Some(_), Some(target)) = (&before, &self.method.target)
-                    && !matches!(place::location(target, "--target")?, Location::Directory(_))
+                let mut before = before.transpose()?;
+                if let Some(target) = &self.method.target
+                    && let Location::Cloud(_) = place::location(target, "--target")?
                 {
-                    let message = "--inventory counts what a directory shows: give one as --target";
-                    return Err(Error::Usage(message.to_owned()));
+                    // Counted while it is read back.
+                    self.method.counted = before.take();
                 }
                 let files = self.files.as_deref();
                 let mut report =
@@ -242,11 +250,13 @@ fn opened(
     let expected_heads = method.expected_heads()?;
     let mut session = reading::open(place, context)?;
     let verified = method.verify(place, &mut session, expected_heads, context);
-    let (subject, outcome) = match &verified {
+    let records = match &verified {
         Ok(verified) => recorded(&verified.report),
-        Err(error) => (String::new(), error.outcome()),
+        Err(error) => vec![(String::new(), error.outcome())],
     };
-    context.record(&session.repository, "verify", &subject, &outcome);
+    for (subject, outcome) in records {
+        context.record(&session.repository, "verify", &subject, &outcome);
+    }
     let mut verified = verified?;
     verified.report.heads = session.history.heads().iter().map(head).collect();
     match exceptions::listed(&mut session, &verified.snapshots) {
@@ -295,11 +305,7 @@ fn findings(verified: &Verified) -> Findings {
         opened: verified.opened,
         sample: verified.sample,
         statement: report.statement(),
-        verdict: match report.verdict {
-            Verdict::Verified => Certified::Verified,
-            Verdict::Failed => Certified::Failed,
-            Verdict::Incomplete => Certified::Incomplete,
-        },
+        verdict: certified_verdict(report.verdict),
         problems: report.problems.len() as u64,
         unchecked: report.unchecked.len() as u64,
         changed_since: report.changed_since.len() as u64,
@@ -310,6 +316,15 @@ fn findings(verified: &Verified) -> Findings {
             packs: totals.packs,
             chunks: totals.chunks,
         },
+        results: verified.results.clone(),
+    }
+}
+
+fn certified_verdict(verdict: Verdict) -> Certified {
+    match verdict {
+        Verdict::Verified => Certified::Verified,
+        Verdict::Failed => Certified::Failed,
+        Verdict::Incomplete => Certified::Incomplete,
     }
 }
 
@@ -405,13 +420,24 @@ pub fn answer(report: VerifyReport) -> Answer {
     }
 }
 
-/// Subject and outcome as the audit log has them.
-fn recorded(report: &VerifyReport) -> (String, String) {
+/// Subjects and outcomes as the audit log has them. Of sources that were verified each by itself
+/// each has its own, which a cutover may be waiting for.
+fn recorded(report: &VerifyReport) -> Vec<(String, String)> {
+    let subject = |of: &CheckedSnapshot| of_snapshot(&of.source, &of.id);
+    let each = |of: &CheckedSnapshot| {
+        let verdict = of.verdict?;
+        Some((subject(of), format!("{}, {}", verdict.as_str(), of.method)))
+    };
+    if let Some(each) = report.snapshots.iter().map(each).collect()
+        && report.snapshots.len() > 1
+    {
+        return each;
+    }
     let subject = match report.snapshots.as_slice() {
-        [one] => of_snapshot(&one.source, &one.id),
+        [one] => subject(one),
         all => format!("{} snapshots", all.len()),
     };
-    (subject, told(report))
+    vec![(subject, told(report))]
 }
 
 /// What a verification came to, as the audit log has it.
