@@ -112,6 +112,15 @@ fn a_plan_file_is_judged_by_its_gates() {
     assert_eq!(report["estimate"]["upload_rate_from"], "limit");
     assert_eq!(report["cost"]["currency"], "USD");
     assert!(report["cost"]["monthly"].as_f64().unwrap() > 0.0);
+    // The classes beside each other: the plan's own as in the lines.
+    let classes = report["cost"]["classes"].as_array().unwrap();
+    let names: Vec<_> = classes.iter().map(|class| class["class"].as_str().unwrap()).collect();
+    assert_eq!(names, ["STANDARD", "STANDARD_IA", "GLACIER_IR"]);
+    assert_eq!(classes[0]["storage"], report["cost"]["lines"][0]["amount"]);
+    let of = |class: &Value, what: &str| class[what].as_f64().unwrap();
+    assert!(of(&classes[0], "storage") > of(&classes[2], "storage"));
+    assert!(of(&classes[0], "moved") < of(&classes[2], "moved"));
+    assert!(of(&classes[0], "read_back") < of(&classes[2], "read_back"));
     let steps: Vec<_> =
         report["schedule"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
     assert_eq!(steps.first().unwrap(), "baseline");

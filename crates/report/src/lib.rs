@@ -51,9 +51,9 @@ pub use document::{
     log::{LogItem, LogReport},
     ls::{LsItem, LsReport},
     plan::{
-        Likely, PlanBlocker, PlanCost, PlanCostLine, PlanEstimate, PlanFidelity, PlanForecast,
-        PlanForecastSource, PlanGate, PlanIdentity, PlanReadiness, PlanReport, PlanRepository,
-        PlanRisk, PlanSource, PlanStep, PlanWindow,
+        Likely, PlanBlocker, PlanCost, PlanCostClass, PlanCostLine, PlanEstimate, PlanFidelity,
+        PlanForecast, PlanForecastSource, PlanGate, PlanIdentity, PlanReadiness, PlanReport,
+        PlanRepository, PlanRisk, PlanSource, PlanStep, PlanWindow,
     },
     restore::{Following, LandingItem, RestoreBytes, RestoreEntries, RestoreReport},
     schema, schemas,

@@ -4,7 +4,7 @@ use drover_plan::{
     Plan,
     prices::{GB, Prices},
 };
-use drover_report::{PlanCost, PlanCostLine, PlanReport, Text};
+use drover_report::{PlanCost, PlanCostClass, PlanCostLine, PlanReport, Text};
 use drover_types::path::escape;
 
 use super::{class, text};
@@ -92,7 +92,18 @@ pub fn costs(plan: Option<&Plan>, report: &PlanReport) -> Result<Option<PlanCost
     let total = |per: &str| {
         lines.iter().filter(|line| line.per.as_str() == per).map(|line| line.amount).sum()
     };
+    let thousands = e.requests as f64 / 1000.0;
+    let classes = prices.classes.iter().map(|of| PlanCostClass {
+        class: text(&of.name),
+        storage: stored * of.storage_per_gb_month,
+        first_pass: thousands * of.puts_per_1000,
+        // All three providers charge a move by a rule as a put into the class that it leads to.
+        moved: thousands * of.puts_per_1000,
+        read_back: stored * of.retrieval_per_gb + thousands * of.gets_per_1000,
+        minimum_months: of.minimum_months,
+    });
     Ok(Some(PlanCost {
+        classes: classes.collect(),
         currency: text(&prices.currency),
         priced_on: text(&prices.priced_on),
         provider: text(format!("{}, {}", prices.provider, prices.region)),

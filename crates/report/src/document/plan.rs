@@ -194,6 +194,24 @@ pub struct PlanCostLine {
     pub per: Text,
 }
 
+/// What one class of storage would cost, so that classes can be compared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PlanCostClass {
+    /// The class.
+    pub class: Text,
+    /// Keeping what the first pass stores, for a month.
+    pub storage: f64,
+    /// The requests of a first pass that stores in it.
+    pub first_pass: f64,
+    /// Moving the objects into it afterwards, by a rule of the bucket's lifecycle.
+    pub moved: f64,
+    /// Reading all back once, within the provider's network.
+    pub read_back: f64,
+    /// Months that are paid at least.
+    pub minimum_months: f64,
+}
+
 /// What it costs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -210,6 +228,8 @@ pub struct PlanCost {
     pub prices: Text,
     /// Line by line.
     pub lines: Vec<PlanCostLine>,
+    /// The classes of the price list, beside each other.
+    pub classes: Vec<PlanCostClass>,
     /// All lines of a month.
     pub monthly: f64,
     /// All lines of once.

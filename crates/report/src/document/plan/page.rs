@@ -215,6 +215,11 @@ fn figures(page: &mut Page, report: &PlanReport) {
         });
         let note = format!("By line, at the prices of {}.", cost.priced_on);
         page.figure(Figure::new("Costs", note, Plot::Bars(bars.collect())));
+        let bars = cost.classes.iter().map(|of| {
+            Amount::new(of.class.to_string(), of.storage, money(of.storage, cost.currency.as_str()))
+        });
+        let note = "Keeping what the first pass stores for a month, in each class of the list.";
+        page.figure(Figure::new("Costs by class", note, Plot::Bars(bars.collect())));
     }
 }
 
@@ -364,5 +369,27 @@ fn costs(page: &mut Page, report: &PlanReport) {
         vec!["what", "how much", "price", "amount", "per"],
         rows.collect(),
         &note,
+    ));
+    let rows = cost.classes.iter().map(|of| {
+        let money = |amount: f64| money(amount, cost.currency.as_str());
+        let least = match of.minimum_months {
+            months if months > 0.0 => format!("{months} months at least"),
+            _ => String::new(),
+        };
+        let once = [of.first_pass, of.moved, of.read_back].map(money);
+        [vec![of.class.to_string(), money(of.storage)], once.to_vec(), vec![least]].concat()
+    });
+    page.table(table(
+        "Costs by class",
+        vec![
+            "class",
+            "storage, a month",
+            "requests of the first pass",
+            "or moved there by a rule",
+            "reading all back",
+            "paid for",
+        ],
+        rows.collect(),
+        "What else is read, sent to other networks, or kept for less than is paid for comes on top.",
     ));
 }
