@@ -117,9 +117,10 @@ pub fn sum(found: &[Past], plan: Option<&Cutover>) -> Sum {
     // Each freeze has a switch of its own; together they have one.
     let once = |freeze: Option<f64>| freeze.map(|sum| sum - switch * (found.len() as f64 - 1.0));
     let freeze = add(&|foretold| foretold.freeze, 1.0);
-    let freeze = match converges {
-        true => Likely { p50: once(freeze.p50), p90: once(freeze.p90) },
-        false => Likely::default(),
+    let ends = |load: Option<f64>| load.is_some_and(|load| load < 1.0);
+    let freeze = Likely {
+        p50: once(freeze.p50).filter(|_| ends(load.p50)),
+        p90: once(freeze.p90).filter(|_| ends(load.p90)),
     };
     let longest = found.iter().map(|past| past.foretold.passes.len()).max().unwrap_or(0);
     let pass = |at: usize| {
@@ -177,6 +178,16 @@ mod tests {
         assert_eq!(sum.load.p90, Some(0.5));
         assert_eq!(sum.bytes_per_day.p50, Some(480.0));
         assert_eq!((sum.converges, sum.passes), (true, vec![120.0, 60.0]));
+    }
+
+    #[test]
+    fn a_freeze_that_only_busy_days_lack_is_told() {
+        let mut often = past("a", 0.5, Some(400.0));
+        (often.foretold.load.p90, often.foretold.freeze.p90) = (Some(1.2), None);
+        often.foretold.converges = Some(false);
+        let sum = sum(&[often], None);
+        assert_eq!(sum.freeze, Likely { p50: Some(400.0), p90: None });
+        assert!(!sum.converges);
     }
 
     #[test]

@@ -71,6 +71,7 @@ type Came = Vec<Vec<(Seen, Times)>>;
 pub(super) fn measure(
     source: &dyn Source,
     strata: &Strata,
+    copies: &dyn Fn(&Class) -> u64,
     options: &EstimateOptions,
     keys: &DomainKeys,
     observer: &dyn Observer,
@@ -78,6 +79,7 @@ pub(super) fn measure(
 ) -> Result<Measured, Error> {
     let work = Work::new(keys, options.compression_level);
     let units = units(strata, options.sample);
+    let has_copies: Vec<bool> = strata.classes.keys().map(|class| copies(class) > 0).collect();
     let came: Mutex<Came> = Mutex::new(vec![Vec::new(); strata.classes.len()]);
     let one = |unit: &Unit| -> Result<(), Error> {
         if cancel.is_set() {
@@ -89,8 +91,13 @@ pub(super) fn measure(
             Ok((bytes, times)) => {
                 let begun = Instant::now();
                 let whole = unit.start + unit.len >= unit.candidate.size;
-                let seen = work.store(&bytes, whole)?;
+                let mut seen = work.store(&bytes, whole)?;
                 observer.add(Counter::BytesRead, bytes.len() as u64);
+                // A copy of another file of the sample is among those that are taken off already.
+                let copy = seen.plain == unit.candidate.size && seen.stored == 0;
+                if copy && has_copies[unit.stratum] {
+                    seen = Seen::default();
+                }
                 (seen, Times { working: begun.elapsed(), ..times })
             }
             Err(_) => (Seen { len: unit.len, ..Seen::default() }, Times::default()),

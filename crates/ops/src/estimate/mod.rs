@@ -166,7 +166,7 @@ pub fn estimate(
     }
     result.walk = started.elapsed();
     let meta = manifest.finish()?;
-    let measured = measure::measure(source, &strata, options, &keys, observer, cancel)?;
+    let measured = measure::measure(source, &strata, copies, options, &keys, observer, cancel)?;
     result.combine(&measured, copies, meta);
     Ok(result)
 }

@@ -108,3 +108,22 @@ fn what_cannot_be_read_is_not_stored() {
     assert!(told.stored.low < told.stored.high, "{told:?}");
     assert_eq!(told.sampled.unsampled, 0.0);
 }
+
+/// The sample meets them, and so did whoever looked for copies: they are taken off once.
+#[test]
+fn copies_in_the_sample_are_taken_off_once() {
+    let root = tempfile::tempdir().unwrap();
+    for n in 0..40 {
+        let content = noise(n % 20, 50_000);
+        fs::write(root.path().join(format!("{n}.bin")), content).unwrap();
+    }
+    let source = LocalSource::open(root.path()).unwrap();
+    let options = EstimateOptions::default();
+    let told = |copied: u64| {
+        estimate(&source, &|_| copied, &options, &Silent, &Cancel::default()).unwrap().stored
+    };
+    for copied in [0, 20 * 50_000] {
+        let stored = told(copied);
+        assert!((1_000_000..1_030_000).contains(&stored.value), "{copied}: {stored:?}");
+    }
+}
