@@ -30,6 +30,7 @@ pub fn costs(plan: Option<&Plan>, report: &PlanReport) -> Result<Option<PlanCost
     };
     let e = &report.estimate;
     let stored = e.uploaded as f64 / GB;
+    let thousands = e.requests as f64 / 1000.0;
     let line = |what: &str, quantity: f64, unit: &str, price: f64, per: &str| PlanCostLine {
         what: Text::from(what),
         quantity,
@@ -57,13 +58,7 @@ pub fn costs(plan: Option<&Plan>, report: &PlanReport) -> Result<Option<PlanCost
             of.puts_per_1000,
             "month",
         ),
-        line(
-            "requests of the first pass",
-            e.requests as f64 / 1000.0,
-            "thousand",
-            of.puts_per_1000,
-            "once",
-        ),
+        line("requests of the first pass", thousands, "thousand", of.puts_per_1000, "once"),
         line(
             "reading all back once, to verify or land it",
             stored,
@@ -71,7 +66,7 @@ pub fn costs(plan: Option<&Plan>, report: &PlanReport) -> Result<Option<PlanCost
             of.retrieval_per_gb,
             "once",
         ),
-        line("its requests", e.requests as f64 / 1000.0, "thousand", of.gets_per_1000, "once"),
+        line("its requests", thousands, "thousand", of.gets_per_1000, "once"),
         line(
             "its way out of the provider's network (nothing within the region)",
             (stored - free).max(0.0),
@@ -92,7 +87,6 @@ pub fn costs(plan: Option<&Plan>, report: &PlanReport) -> Result<Option<PlanCost
     let total = |per: &str| {
         lines.iter().filter(|line| line.per.as_str() == per).map(|line| line.amount).sum()
     };
-    let thousands = e.requests as f64 / 1000.0;
     let classes = prices.classes.iter().map(|of| PlanCostClass {
         class: text(&of.name),
         storage: stored * of.storage_per_gb_month,

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use drover_types::{RelativePath, path::escape};
+use drover_types::path::escape;
 
 use super::{Host, HostCommand};
-use crate::local::holders::{OpenFile, OpenFiles};
+use crate::local::holders::OpenFiles;
 
-/// Open files that are listed.
-const LISTED: usize = 10_000;
 /// Bytes of what the command prints that are kept.
 const MOST: usize = 8 << 20;
 /// How long it may take: a look at each open file of the machine.
@@ -66,21 +64,12 @@ fn parse(printed: &[u8], cut: bool) -> Result<OpenFiles, String> {
     let fields: Vec<&[u8]> = fields.collect();
     for one in fields.chunks_exact(3) {
         let below = one[2].strip_prefix(root).and_then(|path| path.strip_prefix(b"/"));
-        // A file without a name any more is none of the tree.
-        let Some(below) = below.filter(|path| !path.ends_with(b" (deleted)")) else { continue };
-        let Ok(path) = RelativePath::new(below) else { continue };
-        let number = std::str::from_utf8(one[0]).ok().and_then(|number| number.parse().ok());
-        let Some(process) = number else { continue };
-        if found.files.len() >= LISTED {
-            found.more += 1;
-            continue;
+        let process = std::str::from_utf8(one[0]).ok().and_then(|number| number.parse().ok());
+        if let (Some(below), Some(process)) = (below, process) {
+            found.add(below, process, || one[1].to_vec());
         }
-        let command = one[1][..one[1].len().min(64)].to_vec();
-        found.files.push(OpenFile { path, process, command });
     }
-    found.files.sort();
-    found.files.dedup();
-    Ok(found)
+    Ok(found.sorted())
 }
 
 #[cfg(test)]

@@ -39,6 +39,31 @@ pub struct OpenFiles {
     pub unseen: u64,
 }
 
+impl OpenFiles {
+    /// Adds a file by its path below the root, where it is one of the tree: one without a name any more
+    /// is not. `command` is asked for only then.
+    pub(crate) fn add(&mut self, below: &[u8], process: u32, command: impl FnOnce() -> Vec<u8>) {
+        if below.ends_with(b" (deleted)") {
+            return;
+        }
+        let Ok(path) = RelativePath::new(below) else { return };
+        if self.files.len() >= LISTED {
+            self.more += 1;
+            return;
+        }
+        let mut command = command();
+        command.truncate(COMMAND);
+        self.files.push(OpenFile { path, process, command });
+    }
+
+    /// In the order of paths, each once.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.files.sort();
+        self.files.dedup();
+        self
+    }
+}
+
 /// Which files below `root`, a canonical path, are open for writing. `None` where there is no
 /// `/proc` to say so.
 pub fn open_for_writing(root: &Path) -> Option<OpenFiles> {
@@ -73,28 +98,16 @@ pub fn open_for_writing(root: &Path) -> Option<OpenFiles> {
             }
             let Ok(target) = fs::read_link(&link) else { continue };
             let Ok(below) = target.strip_prefix(root) else { continue };
-            // A file without a name any more is none of the tree.
-            let bytes = below.as_os_str().as_bytes();
-            let regular = fs::metadata(&link).is_ok_and(|metadata| metadata.is_file());
-            if !regular || bytes.ends_with(b" (deleted)") {
+            if !fs::metadata(&link).is_ok_and(|metadata| metadata.is_file()) {
                 continue;
             }
-            let Ok(path) = RelativePath::new(bytes) else { continue };
-            if found.files.len() >= LISTED {
-                found.more += 1;
-                continue;
-            }
-            let command = command.get_or_insert_with(|| {
-                let mut name = fs::read(process.join("comm")).unwrap_or_default();
-                name.truncate(name.len().min(COMMAND));
-                name.trim_ascii_end().to_vec()
+            let name = || fs::read(process.join("comm")).unwrap_or_default();
+            found.add(below.as_os_str().as_bytes(), number, || {
+                command.get_or_insert_with(|| name().trim_ascii_end().to_vec()).clone()
             });
-            found.files.push(OpenFile { path, process: number, command: command.clone() });
         }
     }
-    found.files.sort();
-    found.files.dedup();
-    Some(found)
+    Some(found.sorted())
 }
 
 #[cfg(test)]

@@ -90,18 +90,21 @@ impl Store {
                 StoreKind::Azure => backend::azure_account(&options)?,
                 _ => None,
             };
-            let endpoint = backend::endpoint(kind, &options)?;
-            let aws = s3::AccountEndpoints::new(&options, endpoint.is_some())?;
-            Ok((client, account, endpoint, aws))
+            Ok((client, account, backend::endpoint(kind, &options)?))
         });
         let unknown = |why: String| ALL.map(|id| Setting::unknown(id, why.clone())).to_vec();
-        let (client, account, endpoint, aws) = match opened.await {
+        let (client, account, endpoint) = match opened.await {
             Ok(opened) => opened,
             Err(error) => return unknown(error.to_string()),
         };
         match (self.backend(), account) {
             (Backend::S3(store), _) => {
-                match s3::Bucket::new(client, store, bucket, prefix, aws).await {
+                let account = s3::AccountEndpoints::new(self.options(), endpoint.is_some());
+                let account = match account {
+                    Ok(account) => account,
+                    Err(error) => return unknown(error.to_string()),
+                };
+                match s3::Bucket::new(client, store, bucket, prefix, account).await {
                     Ok(asked) => asked.settings().await,
                     Err(why) => unknown(why),
                 }

@@ -10,7 +10,7 @@ use object_store::{
 use serde_json::Value;
 use url::Url;
 
-use super::{ALL, Refusal, Setting, SettingId, ask, concerns, get, text};
+use super::{Refusal, Setting, SettingId, ask, concerns, get, text};
 use crate::{StoreError, StoreOptions, client::element};
 
 /// What can be blocked of public access, by a bucket and by its account.
@@ -107,28 +107,49 @@ impl<'s> Bucket<'s> {
         self.send("s3", get(&url)?).await
     }
 
+    /// Asks with a number of an account in the header `name`.
+    async fn ask_for(
+        &self,
+        url: &Url,
+        name: &'static str,
+        account: &str,
+    ) -> Result<String, Refusal> {
+        let mut request = get(url)?;
+        let account = HeaderValue::from_str(account).map_err(Refusal::because)?;
+        request.headers_mut().insert(name, account);
+        self.send("s3", request).await
+    }
+
     pub async fn settings(&self) -> Vec<Setting> {
-        let mut found = Vec::new();
-        for id in ALL {
-            let (question, unset) = match id {
-                SettingId::Versioning => ("versioning", ""),
-                SettingId::Lock => ("object-lock", "ObjectLockConfigurationNotFoundError"),
-                SettingId::PublicAccess => {
-                    found.push(self.public_access().await);
-                    continue;
-                }
-                SettingId::Encryption => {
-                    ("encryption", "ServerSideEncryptionConfigurationNotFoundError")
-                }
-                SettingId::Lifecycle => ("lifecycle", "NoSuchLifecycleConfiguration"),
-                SettingId::Tls => ("policy", "NoSuchBucketPolicy"),
-            };
-            found.push(match self.ask(question).await.or_else(|refusal| empty(refusal, unset)) {
-                Ok(text) => setting(id, &text, self.name, self.prefix),
-                Err(refusal) => Setting::unknown(id, refusal.why),
-            });
+        use SettingId as Id;
+        const NO_LOCK: &str = "ObjectLockConfigurationNotFoundError";
+        const NO_ENCRYPTION: &str = "ServerSideEncryptionConfigurationNotFoundError";
+        const NO_RULES: &str = "NoSuchLifecycleConfiguration";
+        let rules = |text: &str| lifecycle(text, self.prefix);
+        let policy = |text: &str| tls(text, self.name);
+        vec![
+            self.told(Id::Versioning, "versioning", "", versioning).await,
+            self.told(Id::Lock, "object-lock", NO_LOCK, lock).await,
+            self.public_access().await,
+            self.told(Id::Encryption, "encryption", NO_ENCRYPTION, encryption).await,
+            self.told(Id::Lifecycle, "lifecycle", NO_RULES, rules).await,
+            self.told(Id::Tls, "policy", "NoSuchBucketPolicy", policy).await,
+        ]
+    }
+
+    /// One setting, by what `says` makes of the answer; empty where the store says by `unset` that
+    /// nothing is set.
+    async fn told(
+        &self,
+        id: SettingId,
+        question: &str,
+        unset: &str,
+        says: impl FnOnce(&str) -> Setting,
+    ) -> Setting {
+        match self.ask(question).await.or_else(|refusal| empty(refusal, unset)) {
+            Ok(text) => says(&text),
+            Err(refusal) => Setting::unknown(id, refusal.why),
         }
-        found
     }
 
     /// What neither the bucket nor its account blocks may be open, or not: that the bucket's list of
@@ -207,23 +228,15 @@ impl<'s> Bucket<'s> {
         // The credential may be another account's than the bucket is.
         let mut owner = self.bucket.clone();
         owner.set_query(Some("location"));
-        let request = with_header(&owner, "x-amz-expected-bucket-owner", &identity);
-        let owned = match request {
-            Ok(request) => self.send("s3", request).await,
-            Err(refusal) => Err(refusal),
-        };
+        let owned = self.ask_for(&owner, "x-amz-expected-bucket-owner", &identity).await;
         if let Err(refusal) = owned {
             return Err(format!(
                 "not told, for it may not be that of the credential ({})",
                 refusal.why
             ));
         }
-        let request = with_header(&url, "x-amz-account-id", &identity);
-        let answer = match request {
-            Ok(request) => self.send("s3", request).await,
-            Err(refusal) => Err(refusal),
-        };
-        answer
+        self.ask_for(&url, "x-amz-account-id", &identity)
+            .await
             .or_else(|refusal| empty(refusal, "NoSuchPublicAccessBlockConfiguration"))
             .map_err(|refusal| format!("not told, {}", refusal.why))
     }
@@ -240,13 +253,6 @@ impl<'s> Bucket<'s> {
     }
 }
 
-fn with_header(url: &Url, name: &'static str, value: &str) -> Result<HttpRequest, Refusal> {
-    let mut request = get(url)?;
-    let value = HeaderValue::from_str(value).map_err(Refusal::because)?;
-    request.headers_mut().insert(name, value);
-    Ok(request)
-}
-
 /// That nothing is set is an answer as well.
 fn empty(refusal: Refusal, unset: &str) -> Result<String, Refusal> {
     match !unset.is_empty() && refusal.code == unset {
@@ -260,44 +266,55 @@ fn blocked(text: &str) -> [bool; 4] {
     BLOCKS.map(|name| element(text, name).eq_ignore_ascii_case("true"))
 }
 
-/// What an answer about `bucket` says; empty where nothing is set.
-fn setting(id: SettingId, text: &str, bucket: &str, prefix: &str) -> Setting {
-    match id {
-        SettingId::Versioning => match element(text, "Status").as_str() {
-            "Enabled" => Setting::is(id, true, "on"),
-            "Suspended" => Setting::is(id, false, "suspended"),
-            _ => Setting::is(id, false, "off"),
-        },
-        SettingId::Lock if element(text, "ObjectLockEnabled") != "Enabled" => {
-            Setting::is(id, false, "off")
+fn versioning(text: &str) -> Setting {
+    let id = SettingId::Versioning;
+    match element(text, "Status").as_str() {
+        "Enabled" => Setting::is(id, true, "on"),
+        "Suspended" => Setting::is(id, false, "suspended"),
+        _ => Setting::is(id, false, "off"),
+    }
+}
+
+fn lock(text: &str) -> Setting {
+    let id = SettingId::Lock;
+    if element(text, "ObjectLockEnabled") != "Enabled" {
+        return Setting::is(id, false, "off");
+    }
+    let (days, years) = (element(text, "Days"), element(text, "Years"));
+    match (element(text, "Mode").to_lowercase(), days.as_str(), years.as_str()) {
+        (mode, ..) if mode.is_empty() => {
+            Setting::is(id, false, "possible, and no object is locked by default")
         }
-        SettingId::Lock => {
-            let (days, years) = (element(text, "Days"), element(text, "Years"));
-            match (element(text, "Mode").to_lowercase(), days.as_str(), years.as_str()) {
-                (mode, ..) if mode.is_empty() => {
-                    Setting::is(id, false, "possible, and no object is locked by default")
-                }
-                // Some stores name both, and 0 for the one that is not set.
-                (mode, days, "" | "0") => Setting::is(id, true, format!("{mode}, {days} days")),
-                (mode, _, years) => Setting::is(id, true, format!("{mode}, {years} years")),
-            }
+        // Some stores name both, and 0 for the one that is not set.
+        (mode, days, "" | "0") => Setting::is(id, true, format!("{mode}, {days} days")),
+        (mode, _, years) => Setting::is(id, true, format!("{mode}, {years} years")),
+    }
+}
+
+fn encryption(text: &str) -> Setting {
+    let id = SettingId::Encryption;
+    match element(text, "SSEAlgorithm").as_str() {
+        "" => Setting::is(id, false, "no default"),
+        algorithm => Setting::is(id, true, algorithm),
+    }
+}
+
+/// By the policy of `bucket`.
+fn tls(text: &str, bucket: &str) -> Setting {
+    let id = SettingId::Tls;
+    if text.is_empty() {
+        return Setting::is(
+            id,
+            false,
+            "requests without TLS are answered: the bucket has no policy",
+        );
+    }
+    match serde_json::from_str(text) {
+        Ok(policy) if refuses_plain(&policy, bucket) => {
+            Setting::is(id, true, "its policy refuses requests without TLS")
         }
-        SettingId::PublicAccess => Setting::is(id, blocked(text) == [true; 4], ""),
-        SettingId::Encryption => match element(text, "SSEAlgorithm").as_str() {
-            "" => Setting::is(id, false, "no default"),
-            algorithm => Setting::is(id, true, algorithm),
-        },
-        SettingId::Lifecycle => lifecycle(text, prefix),
-        SettingId::Tls if text.is_empty() => {
-            Setting::is(id, false, "requests without TLS are answered: the bucket has no policy")
-        }
-        SettingId::Tls => match serde_json::from_str(text) {
-            Ok(policy) if refuses_plain(&policy, bucket) => {
-                Setting::is(id, true, "its policy refuses requests without TLS")
-            }
-            Ok(_) => Setting::is(id, false, "its policy does not refuse requests without TLS"),
-            Err(_) => Setting::unknown(id, "the store answered no policy"),
-        },
+        Ok(_) => Setting::is(id, false, "its policy does not refuse requests without TLS"),
+        Err(_) => Setting::unknown(id, "the store answered no policy"),
     }
 }
 
@@ -388,8 +405,8 @@ fn lifecycle(text: &str, prefix: &str) -> Setting {
 mod tests {
     use super::*;
 
-    fn words(id: SettingId, text: &str) -> (bool, String) {
-        setting(id, text, "records", "clinic/server").found.expect("an answer")
+    fn words(setting: Setting) -> (bool, String) {
+        setting.found.expect("an answer")
     }
 
     fn off(words: &str) -> (bool, String) {
@@ -402,15 +419,14 @@ mod tests {
 
     #[test]
     fn versions_and_locks() {
-        let versioning = SettingId::Versioning;
-        assert_eq!(words(versioning, "<Status>Enabled</Status>"), on("on"));
-        assert_eq!(words(versioning, "<Status>Suspended</Status>"), off("suspended"));
-        assert_eq!(words(versioning, "<VersioningConfiguration/>"), off("off"));
-        let lock = "<ObjectLockEnabled>Enabled</ObjectLockEnabled>";
-        assert_eq!(words(SettingId::Lock, ""), off("off"));
-        assert!(!words(SettingId::Lock, lock).0);
-        let locked = format!("{lock}<Mode>GOVERNANCE</Mode><Days>30</Days>");
-        assert_eq!(words(SettingId::Lock, &locked), on("governance, 30 days"));
+        assert_eq!(words(versioning("<Status>Enabled</Status>")), on("on"));
+        assert_eq!(words(versioning("<Status>Suspended</Status>")), off("suspended"));
+        assert_eq!(words(versioning("<VersioningConfiguration/>")), off("off"));
+        let enabled = "<ObjectLockEnabled>Enabled</ObjectLockEnabled>";
+        assert_eq!(words(lock("")), off("off"));
+        assert!(!words(lock(enabled)).0);
+        let locked = format!("{enabled}<Mode>GOVERNANCE</Mode><Days>30</Days>");
+        assert_eq!(words(lock(&locked)), on("governance, 30 days"));
     }
 
     #[test]
@@ -424,14 +440,15 @@ mod tests {
     #[test]
     fn rules_of_a_lifecycle() {
         let rule = |what: &str| format!("<Rule><Status>Enabled</Status>{what}</Rule>");
-        let lifecycle = |what: &str| words(SettingId::Lifecycle, &rule(what));
+        let all = |text: &str| words(lifecycle(text, "clinic/server"));
+        let lifecycle = |what: &str| all(&rule(what));
         assert!(lifecycle("<AbortIncompleteMultipartUpload/>").0);
         let expiration = "<Expiration><Days>3</Days></Expiration>";
         assert!(!lifecycle(expiration).0);
         assert!(lifecycle("<NoncurrentVersionExpiration></NoncurrentVersionExpiration>").0);
-        assert_eq!(words(SettingId::Lifecycle, ""), on("no rules"));
+        assert_eq!(all(""), on("no rules"));
         let disabled = "<Rule><Status>Disabled</Status><Expiration/></Rule>";
-        assert_eq!(words(SettingId::Lifecycle, disabled), on("no rules"));
+        assert_eq!(all(disabled), on("no rules"));
         let only = |prefix: &str| format!("<Filter><Prefix>{prefix}</Prefix></Filter>{expiration}");
         assert_eq!(lifecycle(&only("logs/")), on("rules for other objects only"));
         assert_eq!(lifecycle(&only("clinic/")), off("rules: 1 that delete objects"));
@@ -449,7 +466,7 @@ mod tests {
             );
             format!(r#"{{"Version": "2012-10-17", "Statement": [{statement}]}}"#)
         };
-        let told = |text: &str| words(SettingId::Tls, text).0;
+        let told = |text: &str| words(tls(text, "records")).0;
         let plain = r#"{"Bool": {"aws:SecureTransport": "false"}}"#;
         assert!(told(&policy("Deny", r#""*""#, r#""s3:*""#, plain)));
         assert!(told(&policy("Deny", r#"{"AWS": "*"}"#, r#"["s3:*"]"#, plain)));
@@ -474,6 +491,6 @@ mod tests {
         ] {
             assert!(!told(&other), "{other}");
         }
-        assert!(setting(SettingId::Tls, "<Error/>", "records", "").found.is_err());
+        assert!(tls("<Error/>", "records").found.is_err());
     }
 }
